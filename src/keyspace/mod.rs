@@ -1,0 +1,10 @@
+//! The keyspace: databases, shards, entries and the value types.
+pub mod hash;
+pub mod intset;
+pub mod list;
+pub mod listpack;
+pub mod number;
+pub mod set;
+pub mod stream;
+pub mod table;
+pub mod zset;

@@ -1,0 +1,28 @@
+//! Backplane: a Redis-compatible, multithreaded, in-memory server that hosts unmodified Redis modules.
+//!
+//! The tree reads like the way of a command:
+//! 1. [`connection`]: sockets and their read, execute, write loop
+//! 2. [`parse`]: RESP2, RESP3 and inline requests
+//! 3. [`dispatch`]: look-up, arity, authentication; native path or module path
+//! 4. [`lock`]: the module lock, shard latches and held keys
+//! 5. [`execute`]: command bodies, one family a file, written against `Tx`
+//! 6. [`reply`]: the RESP writer
+//! 7. [`propagate`]: the ordered effect log
+//!
+//! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`module`] (the module ABI),
+//! [`config`] and [`observe`] (statistics, logging).
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+pub mod config;
+pub mod connection;
+pub mod dispatch;
+pub mod execute;
+pub mod keyspace;
+pub mod lock;
+pub mod module;
+pub mod observe;
+pub mod parse;
+pub mod propagate;
+pub mod reply;
+pub mod server;
+pub mod snapshot;
