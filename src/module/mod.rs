@@ -1,1 +1,2 @@
-//! (to be written)
+//! The module ABI.
+pub mod abi;
