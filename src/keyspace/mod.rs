@@ -1,10 +1,15 @@
 //! The keyspace: databases, shards, entries and the value types.
+pub mod entry;
+pub mod evict;
+pub mod event;
 pub mod hash;
 pub mod intset;
 pub mod list;
 pub mod listpack;
 pub mod number;
 pub mod set;
+pub mod shard;
 pub mod stream;
 pub mod table;
+pub mod value;
 pub mod zset;
