@@ -1,1 +1,3 @@
-//! (to be written)
+//! Sorted sets.
+pub mod member;
+pub mod tree;
