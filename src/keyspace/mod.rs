@@ -1,4 +1,5 @@
 //! The keyspace: databases, shards, entries and the value types.
+mod dtoa;
 pub mod hash;
 pub mod intset;
 pub mod list;
