@@ -3,9 +3,9 @@ mod quick;
 #[cfg(test)]
 mod tests;
 
+use self::quick::{remove_in, ElementPos, Needle, Quick};
 pub use self::quick::{Fill, Node, NodeRef};
-use self::quick::{remove_in, ElementPos, Quick};
-use super::listpack::{LpItem, Listpack};
+use super::listpack::{Listpack, LpItem};
 
 /// A list value.
 ///
@@ -42,7 +42,7 @@ impl List {
 
     /// Appends a whole node (RDB load); an empty one is skipped.
     pub fn push_node(&mut self, node: Node) {
-        self.to_quick().push_node(node);
+        self.quick_mut().push_node(node);
     }
 
     /// Chooses the encoding of a list that was just built (RDB load, `SORT ... STORE`).
@@ -50,7 +50,7 @@ impl List {
         match &self.repr {
             Repr::Packed(lp) => {
                 if fill.exceeds(lp.byte_len(), lp.len()) {
-                    self.to_quick();
+                    self.quick_mut();
                 }
             }
             Repr::Quick(_) => self.try_pack(fill, 1),
@@ -130,7 +130,7 @@ impl List {
             Repr::Packed(lp) => {
                 let pos = if front { lp.first() } else { lp.last() }?;
                 let value = lp.get(pos).to_vec();
-                lp.delete(pos);
+                lp.remove(pos);
                 value
             }
             Repr::Quick(quick) => quick.pop(front)?,
@@ -149,7 +149,7 @@ impl List {
     pub fn set(&mut self, index: usize, value: &[u8], fill: Fill) -> bool {
         self.before_growth(value.len(), 1, fill);
         let done = match &mut self.repr {
-            Repr::Packed(lp) => match lp.seek(index as isize).filter(|_| index < lp.len()) {
+            Repr::Packed(lp) => match lp.seek(index as i64).filter(|_| index < lp.len()) {
                 Some(pos) => {
                     lp.replace(pos, value);
                     true
@@ -184,7 +184,7 @@ impl List {
         self.before_growth(value.len(), 1, fill);
         match &mut self.repr {
             Repr::Packed(lp) => {
-                let Some(pos) = lp.seek(index as isize) else { return false };
+                let Some(pos) = lp.seek(index as i64) else { return false };
                 if after {
                     lp.insert_after(pos, value);
                 } else {
@@ -203,7 +203,8 @@ impl List {
     /// encoding may change even then.
     pub fn insert_at_pivot(&mut self, pivot: &[u8], value: &[u8], after: bool, fill: Fill) -> bool {
         self.before_growth(value.len(), 1, fill);
-        match self.iter().position(|item| item == *pivot) {
+        let needle = Needle::new(pivot);
+        match self.iter().position(|item| needle.matches(item)) {
             Some(index) => self.insert(index, value, after, fill),
             None => false,
         }
@@ -216,9 +217,10 @@ impl List {
             0 => usize::MAX,
             n => usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX),
         };
+        let needle = Needle::new(value);
         let removed = match &mut self.repr {
-            Repr::Packed(lp) => remove_in(lp, value, max, back),
-            Repr::Quick(quick) => quick.remove(value, max, back),
+            Repr::Packed(lp) => remove_in(lp, needle, max, back),
+            Repr::Quick(quick) => quick.remove(needle, max, back),
         };
         if removed > 0 {
             self.after_shrinking(fill);
@@ -247,7 +249,9 @@ impl List {
             return;
         }
         match &mut self.repr {
-            Repr::Packed(lp) => lp.delete_range(start, count),
+            Repr::Packed(lp) => {
+                lp.remove_range(start as i64, count);
+            }
             Repr::Quick(quick) => quick.delete_range(start, count),
         }
     }
@@ -271,6 +275,7 @@ impl List {
     /// the tail if negative), at most `count` of them, comparing at most `max_len` elements; 0 means no limit.
     pub fn positions(&self, value: &[u8], rank: i64, count: usize, max_len: usize) -> Vec<usize> {
         let back = rank < 0;
+        let needle = Needle::new(value);
         let len = self.len();
         let limit = if max_len == 0 { usize::MAX } else { max_len };
         let want = if count == 0 { usize::MAX } else { count };
@@ -278,7 +283,7 @@ impl List {
         self.iter_from(if back { len.saturating_sub(1) } else { 0 }, back)
             .take(limit)
             .enumerate()
-            .filter(|(_, item)| *item == *value)
+            .filter(|(_, item)| needle.matches(*item))
             .map(|(i, _)| if back { len - 1 - i } else { i })
             .skip(skip)
             .take(want)
@@ -314,7 +319,7 @@ impl List {
         Some((node, node.seek(offset)?))
     }
 
-    fn to_quick(&mut self) -> &mut Quick {
+    fn quick_mut(&mut self) -> &mut Quick {
         if let Repr::Packed(lp) = &mut self.repr {
             let lp = std::mem::take(lp);
             let mut quick = Quick::default();
@@ -332,7 +337,7 @@ impl List {
     fn before_growth(&mut self, add_bytes: usize, add_count: usize, fill: Fill) {
         if let Repr::Packed(lp) = &self.repr {
             if fill.exceeds(lp.byte_len() + add_bytes, lp.len() + add_count) {
-                self.to_quick();
+                self.quick_mut();
             }
         }
     }
@@ -373,8 +378,7 @@ impl<'a> Iterator for Iter<'a> {
         let node = self.list.node(self.node)?;
         let item = node.get(pos);
         self.pos = node.step(pos, self.back).or_else(|| {
-            self.node =
-                if self.back { self.node.checked_sub(1)? } else { self.node + 1 };
+            self.node = if self.back { self.node.checked_sub(1)? } else { self.node + 1 };
             self.list.node(self.node)?.edge(self.back)
         });
         Some(item)

@@ -10,7 +10,7 @@ use std::collections::btree_map::{self, BTreeMap};
 pub use self::group::{Consumer, Group, PelEntry};
 pub use self::id::StreamId;
 use self::node::{Head, Raw};
-use super::listpack::{LpItem, LpPos, Listpack};
+use super::listpack::{Listpack, LpItem, LpPos};
 
 /// Total text of one entry, and size of a node, beyond which nothing is appended.
 const MAX_NODE_BYTES: usize = 1 << 30;
@@ -464,8 +464,7 @@ impl<'a> Range<'a> {
         let lp = cursor.lp;
         let flags_at = if back { node::flags_before(lp, cursor.at)? } else { cursor.at };
         let raw = node::entry(lp, cursor.master, &cursor.head, flags_at)?;
-        let next =
-            if back { lp.prev(flags_at) } else { lp.next(node::back_length_at(lp, &raw)?) };
+        let next = if back { lp.prev(flags_at) } else { lp.next(node::back_length_at(lp, &raw)?) };
         Some((raw, next))
     }
 }

@@ -4,7 +4,8 @@
 //! list returns to the `listpack` encoding, which clients can see.
 use std::collections::VecDeque;
 
-use super::super::listpack::{LpItem, LpPos, Listpack};
+use super::super::listpack::{Listpack, LpItem, LpPos};
+use super::super::number::parse_i64;
 
 /// `list-max-listpack-size`: -1 to -5 limit a node to 4, 8, 16, 32 or 64 KB, a positive number limits its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,16 +118,9 @@ pub enum NodeRef<'a> {
 }
 
 impl<'a> NodeRef<'a> {
-    pub(super) fn len(self) -> usize {
-        match self {
-            NodeRef::Packed(lp) => lp.len(),
-            NodeRef::Plain(_) => 1,
-        }
-    }
-
     pub(super) fn seek(self, index: usize) -> Option<ElementPos> {
         match self {
-            NodeRef::Packed(lp) => lp.seek(index as isize).map(ElementPos::Packed),
+            NodeRef::Packed(lp) => lp.seek(index as i64).map(ElementPos::Packed),
             NodeRef::Plain(_) => (index == 0).then_some(ElementPos::Plain),
         }
     }
@@ -154,6 +148,26 @@ impl<'a> NodeRef<'a> {
             (NodeRef::Packed(lp), ElementPos::Packed(p)) => lp.get(p),
             (NodeRef::Plain(value), _) => LpItem::Str(value),
             (NodeRef::Packed(_), ElementPos::Plain) => LpItem::Str(&[]),
+        }
+    }
+}
+
+/// A value to look for, with its number if it has one, so that elements are compared without conversions.
+#[derive(Clone, Copy)]
+pub(super) struct Needle<'a> {
+    text: &'a [u8],
+    number: Option<i64>,
+}
+
+impl<'a> Needle<'a> {
+    pub fn new(text: &'a [u8]) -> Needle<'a> {
+        Needle { text, number: parse_i64(text) }
+    }
+
+    pub fn matches(self, item: LpItem<'_>) -> bool {
+        match item {
+            LpItem::Str(text) => text == self.text,
+            LpItem::Int(value) => self.number == Some(value),
         }
     }
 }
@@ -223,7 +237,7 @@ impl Quick {
         self.len += 1;
         let len = value.len();
         if let Some(lp) = self.nodes[at].room_for(len, fill) {
-            if let Some(pos) = lp.seek(offset as isize) {
+            if let Some(pos) = lp.seek(offset as i64) {
                 if after {
                     lp.insert_after(pos, value);
                 } else {
@@ -269,7 +283,7 @@ impl Quick {
         let large = fill.is_large(value.len());
         match &mut self.nodes[at] {
             Node::Packed(lp) if !large => {
-                if let Some(pos) = lp.seek(offset as isize) {
+                if let Some(pos) = lp.seek(offset as i64) {
                     lp.replace(pos, value);
                 }
             }
@@ -290,7 +304,7 @@ impl Quick {
                     self.nodes.remove(at);
                 } else {
                     if let Node::Packed(lp) = &mut self.nodes[at] {
-                        lp.delete_range(offset, 1);
+                        lp.remove_range(offset as i64, 1);
                     }
                     self.merge_around(at + 1, fill);
                 }
@@ -314,7 +328,7 @@ impl Quick {
                 first_gone.get_or_insert(keep);
                 gone += 1;
             } else if let Node::Packed(lp) = &mut self.nodes[keep] {
-                lp.delete_range(offset, del);
+                lp.remove_range(offset as i64, del);
             }
             offset = 0;
             keep += 1;
@@ -336,7 +350,7 @@ impl Quick {
             Node::Packed(lp) => {
                 let pos = if front { lp.first() } else { lp.last() }?;
                 value = lp.get(pos).to_vec();
-                lp.delete(pos);
+                lp.remove(pos);
                 lp.is_empty()
             }
         };
@@ -347,8 +361,8 @@ impl Quick {
         Some(value)
     }
 
-    /// Deletes up to `max` elements equal to `value`, from the end if `back`. Returns how many.
-    pub fn remove(&mut self, value: &[u8], max: usize, back: bool) -> usize {
+    /// Deletes up to `max` elements that match, from the end if `back`. Returns how many.
+    pub fn remove(&mut self, needle: Needle<'_>, max: usize, back: bool) -> usize {
         let mut removed = 0;
         let mut at = if back { self.nodes.len() } else { 0 };
         while removed < max {
@@ -362,12 +376,12 @@ impl Quick {
             }
             let empty = match &mut self.nodes[at] {
                 Node::Plain(bytes) => {
-                    let hit = **bytes == *value;
+                    let hit = needle.matches(LpItem::Str(bytes));
                     removed += usize::from(hit);
                     hit
                 }
                 Node::Packed(lp) => {
-                    removed += remove_in(lp, value, max - removed, back);
+                    removed += remove_in(lp, needle, max - removed, back);
                     lp.is_empty()
                 }
             };
@@ -386,8 +400,8 @@ impl Quick {
         match &mut self.nodes[at] {
             Node::Packed(lp) => {
                 let mut tail = lp.clone();
-                tail.delete_range(0, keep);
-                lp.delete_range(keep, usize::MAX);
+                tail.remove_range(0, keep);
+                lp.remove_range(keep as i64, usize::MAX);
                 Node::Packed(tail)
             }
             // A plain node has one element: callers never have to split it.
@@ -425,15 +439,15 @@ impl Quick {
     }
 }
 
-/// Deletes up to `max` elements equal to `value` from a listpack, from its end if `back`.
-pub(super) fn remove_in(lp: &mut Listpack, value: &[u8], max: usize, back: bool) -> usize {
+/// Deletes up to `max` elements that match from a listpack, from its end if `back`.
+pub(super) fn remove_in(lp: &mut Listpack, needle: Needle<'_>, max: usize, back: bool) -> usize {
     let mut removed = 0;
     let mut next = if back { lp.last() } else { lp.first() };
     while let Some(pos) = next {
         if removed == max {
             break;
         }
-        let hit = lp.get(pos) == *value;
+        let hit = needle.matches(lp.get(pos));
         next = match (back, hit) {
             (true, _) => lp.prev(pos),
             (false, true) => Some(pos),
@@ -441,7 +455,7 @@ pub(super) fn remove_in(lp: &mut Listpack, value: &[u8], max: usize, back: bool)
         };
         if hit {
             removed += 1;
-            let after = lp.delete(pos);
+            let after = lp.remove(pos);
             if !back {
                 next = after;
             }

@@ -83,12 +83,8 @@ impl Group {
             return false;
         }
         let name: Arc<[u8]> = name.into();
-        let consumer = Consumer {
-            name: name.clone(),
-            seen_time: now,
-            active_time: -1,
-            pel: BTreeSet::new(),
-        };
+        let consumer =
+            Consumer { name: name.clone(), seen_time: now, active_time: -1, pel: BTreeSet::new() };
         self.consumers.insert(name, consumer);
         true
     }

@@ -4,7 +4,7 @@
 //! `flags, ms - master ms, seq - master seq`, then either (flag "same fields") the values of the master's names, or
 //! the number of fields and name, value, name, value ...; then the number of listpack items before it in the entry,
 //! by which one walks backwards. A deleted entry stays, with a flag.
-use super::super::listpack::{LpItem, LpPos, Listpack};
+use super::super::listpack::{Listpack, LpItem, LpPos};
 use super::super::number::parse_i64;
 use super::StreamId;
 
@@ -119,13 +119,13 @@ pub(super) fn last_id(lp: &Listpack, master: StreamId) -> Option<StreamId> {
 /// A new node for a first entry with these names (every second of `fields`).
 pub(super) fn new_node<B: AsRef<[u8]>>(fields: &[B]) -> Listpack {
     let mut lp = Listpack::new();
-    lp.push_int(0);
-    lp.push_int(0);
-    lp.push_int((fields.len() / 2) as i64);
+    lp.push_back(0i64);
+    lp.push_back(0i64);
+    lp.push_back((fields.len() / 2) as i64);
     for name in fields.iter().step_by(2) {
         lp.push_back(name.as_ref());
     }
-    lp.push_int(0);
+    lp.push_back(0i64);
     lp
 }
 
@@ -140,20 +140,20 @@ pub(super) fn append<B: AsRef<[u8]>>(
     let same = same_names(lp, &head, fields);
     let n = fields.len() / 2;
     set_counts(lp, head.count + 1, head.deleted);
-    lp.push_int(if same { SAME_FIELDS } else { 0 });
-    lp.push_int(id.ms.wrapping_sub(master.ms) as i64);
-    lp.push_int(id.seq.wrapping_sub(master.seq) as i64);
+    lp.push_back(if same { SAME_FIELDS } else { 0i64 });
+    lp.push_back(id.ms.wrapping_sub(master.ms) as i64);
+    lp.push_back(id.seq.wrapping_sub(master.seq) as i64);
     if same {
         for value in fields.iter().skip(1).step_by(2) {
             lp.push_back(value.as_ref());
         }
-        lp.push_int(3 + n as i64);
+        lp.push_back(3 + n as i64);
     } else {
-        lp.push_int(n as i64);
+        lp.push_back(n as i64);
         for text in fields {
             lp.push_back(text.as_ref());
         }
-        lp.push_int(4 + 2 * n as i64);
+        lp.push_back(4 + 2 * n as i64);
     }
     Some(())
 }
@@ -166,22 +166,22 @@ fn same_names<B: AsRef<[u8]>>(lp: &Listpack, head: &Head, fields: &[B]) -> bool 
     fields.iter().step_by(2).all(|name| {
         let Some(pos) = at else { return false };
         at = lp.next(pos);
-        lp.get(pos) == *name.as_ref()
+        lp.get(pos).eq_bytes(name.as_ref())
     })
 }
 
 /// Flags an entry as deleted; the counts are the caller's. Places behind it are no longer valid.
 pub(super) fn mark_deleted(lp: &mut Listpack, raw: &Raw) {
-    lp.replace_int(raw.flags_at, raw.flags | DELETED);
+    lp.replace(raw.flags_at, raw.flags | DELETED);
 }
 
 /// Writes both counts. Places are no longer valid.
 pub(super) fn set_counts(lp: &mut Listpack, count: i64, deleted: i64) {
     if let Some(first) = lp.first() {
-        lp.replace_int(first, count);
+        lp.replace(first, count);
     }
     if let Some(second) = lp.first().and_then(|first| lp.next(first)) {
-        lp.replace_int(second, deleted);
+        lp.replace(second, deleted);
     }
 }
 

@@ -4,7 +4,7 @@
 //! finds the next leaf by rank, so that leaves need no links and every change stays on one path from the root.
 use std::cmp::Ordering;
 
-use super::member::MemberRef;
+use super::member::Member;
 
 const LEAF_MAX: usize = 64;
 const LEAF_MIN: usize = LEAF_MAX / 4;
@@ -13,16 +13,11 @@ const INNER_MIN: usize = INNER_MAX / 4;
 
 /// One entry of the tree.
 #[derive(Clone, Copy)]
-pub struct Item {
+pub(super) struct Item {
     /// The score, never NaN.
     pub score: f64,
     /// The member.
-    pub member: MemberRef,
-}
-
-/// The order of a sorted set: by score, equal scores (`-0` equals `0`) by the members' bytes.
-pub fn compare(a: (f64, &[u8]), b: (f64, &[u8])) -> Ordering {
-    a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal).then_with(|| a.1.cmp(b.1))
+    pub member: Member,
 }
 
 impl Item {
@@ -46,7 +41,7 @@ enum Node {
 }
 
 /// The ordered side of a full sorted set.
-pub struct Tree {
+pub(super) struct Tree {
     root: Node,
     len: usize,
 }
@@ -66,11 +61,6 @@ impl Tree {
     /// Number of items.
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// True without items.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Adds an item that is not there yet.
@@ -183,15 +173,6 @@ impl Tree {
             }
         }
         std::mem::size_of::<Tree>() + of(&self.root)
-    }
-
-    /// A tree over items that are in order already.
-    pub fn from_ordered(items: impl Iterator<Item = Item>) -> Tree {
-        let mut tree = Tree::new();
-        for item in items {
-            tree.insert(item);
-        }
-        tree
     }
 }
 
@@ -391,19 +372,12 @@ fn even_out<T>(a: &mut Vec<T>, b: &mut Vec<T>, max: usize) -> bool {
 
 /// Iterator over items by rank, see [`Tree::iter_from`].
 #[derive(Clone)]
-pub struct Iter<'a> {
+pub(super) struct Iter<'a> {
     tree: &'a Tree,
     leaf: &'a [Item],
     at: usize,
     rank: usize,
     reverse: bool,
-}
-
-impl Iter<'_> {
-    /// Rank of the item that `next` yields.
-    pub fn rank(&self) -> usize {
-        self.rank
-    }
 }
 
 impl<'a> Iterator for Iter<'a> {
@@ -430,7 +404,12 @@ impl<'a> Iterator for Iter<'a> {
 impl Tree {
     /// Panics when a count, a separator, the order, a node's size or the depth of a leaf is wrong.
     pub fn check(&self) {
-        fn walk(node: &Node, depth: usize, depths: &mut Vec<usize>, items: &mut Vec<Item>) -> usize {
+        fn walk(
+            node: &Node,
+            depth: usize,
+            depths: &mut Vec<usize>,
+            items: &mut Vec<Item>,
+        ) -> usize {
             match node {
                 Node::Leaf(leaf) => {
                     assert!(leaf.len() <= LEAF_MAX);
@@ -465,8 +444,11 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
-    use super::super::member::Member;
     use super::*;
+
+    fn compare(a: (f64, &[u8]), b: (f64, &[u8])) -> Ordering {
+        a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1))
+    }
 
     /// xorshift: tests must repeat exactly.
     struct Rng(u64);
@@ -488,9 +470,11 @@ mod tests {
             let name = format!("m{}", rng.below(5000));
             if rng.below(100) < grow || model.is_empty() {
                 let key = (score, name.as_bytes());
-                if let Err(at) = model.binary_search_by(|m| compare((m.score(), m.bytes()), key)) {
+                let found =
+                    model.binary_search_by(|m: &Member| compare((m.score(), m.bytes()), key));
+                if let Err(at) = found {
                     let member = Member::new(name.as_bytes(), score);
-                    tree.insert(Item { score, member: member.pointer() });
+                    tree.insert(Item { score, member });
                     model.insert(at, member);
                 }
             } else if rng.below(50) == 0 {
@@ -498,8 +482,10 @@ mod tests {
                 let count = rng.below(300) as usize;
                 let end = model.len().min(start + count);
                 let mut gone = Vec::new();
-                let n = tree.remove_range(start, count, &mut |i| gone.push(i.member.bytes().to_vec()));
-                let expected: Vec<_> = model.drain(start..end).map(|m| m.bytes().to_vec()).collect();
+                let n =
+                    tree.remove_range(start, count, &mut |i| gone.push(i.member.bytes().to_vec()));
+                let expected: Vec<_> =
+                    model.drain(start..end).map(|m| m.bytes().to_vec()).collect();
                 assert_eq!(gone, expected);
                 assert_eq!(n, expected.len());
             } else {
@@ -533,7 +519,7 @@ mod tests {
         }
         tree.check();
         tree.remove_range(0, usize::MAX, &mut |_| ());
-        assert!(tree.is_empty() && tree.get(0).is_none());
+        assert!(tree.len() == 0 && tree.get(0).is_none());
     }
 
     #[test]
@@ -546,9 +532,10 @@ mod tests {
     #[test]
     fn ascending_inserts_fill_the_leaves() {
         let members: Vec<_> = (0..10_000).map(|i| Member::new(b"x", f64::from(i))).collect();
-        let tree = Tree::from_ordered(
-            members.iter().map(|m| Item { score: m.score(), member: m.pointer() }),
-        );
+        let mut tree = Tree::new();
+        for member in &members {
+            tree.insert(Item { score: member.score(), member: *member });
+        }
         tree.check();
         let bytes = 10_000 * std::mem::size_of::<Item>();
         assert!(tree.mem_bytes() < bytes + bytes / 8, "{}", tree.mem_bytes());
