@@ -1,1 +1,3 @@
-//! (to be written)
+//! Statistics and logging.
+
+pub mod log;
