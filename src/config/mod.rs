@@ -8,9 +8,13 @@
 #![forbid(unsafe_code)]
 
 mod accessors;
+mod command_line;
 pub mod enums;
 pub mod glob;
+pub mod load;
 pub mod notify;
+mod paths;
+pub mod rewrite;
 pub mod rows;
 pub mod set;
 pub mod text;
@@ -24,7 +28,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+pub use self::command_line::from_command_line;
 pub use self::glob::glob_match;
+pub use self::load::{Exit, LoadHooks, LoadModule, NoHooks, Startup};
+pub use self::rewrite::RewriteContext;
 pub use self::set::{
     ApplyError, ConfigError, ConfigHooks, ExtraConfigs, ExtraRow, SetContext, SetOutcome,
 };
