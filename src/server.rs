@@ -1,4 +1,5 @@
 //! The server: shared state, and who owns what.
+use crate::config::load::Startup;
 use crate::config::Config;
 use crate::connection::client::ClientShared;
 use crate::connection::serving::ServingThread;
@@ -6,7 +7,7 @@ use crate::dispatch::table::Table;
 use crate::execute::pubsub::PubSub;
 use crate::keyspace::shard::Keyspace;
 use crate::lock::module_lock::ModuleLock;
-use crate::module::registry::Registry;
+use crate::module::registry::{Module, Registry};
 use crate::module::thread::Queue;
 use crate::observe::stats::{Counter, Stats};
 use crate::propagate::log::Log;
@@ -20,7 +21,6 @@ use std::sync::atomic::{
 use std::sync::{Arc, OnceLock};
 
 /// What belongs to the holder of the module lock.
-#[derive(Default)]
 pub struct Holder {
     /// Shards with held keys, by index over all databases, to be cleared at the end of the unit.
     pub touched: Vec<u32>,
@@ -28,8 +28,14 @@ pub struct Holder {
     pub structure: u64,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
-    /// What the running unit is, for reports.
-    pub what: String,
+    /// The module whose code runs, and its command or callback; the text lives as long as that runs.
+    pub running: (Option<&'static Module>, *const str),
+}
+
+impl Default for Holder {
+    fn default() -> Holder {
+        Holder { touched: Vec::new(), structure: 0, depth: 0, running: (None, "") }
+    }
 }
 
 /// The server. There is one in a process: module functions are called without any handle to it.
@@ -37,7 +43,7 @@ pub struct Server {
     /// Directives.
     pub config: Config,
     /// Directives that are settled at the start.
-    pub startup: crate::config::startup::Startup,
+    pub startup: Startup,
     /// The data.
     pub keyspace: Keyspace,
     /// The module lock.
@@ -104,7 +110,7 @@ static SERVER: OnceLock<&'static Server> = OnceLock::new();
 
 impl Server {
     /// Makes the server of this process. Called once.
-    pub fn init(config: Config, startup: crate::config::startup::Startup) -> &'static Server {
+    pub fn init(config: Config, startup: Startup) -> &'static Server {
         let databases = config.databases() as usize;
         let client_events = config.notify_keyspace_events() as u32;
         let server: &'static Server = Box::leak(Box::new(Server {

@@ -285,11 +285,20 @@ impl<'a> Tx<'a> {
 
     /// Deletes an expired key, with event and effect.
     pub fn expire_now(&mut self, key: &[u8]) {
-        if self.unlink(self.db(), key).is_some() {
+        if let Some(e) = self.unlink(self.db(), key) {
+            e.free();
             self.server.stats.expired_keys.add(1);
             self.propagate_also(&[b"DEL", key]);
             self.modified(key);
             self.notify(&event::EXPIRED_KEY, key);
+        }
+    }
+
+    /// Deletes a key if its time has come (the expiry cycle).
+    pub fn expire_if_due(&mut self, key: &[u8]) {
+        let db = self.db();
+        if self.place(db, key, Access::Write).is_some_and(|e| e.is_expired(self.now)) {
+            self.expire_now(key);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Access clocks and eviction.
+use crate::config::enums::maxmemory_policy;
 use crate::config::Config;
+use crate::server::Server;
 
 /// LFU counter of a new key.
 pub const LFU_INIT: u32 = 5;
@@ -32,4 +34,20 @@ pub fn lfu_touch(now_ms: i64, old: u32, config: &Config) -> u32 {
         }
     }
     minutes(now_ms) << 8 | counter
+}
+
+/// Whether the memory limit is set and passed.
+pub fn over_limit(server: &Server) -> bool {
+    let limit = server.config.maxmemory();
+    limit > 0 && server.used_memory() > limit
+}
+
+/// Whether a command that needs memory must be refused: the limit is passed and the policy evicts nothing.
+pub fn out_of_memory(server: &Server) -> bool {
+    over_limit(server) && server.config.maxmemory_policy() == maxmemory_policy::NOEVICTION
+}
+
+/// Evicts keys until the memory limit is kept. False when it cannot be. The calling thread has the module lock.
+pub fn make_room(server: &'static Server) -> bool {
+    !over_limit(server)
 }

@@ -2,6 +2,7 @@
 mod dtoa;
 pub mod entry;
 pub mod evict;
+pub mod expire;
 pub mod event;
 pub mod hash;
 pub mod intset;

@@ -1,14 +1,13 @@
 //! Databases and their shards.
 use super::entry::Entry;
-use super::table::Table;
+pub use super::table::hash_bytes;
+use super::table::{Table, TableItem};
 use super::value::Kind;
 use crate::connection::client::ClientShared;
 use crate::lock::held::HeldSet;
 use crate::lock::latch::Latch;
-use foldhash::fast::FixedState;
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -65,21 +64,11 @@ impl Shard {
     }
 }
 
-static HASHER: OnceLock<FixedState> = OnceLock::new();
-
-/// The process' hash function, seeded at the first use.
-#[inline]
-pub fn hash_bytes(bytes: &[u8]) -> u64 {
-    let state = HASHER.get_or_init(|| FixedState::with_seed(crate::observe::random::seed()));
-    let mut h = state.build_hasher();
-    h.write(bytes);
-    h.finish()
-}
-
-/// The hash of an entry's key, for the table.
-#[inline]
-pub fn entry_hash(e: &Entry) -> u64 {
-    hash_bytes(e.key())
+impl TableItem for Entry {
+    #[inline]
+    fn table_hash(&self) -> u64 {
+        hash_bytes(self.key())
+    }
 }
 
 /// CRC-16/XMODEM, the checksum of cluster slots.
@@ -189,14 +178,14 @@ impl ShardData {
 
     /// Adds an entry whose key is absent.
     pub fn insert(&mut self, shard: &Shard, hash: u64, entry: Entry) {
-        self.table.insert(hash, entry, entry_hash);
+        self.table.insert(hash, entry);
         self.count(shard, entry, 1);
         shard.len.store(self.table.len() as u32, Relaxed);
     }
 
     /// Takes an entry out of the table. The caller frees it.
     pub fn remove(&mut self, shard: &Shard, hash: u64, key: &[u8]) -> Option<Entry> {
-        let e = self.table.remove(hash, |e| e.key() == key, entry_hash)?;
+        let e = self.table.remove(hash, |e| e.key() == key)?;
         self.count(shard, e, u32::MAX);
         shard.len.store(self.table.len() as u32, Relaxed);
         Some(e)

@@ -37,7 +37,7 @@ pub struct ModuleType {
     /// The module's name.
     pub module: String,
     /// The callbacks, as the module gave them.
-    pub methods: crate::module::datatype::TypeMethods,
+    pub methods: crate::module::abi::TypeMethods,
 }
 
 impl ModuleType {

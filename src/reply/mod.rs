@@ -154,7 +154,7 @@ impl Reply {
     /// A double; a bulk string in RESP2.
     pub fn double(&mut self, d: f64) {
         let text = number::format_f64(d);
-        let text: &[u8] = text.as_ref();
+        let text = text.as_bytes();
         if self.resp3 {
             self.line(b',', text);
         } else {
