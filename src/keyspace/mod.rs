@@ -8,4 +8,5 @@ pub mod number;
 pub mod set;
 pub mod stream;
 pub mod table;
+mod thin;
 pub mod zset;
