@@ -576,12 +576,17 @@ impl Listpack {
 
     /// The elements from `pos` to the last.
     pub fn iter_from(&self, pos: LpPos) -> LpIter<'_> {
-        LpIter { positions: LpPositions { lp: self, at: pos.offset() } }
+        LpIter { positions: self.positions_from(pos) }
     }
 
     /// The elements with their places.
     pub fn positions(&self) -> LpPositions<'_> {
         LpPositions { lp: self, at: HEADER }
+    }
+
+    /// The elements from `pos` to the last, with their places.
+    pub fn positions_from(&self, pos: LpPos) -> LpPositions<'_> {
+        LpPositions { lp: self, at: pos.offset() }
     }
 
     /// Replaces `old` bytes at `at`, which are `old_count` elements, by one element.

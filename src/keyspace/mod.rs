@@ -13,5 +13,6 @@ pub mod set;
 pub mod shard;
 pub mod stream;
 pub mod table;
+mod thin;
 pub mod value;
 pub mod zset;

@@ -389,7 +389,7 @@ mod tests {
         }
     }
 
-    /// Expected texts are from redis-server 7.4.1 (ZADD, then ZSCORE).
+    /// Finite texts are from redis-server 7.4.1 (ZADD to a sorted set in skiplist form, then ZSCORE).
     #[test]
     fn doubles_are_written_as_redis_does() {
         for (value, text) in [
