@@ -3,7 +3,7 @@ mod quick;
 #[cfg(test)]
 mod tests;
 
-use self::quick::{remove_in, ElementPos, Needle, Quick};
+use self::quick::{remove_in, seek, ElementPos, Needle, Quick};
 pub use self::quick::{Fill, Node, NodeRef};
 use super::listpack::{Listpack, LpItem};
 
@@ -81,10 +81,10 @@ impl List {
     /// Estimated bytes on the heap and of the value itself.
     pub fn mem_bytes(&self) -> usize {
         let inside = match &self.repr {
-            Repr::Packed(lp) => lp.byte_len(),
+            Repr::Packed(lp) => lp.mem_bytes(),
             Repr::Quick(quick) => {
                 let nodes = quick.nodes.iter().map(|n| match n {
-                    Node::Packed(lp) => lp.byte_len(),
+                    Node::Packed(lp) => lp.mem_bytes(),
                     Node::Plain(value) => value.len(),
                 });
                 quick.nodes.capacity() * std::mem::size_of::<Node>() + nodes.sum::<usize>()
@@ -149,7 +149,7 @@ impl List {
     pub fn set(&mut self, index: usize, value: &[u8], fill: Fill) -> bool {
         self.before_growth(value.len(), 1, fill);
         let done = match &mut self.repr {
-            Repr::Packed(lp) => match lp.seek(index as i64).filter(|_| index < lp.len()) {
+            Repr::Packed(lp) => match seek(lp, index) {
                 Some(pos) => {
                     lp.replace(pos, value);
                     true
@@ -184,7 +184,7 @@ impl List {
         self.before_growth(value.len(), 1, fill);
         match &mut self.repr {
             Repr::Packed(lp) => {
-                let Some(pos) = lp.seek(index as i64) else { return false };
+                let Some(pos) = seek(lp, index) else { return false };
                 if after {
                     lp.insert_after(pos, value);
                 } else {
@@ -245,7 +245,7 @@ impl List {
     }
 
     fn cut(&mut self, start: usize, count: usize) {
-        if count == 0 {
+        if count == 0 || start >= self.len() {
             return;
         }
         match &mut self.repr {

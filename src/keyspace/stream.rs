@@ -131,7 +131,10 @@ impl Stream {
                 let master = *tail.key();
                 node::append(tail.get_mut(), master, id, fields)
             }
-            _ => {
+            full => {
+                if let Some(full) = full {
+                    full.get_mut().shrink_to_fit();
+                }
                 let mut lp = node::new_node(fields);
                 let written = node::append(&mut lp, id, id, fields);
                 self.nodes.insert(id, lp);
@@ -375,7 +378,7 @@ impl Stream {
     pub fn mem_bytes(&self) -> usize {
         use std::mem::size_of;
         let per_node = size_of::<(StreamId, Listpack)>();
-        let nodes: usize = self.nodes.values().map(|lp| per_node + lp.byte_len()).sum();
+        let nodes: usize = self.nodes.values().map(|lp| per_node + lp.mem_bytes()).sum();
         let groups: usize =
             self.groups.iter().map(|(name, group)| 16 + name.len() + group.mem_bytes()).sum();
         size_of::<Stream>() + nodes + groups

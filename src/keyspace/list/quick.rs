@@ -120,7 +120,7 @@ pub enum NodeRef<'a> {
 impl<'a> NodeRef<'a> {
     pub(super) fn seek(self, index: usize) -> Option<ElementPos> {
         match self {
-            NodeRef::Packed(lp) => lp.seek(index as i64).map(ElementPos::Packed),
+            NodeRef::Packed(lp) => seek(lp, index).map(ElementPos::Packed),
             NodeRef::Plain(_) => (index == 0).then_some(ElementPos::Plain),
         }
     }
@@ -150,6 +150,11 @@ impl<'a> NodeRef<'a> {
             (NodeRef::Packed(_), ElementPos::Plain) => LpItem::Str(&[]),
         }
     }
+}
+
+/// The element at an index from the front.
+pub(super) fn seek(lp: &Listpack, index: usize) -> Option<LpPos> {
+    lp.seek(i64::try_from(index).ok()?)
 }
 
 /// A value to look for, with its number if it has one, so that elements are compared without conversions.
@@ -237,7 +242,7 @@ impl Quick {
         self.len += 1;
         let len = value.len();
         if let Some(lp) = self.nodes[at].room_for(len, fill) {
-            if let Some(pos) = lp.seek(offset as i64) {
+            if let Some(pos) = seek(lp, offset) {
                 if after {
                     lp.insert_after(pos, value);
                 } else {
@@ -283,7 +288,7 @@ impl Quick {
         let large = fill.is_large(value.len());
         match &mut self.nodes[at] {
             Node::Packed(lp) if !large => {
-                if let Some(pos) = lp.seek(offset as i64) {
+                if let Some(pos) = seek(lp, offset) {
                     lp.replace(pos, value);
                 }
             }

@@ -207,6 +207,22 @@ fn a_loaded_list_settles() {
 }
 
 #[test]
+fn places_outside_are_nothing() {
+    let fill = Fill(2);
+    for n in [2, 5] {
+        let mut list = List::new();
+        list.push_back(&vec!["x"; n], fill);
+        for at in [n, usize::MAX] {
+            assert!(list.get(at).is_none() && list.iter_from(at, false).next().is_none());
+            assert!(!list.insert_before(at, b"y", Fill(9)) && !list.set(at, b"y", Fill(9)));
+            list.delete_range(at, 3, fill);
+        }
+        list.trim(0, usize::MAX, fill);
+        assert_eq!(list.len(), n);
+    }
+}
+
+#[test]
 fn positions_as_lpos_gives_them() {
     let mut list = List::new();
     list.push_back(&["a", "b", "c", "1", "2", "3", "c", "c"], Fill::default());

@@ -188,6 +188,14 @@ fn approximate_trim_takes_whole_nodes() {
 }
 
 #[test]
+fn values_may_go_to_other_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Stream>();
+    check::<crate::keyspace::list::List>();
+    check::<crate::keyspace::zset::SortedSet>();
+}
+
+#[test]
 fn ids() {
     let id = StreamId::new(1, u64::MAX);
     assert_eq!(id.next(), Some(StreamId::new(2, 0)));

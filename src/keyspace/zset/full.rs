@@ -85,10 +85,13 @@ impl Full {
     }
 
     pub fn remove_range(&mut self, ranks: Range<usize>, removed: &mut dyn FnMut(&[u8], f64)) {
+        // The caller's code runs first: should it panic, nothing is half removed.
+        for item in self.iter_from(ranks.start, false).take(ranks.len()) {
+            removed(item.member.bytes(), item.score);
+        }
         let Full { table, tree, member_bytes } = self;
         tree.remove_range(ranks.start, ranks.len(), &mut |item| {
             let member = item.member;
-            removed(member.bytes(), item.score);
             table.remove(member.table_hash(), |m| m.is(member));
             *member_bytes -= member.mem_bytes();
             // SAFETY: layout: the tree hands out what it no longer holds or reads; the table's handle is gone.

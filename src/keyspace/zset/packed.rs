@@ -64,9 +64,14 @@ pub fn insert(lp: &mut Listpack, member: &[u8], score: f64) {
     push_score(lp, score);
 }
 
+fn seek(lp: &Listpack, rank: usize) -> Option<LpPos> {
+    // Checked first: a huge rank would wrap to a negative index, which counts from the end.
+    (rank < len(lp)).then(|| lp.seek(2 * rank as i64)).flatten()
+}
+
 /// The pair at a rank.
 pub fn at(lp: &Listpack, rank: usize) -> Option<(LpItem<'_>, f64)> {
-    let pos = lp.seek(2 * rank as i64)?;
+    let pos = seek(lp, rank)?;
     Some((lp.get(pos), score_at(lp, lp.next(pos)?)))
 }
 
@@ -111,7 +116,7 @@ impl<'a> Walk<'a> {
     /// From the pair at `rank` on; backwards from the last one if there is none.
     pub fn new(lp: &'a Listpack, rank: usize, back: bool) -> Walk<'a> {
         let rank = if back { rank.min(len(lp).saturating_sub(1)) } else { rank };
-        Walk { lp, at: lp.seek(2 * rank as i64), back }
+        Walk { lp, at: seek(lp, rank), back }
     }
 }
 

@@ -284,6 +284,20 @@ fn a_cursor_survives_changes() {
 }
 
 #[test]
+fn ranks_outside_are_nothing() {
+    for limits in [PACKED, FULL] {
+        let mut set = SortedSet::new();
+        assert!(set.iter_from(0, true).next().is_none() && set.pop_max().is_none());
+        set.insert(b"a", 1.0, &limits);
+        for rank in [1, usize::MAX] {
+            assert!(set.by_rank(rank).is_none() && set.iter_from(rank, false).next().is_none());
+            assert_eq!(set.remove_range(rank..usize::MAX, |_, _| ()), 0);
+            assert_eq!(set.iter_from(rank, true).count(), 1);
+        }
+    }
+}
+
+#[test]
 fn random_finds_everyone() {
     for limits in [PACKED, FULL] {
         let mut set = SortedSet::new();
