@@ -7,6 +7,9 @@ use super::rows::{self, DENY_LOADING, IMMUTABLE, MULTI_ARG, PROTECTED, ROWS};
 use super::value::{self, Value};
 use super::{counts_as_change, Config};
 
+/// Smallest replication backlog that `CONFIG SET` makes.
+const MIN_REPL_BACKLOG: i64 = 16 * 1024;
+
 /// Directives that live elsewhere: the `module.name` ones.
 pub trait ExtraConfigs {
     /// Finds one by name, without regard to case.
@@ -251,7 +254,11 @@ impl Config {
 
     fn prepare(&self, row: usize, args: &[Vec<u8>], undo: &mut Undo<'_>) -> Result<Value, String> {
         let current = self.value(row);
-        let new = value::parse(ROWS[row], args, &current)?;
+        let mut new = value::parse(ROWS[row], args, &current)?;
+        if let (Value::Number(bytes), "repl-backlog-size") = (&mut new, ROWS[row].name) {
+            // At run time, not in the file, the backlog has a least size.
+            *bytes = (*bytes).max(MIN_REPL_BACKLOG);
+        }
         if let Value::Dir(_) = new {
             // Only entering the directory tells whether that is possible.
             self.store(row, new.clone())?;

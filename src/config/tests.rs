@@ -31,6 +31,7 @@ fn values_come_back_as_the_reference_prints_them() {
     check("maxmemory", "1gb", "1073741824");
     check("maxmemory", "18446744073709551615", "18446744073709551615");
     check("maxmemory", "", "0");
+    check("repl-backlog-size", "1", "16384");
     check("maxmemory-clients", "5%", "5%");
     check("maxmemory-clients", "1mb", "1048576");
     check("appendonly", "YES", "yes");

@@ -65,15 +65,20 @@ struct Sink {
     file: Option<File>,
 }
 
-/// Lines below this level are dropped.
-static VERBOSITY: AtomicI64 = AtomicI64::new(Level::Notice as i64);
-static ROLE: AtomicU8 = AtomicU8::new(Role::Primary as u8);
-/// The process that is not `C`; zero until the server said that it is up.
-static MAIN_PROCESS: AtomicU32 = AtomicU32::new(0);
-/// `None` for standard output.
-static SINK: ArcSwapOption<Sink> = ArcSwapOption::const_empty();
-/// The descriptor behind `SINK`, for signal handlers.
-static DESCRIPTOR: AtomicI32 = AtomicI32::new(libc::STDOUT_FILENO);
+/// A log. The server has one, which the functions of this module use.
+struct Log {
+    /// Lines below this level are dropped.
+    verbosity: AtomicI64,
+    role: AtomicU8,
+    /// The process that is not `C`; zero until the server said that it is up.
+    main_process: AtomicU32,
+    /// `None` for standard output.
+    sink: ArcSwapOption<Sink>,
+    /// The descriptor behind `sink`, for signal handlers.
+    descriptor: AtomicI32,
+}
+
+static LOG: Log = Log::new();
 /// Seconds east of Greenwich, and the quarter of an hour for which they were found.
 static UTC_OFFSET: AtomicI64 = AtomicI64::new(0);
 static UTC_OFFSET_FOR: AtomicI64 = AtomicI64::new(i64::MIN);
@@ -81,81 +86,146 @@ static UTC_OFFSET_FOR: AtomicI64 = AtomicI64::new(i64::MIN);
 /// Chooses the file (empty: standard output). As in Redis a relative path is looked up anew when the working directory
 /// changes, and a file that was moved or deleted is made again.
 pub fn set_logfile(path: &[u8]) {
-    if path.is_empty() {
-        SINK.store(None);
-        DESCRIPTOR.store(libc::STDOUT_FILENO, Relaxed);
-        return;
-    }
-    open(Path::new(std::ffi::OsStr::from_bytes(path)));
+    LOG.set_logfile(path);
 }
 
 /// Sets the `loglevel` directive's number: 4 silences everything.
 pub fn set_verbosity(loglevel: i64) {
-    VERBOSITY.store(loglevel, Relaxed);
+    LOG.verbosity.store(loglevel, Relaxed);
 }
 
 /// Sets the letter of this process.
 pub fn set_role(role: Role) {
-    ROLE.store(role as u8, Relaxed);
+    LOG.role.store(role as u8, Relaxed);
 }
 
 /// Says that this process is the server: until then, and in its children, lines carry a `C`. To be called again after
 /// daemonizing.
 pub fn set_main_process() {
-    MAIN_PROCESS.store(std::process::id(), Relaxed);
+    LOG.main_process.store(std::process::id(), Relaxed);
 }
 
 /// Whether a line of this level would be written.
 #[inline]
 pub fn enabled(level: Level) -> bool {
-    level as i64 >= VERBOSITY.load(Relaxed)
+    LOG.enabled(level)
 }
 
 /// Writes one line.
 pub fn log(level: Level, message: &str) {
-    log_bytes(level, message.as_bytes());
+    LOG.line(level, message.as_bytes());
 }
 
-/// [`log`] for bytes that need not be UTF-8 (names of keys and files, messages of modules).
+/// [`log()`] for bytes that need not be UTF-8 (names of keys and files, messages of modules).
 pub fn log_bytes(level: Level, message: &[u8]) {
-    if !enabled(level) {
-        return;
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let pid = std::process::id();
-    let main = MAIN_PROCESS.load(Relaxed);
-    let role = if pid == main { ROLE.load(Relaxed) as char } else { 'C' };
-    let is_child = main != 0 && pid != main;
-    let mut line = Vec::with_capacity(message.len() + 48);
-    let time = format_time(now, utc_offset(now.as_secs() as i64, is_child));
-    let _ = write!(line, "{pid}:{role} {time} {} ", level.mark());
-    line.extend_from_slice(message);
-    line.push(b'\n');
-    append(&line);
+    LOG.line(level, message);
 }
 
 /// Writes text as it is: no time, no newline (the ASCII logo, parts of a crash report).
 pub fn log_raw(level: Level, text: &str) {
-    if enabled(level) {
-        append(text.as_bytes());
-    }
+    LOG.raw(level, text.as_bytes());
 }
 
 /// Writes `PID:signal-handler (unix time) message`. Safe in a signal handler: no allocation, no lock.
 pub fn log_from_signal_handler(level: Level, message: &[u8]) {
-    if !enabled(level) {
-        return;
+    LOG.line_in_signal_handler(level, message);
+}
+
+impl Log {
+    const fn new() -> Self {
+        Self {
+            verbosity: AtomicI64::new(Level::Notice as i64),
+            role: AtomicU8::new(Role::Primary as u8),
+            main_process: AtomicU32::new(0),
+            sink: ArcSwapOption::const_empty(),
+            descriptor: AtomicI32::new(libc::STDOUT_FILENO),
+        }
     }
-    // SAFETY: `time` with a null pointer only returns the time; it is on POSIX's list for signal handlers.
-    let now = unsafe { libc::time(std::ptr::null_mut()) };
-    let fd = DESCRIPTOR.load(Relaxed);
-    let mut digits = [0; 20];
-    for part in [decimal(u64::from(std::process::id()), &mut digits), b":signal-handler ("] {
-        write_all(fd, part);
+
+    fn enabled(&self, level: Level) -> bool {
+        level as i64 >= self.verbosity.load(Relaxed)
     }
-    write_all(fd, decimal(now as u64, &mut digits));
-    for part in [b") ".as_slice(), message, b"\n"] {
-        write_all(fd, part);
+
+    fn set_logfile(&self, path: &[u8]) {
+        if path.is_empty() {
+            self.descriptor.store(libc::STDOUT_FILENO, Relaxed);
+            self.sink.store(None);
+        } else {
+            self.open(Path::new(std::ffi::OsStr::from_bytes(path)));
+        }
+    }
+
+    fn line(&self, level: Level, message: &[u8]) {
+        if !self.enabled(level) {
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let pid = std::process::id();
+        let main = self.main_process.load(Relaxed);
+        let role = if pid == main { self.role.load(Relaxed) as char } else { 'C' };
+        let is_child = main != 0 && pid != main;
+        let mut line = Vec::with_capacity(message.len() + 48);
+        let time = format_time(now, utc_offset(now.as_secs() as i64, is_child));
+        let _ = write!(line, "{pid}:{role} {time} {} ", level.mark());
+        line.extend_from_slice(message);
+        line.push(b'\n');
+        self.append(&line);
+    }
+
+    fn raw(&self, level: Level, text: &[u8]) {
+        if self.enabled(level) {
+            self.append(text);
+        }
+    }
+
+    fn line_in_signal_handler(&self, level: Level, message: &[u8]) {
+        if !self.enabled(level) {
+            return;
+        }
+        // SAFETY: `time` with a null pointer only returns the time; it is on POSIX's list for signal handlers.
+        let now = unsafe { libc::time(std::ptr::null_mut()) };
+        let fd = self.descriptor.load(Relaxed);
+        let mut digits = [0; 20];
+        write_all(fd, decimal(u64::from(std::process::id()), &mut digits));
+        write_all(fd, b":signal-handler (");
+        write_all(fd, decimal(now as u64, &mut digits));
+        for part in [b") ".as_slice(), message, b"\n"] {
+            write_all(fd, part);
+        }
+    }
+
+    /// Opens the log file and makes it the sink, even if that failed.
+    fn open(&self, path: &Path) -> Arc<Sink> {
+        let file = OpenOptions::new().append(true).create(true).open(path).ok();
+        if let Some(file) = &file {
+            self.descriptor.store(file.as_raw_fd(), Relaxed);
+        }
+        let sink = Arc::new(Sink { path: path.to_owned(), file });
+        self.sink.store(Some(sink.clone()));
+        sink
+    }
+
+    fn append(&self, bytes: &[u8]) {
+        let Some(mut sink) = self.sink.load_full() else {
+            return write_all(libc::STDOUT_FILENO, bytes);
+        };
+        if !sink.is_current() {
+            sink = self.open(&sink.path);
+        }
+        if let Some(file) = &sink.file {
+            write_all(file.as_raw_fd(), bytes);
+        }
+    }
+}
+
+impl Sink {
+    /// Whether the path still leads to the open file.
+    fn is_current(&self) -> bool {
+        let opened = self.file.as_ref().and_then(|file| file.metadata().ok());
+        match (opened, std::fs::metadata(&self.path)) {
+            (Some(opened), Ok(named)) => opened.dev() == named.dev() && opened.ino() == named.ino(),
+            _ => false,
+        }
     }
 }
 
@@ -168,38 +238,6 @@ fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
         if number == 0 {
             return &buffer[start..];
         }
-    }
-}
-
-/// Opens the log file and makes it the sink, even if that failed.
-fn open(path: &Path) -> Arc<Sink> {
-    let file = OpenOptions::new().append(true).create(true).open(path).ok();
-    if let Some(file) = &file {
-        DESCRIPTOR.store(file.as_raw_fd(), Relaxed);
-    }
-    let sink = Arc::new(Sink { path: path.to_owned(), file });
-    SINK.store(Some(sink.clone()));
-    sink
-}
-
-/// Whether the path still leads to the open file.
-fn is_current(sink: &Sink) -> bool {
-    let opened = sink.file.as_ref().and_then(|file| file.metadata().ok());
-    match (opened, std::fs::metadata(&sink.path)) {
-        (Some(opened), Ok(named)) => opened.dev() == named.dev() && opened.ino() == named.ino(),
-        _ => false,
-    }
-}
-
-fn append(bytes: &[u8]) {
-    let Some(mut sink) = SINK.load_full() else {
-        return write_all(libc::STDOUT_FILENO, bytes);
-    };
-    if !is_current(&sink) {
-        sink = open(&sink.path);
-    }
-    if let Some(file) = &sink.file {
-        write_all(file.as_raw_fd(), bytes);
     }
 }
 
@@ -337,45 +375,42 @@ mod tests {
         assert_eq!(decimal(u64::MAX, &mut buffer), b"18446744073709551615");
     }
 
-    /// One test for everything that touches the process-wide state.
     #[test]
     fn lines_reach_the_file() {
         let dir = std::env::temp_dir().join(format!("backplane-log-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("server.log");
         let read = || std::fs::read_to_string(&path).unwrap();
-        set_logfile(path.as_os_str().as_bytes());
+        let log = Log::new();
+        log.set_logfile(path.as_os_str().as_bytes());
 
-        log(Level::Verbose, "dropped");
-        log_notice!("first {}", 1);
+        log.line(Level::Verbose, b"dropped");
+        log.line(Level::Notice, b"first 1");
         let text = read();
         let pid = std::process::id();
         assert!(text.starts_with(&format!("{pid}:C ")), "{text}");
         assert!(text.ends_with(" * first 1\n"), "{text}");
         let words: Vec<&str> = text.split(' ').collect();
         assert_eq!(words.len(), 8, "{text}");
-        assert!(words[4].len() == "00:00:00.000".len(), "{text}");
+        assert_eq!(words[4].len(), "00:00:00.000".len(), "{text}");
 
-        set_main_process();
-        set_role(Role::Replica);
-        log_warning!("second");
+        log.main_process.store(pid, Relaxed);
+        log.role.store(Role::Replica as u8, Relaxed);
+        log.line(Level::Warning, b"second");
         assert!(read().lines().nth(1).unwrap().starts_with(&format!("{pid}:S ")));
         assert!(read().ends_with(" # second\n"));
 
         // Moved away, as log rotation does: a new file appears.
         std::fs::rename(&path, dir.join("old.log")).unwrap();
-        set_role(Role::Primary);
-        log_raw(Level::Warning, "raw");
+        log.raw(Level::Warning, b"raw");
         assert_eq!(read(), "raw");
-        log_from_signal_handler(Level::Warning, b"signal");
+        log.line_in_signal_handler(Level::Warning, b"signal");
         assert!(read().starts_with(&format!("raw{pid}:signal-handler (")));
         assert!(read().ends_with(") signal\n"));
 
-        set_verbosity(4);
-        log_warning!("silenced");
+        log.verbosity.store(4, Relaxed);
+        log.line(Level::Warning, b"silenced");
         assert!(!read().contains("silenced"));
-        set_verbosity(2);
-        set_logfile(b"");
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }
