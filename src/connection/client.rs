@@ -200,6 +200,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// On the module thread: the command executed last could have run natively.
+    pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
     pub blocked_on: Option<Arc<crate::module::blocked::BlockedClient>>,
 }
@@ -220,6 +222,7 @@ impl Session {
             close: false,
             reply_mode: ReplyMode::On,
             deny_blocking: false,
+            last_was_native: false,
             blocked_on: None,
         }
     }

@@ -84,13 +84,15 @@ impl Slot {
     /// Waits to be woken once: the waker was left at a shard before.
     pub async fn parked(&self) {
         let mut first = true;
-        poll_fn(|_| {
-            if std::mem::replace(&mut first, false) {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        })
+        poll_fn(
+            |_| {
+                if std::mem::replace(&mut first, false) {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
+            },
+        )
         .await;
     }
 }
@@ -253,7 +255,8 @@ fn start(server: &'static Server, cached: &Arc<Cached>, socket: Accepted) {
             begin(server, cached, s, ClientShared::new(id, addr, laddr, Some(fd), 0));
         }
         Accepted::Unix(s) => {
-            let path = server.config.unixsocket();
+            let path = server.config.unixsocket().unwrap_or_default();
+            let path = String::from_utf8_lossy(&path);
             let fd = s.as_raw_fd();
             let Ok(s) = tokio::net::UnixStream::from_std(s) else { return };
             let addr = format!("{path}:0");

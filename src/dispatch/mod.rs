@@ -63,6 +63,9 @@ pub enum Outcome {
     Close,
 }
 
+/// Native requests between module requests that the module thread executes before it gives the client back.
+const NATIVES_ON_MODULE_THREAD: usize = 16;
+
 /// Executes the requests in `input`, one after the other. Returns how many bytes are done with.
 pub fn run_input(
     server: &'static Server,
@@ -73,12 +76,16 @@ pub fn run_input(
     now: i64,
 ) -> (usize, Outcome) {
     let mut done = 0;
+    // On the module thread: the table may change under a pipeline (`MODULE LOAD`), and a long run of native requests
+    // belongs back on the serving thread.
+    let version = server.table_version.load(Relaxed);
+    let mut natives = 0;
     let outcome = loop {
         if client.session.close {
             break Outcome::Close;
         }
         let limits = Limits {
-            max_bulk: server.config.proto_max_bulk_len(),
+            max_bulk: server.config.proto_max_bulk_len() as i64,
             authenticated: client.session.authenticated,
         };
         let rest = &input[done..];
@@ -98,7 +105,17 @@ pub fn run_input(
                     execute(server, table, session, out, args, side, now)
                 });
                 match step {
-                    Step::Done => done += len,
+                    Step::Done => {
+                        done += len;
+                        if matches!(side, Side::Module) {
+                            natives = if session.last_was_native { natives + 1 } else { 0 };
+                            if natives >= NATIVES_ON_MODULE_THREAD
+                                || server.table_version.load(Relaxed) != version
+                            {
+                                break Outcome::GiveBack;
+                            }
+                        }
+                    }
                     Step::HandOver => break Outcome::HandOver,
                     Step::Parked => break Outcome::Parked,
                     Step::GiveBack => break Outcome::GiveBack,
@@ -285,7 +302,7 @@ fn run(
             if !plan.add(command, args, session.db) {
                 return hand_over(server, Reason::Value);
             }
-            match plan.lock(server, now, waker) {
+            let step = match plan.lock(server, now, waker) {
                 Locked::Parked => Step::Parked,
                 Locked::NeedsModulePath => hand_over(server, Reason::Value),
                 Locked::Yes(_guard) => {
@@ -293,9 +310,11 @@ fn run(
                     call(&mut tx, command, args, out);
                     Step::Done
                 }
-            }
+            };
+            step
         }
-        (_, Side::Module) => {
+        (path, Side::Module) => {
+            session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call(&mut tx, command, args, out);
             if session.blocked_on.is_some() {

@@ -16,14 +16,30 @@ use crate::lock::held::Access;
 use crate::server::Server;
 use std::borrow::Cow;
 
+pub mod bitmap;
+pub mod client;
+pub mod command;
+pub mod config;
 pub mod connection;
+pub mod debug;
 pub mod error;
+pub mod expire;
+pub mod flush;
 pub mod generic;
+pub mod hash;
+pub mod info;
+pub mod list;
 pub mod module;
+pub mod object;
+pub mod persistence;
 pub mod pubsub;
+pub mod scan;
 pub mod server;
+pub mod set;
+pub mod stream;
 pub mod string;
 pub mod transaction;
+pub mod zset;
 
 pub use error::{CommandError, CommandResult};
 
@@ -36,6 +52,22 @@ pub static FAMILIES: &[&[Row]] = &[
     pubsub::ROWS,
     server::ROWS,
     module::ROWS,
+    hash::ROWS,
+    list::ROWS,
+    set::ROWS,
+    zset::ROWS,
+    stream::ROWS,
+    bitmap::ROWS,
+    expire::ROWS,
+    scan::ROWS,
+    object::ROWS,
+    config::ROWS,
+    info::ROWS,
+    client::ROWS,
+    command::ROWS,
+    debug::ROWS,
+    persistence::ROWS,
+    flush::ROWS,
 ];
 
 /// How a transaction reaches keys; see [`crate::lock`].
@@ -75,7 +107,6 @@ pub struct Tx<'a> {
     mode: Mode,
     plan: &'a [u32],
 }
-
 
 impl<'a> Tx<'a> {
     /// A transaction whose latches the caller has taken and keeps until it is done.
@@ -455,9 +486,8 @@ impl<'a> Tx<'a> {
 
     /// Takes a key out of a database: its value and its expiry.
     fn unlink(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
-        let e = self.with_shard(db, key, Access::Write, |shard, data, hash| {
-            data.remove(shard, hash, key)
-        });
+        let e = self
+            .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
         e
     }
@@ -537,6 +567,14 @@ impl<'a> Tx<'a> {
         self.server.key_ready(db, key);
     }
 
+    /// Makes the session's client a watcher of a key.
+    pub fn watch(&mut self, key: &[u8]) {
+        let client = self.session.shared.clone();
+        self.with_shard(self.db(), key, Access::Read, |_, data, _| {
+            data.watched.entry(key.to_vec()).or_default().push(client);
+        });
+    }
+
     /// Fires a keyspace event: to modules first, then to subscribed clients.
     #[inline]
     pub fn notify(&mut self, event: &'static Event, key: &[u8]) {
@@ -582,7 +620,7 @@ impl<'a> Tx<'a> {
                 // SAFETY: lock: module mode means that this thread has the module lock.
                 unsafe { self.server.holder() }.touched.push((db * SHARDS + i) as u32);
             }
-            let entries: Vec<Entry> = data.table.iter().copied().collect();
+            let entries: Vec<Entry> = data.table.iter().collect();
             // SAFETY: lock: taken above.
             unsafe { shard.latch.unlock() };
             for e in entries {

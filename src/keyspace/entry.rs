@@ -206,14 +206,8 @@ impl Entry {
             return self;
         }
         let tail: &[u8] = if self.tag() == TAG_EMBEDDED { self.embedded() } else { &[] };
-        let new = Self::build(
-            self.key(),
-            expire,
-            self.clock(),
-            self.tag(),
-            self.header().payload,
-            tail,
-        );
+        let new =
+            Self::build(self.key(), expire, self.clock(), self.tag(), self.header().payload, tail);
         // SAFETY: layout: the value moved to `new`; only this allocation is freed.
         unsafe { dealloc(self.base(), self.own_layout()) };
         new
@@ -222,9 +216,7 @@ impl Entry {
     fn embedded(&self) -> &[u8] {
         let at = self.key_offset() + self.header().key_len as usize;
         // SAFETY: layout: an embedded string of `payload` bytes follows the key.
-        unsafe {
-            std::slice::from_raw_parts(self.base().add(at), self.header().payload as usize)
-        }
+        unsafe { std::slice::from_raw_parts(self.base().add(at), self.header().payload as usize) }
     }
 
     /// The access clock: 24 bits, LRU or LFU as `maxmemory-policy` says.
@@ -325,8 +317,7 @@ impl Entry {
             return self;
         }
         let payload = Box::into_raw(Box::new(text)) as u64;
-        let new =
-            Self::build(self.key(), self.expire(), self.clock(), TAG_HEAP, payload, &[]);
+        let new = Self::build(self.key(), self.expire(), self.clock(), TAG_HEAP, payload, &[]);
         // SAFETY: layout: int and embedded strings own nothing but their entry.
         unsafe { dealloc(self.base(), self.own_layout()) };
         new

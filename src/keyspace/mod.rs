@@ -1,9 +1,9 @@
 //! The keyspace: databases, shards, entries and the value types.
 mod dtoa;
 pub mod entry;
+pub mod event;
 pub mod evict;
 pub mod expire;
-pub mod event;
 pub mod hash;
 pub mod intset;
 pub mod list;

@@ -99,9 +99,8 @@ pub fn slot_of(key: &[u8]) -> u16 {
             }
         }
     }
-    let crc = tagged
-        .iter()
-        .fold(0u16, |c, &b| (c << 8) ^ CRC16[((c >> 8) ^ u16::from(b)) as usize]);
+    let crc =
+        tagged.iter().fold(0u16, |c, &b| (c << 8) ^ CRC16[((c >> 8) ^ u16::from(b)) as usize]);
     crc % 16384
 }
 

@@ -29,11 +29,7 @@ pub struct ModuleLock {
 impl Default for ModuleLock {
     fn default() -> Self {
         ModuleLock {
-            state: Mutex::new(State {
-                held: false,
-                queue: VecDeque::new(),
-                since: Instant::now(),
-            }),
+            state: Mutex::new(State { held: false, queue: VecDeque::new(), since: Instant::now() }),
             waiting: AtomicUsize::new(0),
             held: AtomicBool::new(false),
             holds: AtomicU64::new(0),

@@ -31,7 +31,7 @@ pub fn keyspace_event(db: usize, class: u32, name: &'static CStr, key: &[u8]) {
     let subscriptions = server.modules.keyspace.load_full();
     let key = RStr::new(key);
     for s in subscriptions.iter().filter(|s| s.mask & class != 0) {
-        let nested = s.module.has_option(abi::MODULE_OPTIONS_ALLOW_NESTED_KEYSPACE_NOTIFICATIONS);
+        let nested = s.module.has_option(abi::OPTIONS_ALLOW_NESTED_KEYSPACE_NOTIFICATIONS);
         if s.active.swap(true, Relaxed) && !nested {
             continue;
         }
@@ -97,7 +97,8 @@ pub fn client_disconnected(server: &'static Server, client: &ClientShared) {
 }
 
 fn client_changed(server: &'static Server, client: &ClientShared, sub: u64) {
-    let listened = server.modules.events.load().iter().any(|s| s.event.id == abi::EVENT_CLIENT_CHANGE);
+    let listened =
+        server.modules.events.load().iter().any(|s| s.event.id == abi::EVENT_CLIENT_CHANGE);
     if !listened {
         return;
     }

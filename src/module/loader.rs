@@ -101,12 +101,7 @@ fn change_event(server: &'static Server, module: &'static Module, sub: u64) {
         module_version: module.ver.load(Relaxed),
     };
     let _ = server;
-    super::event::server_event(
-        abi::EVENT_MODULE_CHANGE,
-        sub,
-        (&raw mut info).cast(),
-        Some(module),
-    );
+    super::event::server_event(abi::EVENT_MODULE_CHANGE, sub, (&raw mut info).cast(), Some(module));
 }
 
 /// Removes everything that a module registered, in the order in which Redis does.
@@ -152,12 +147,16 @@ pub fn unload(server: &'static Server, name: &str) -> Result<(), &'static str> {
                     try again");
     }
     if module.blocked_clients.load(Relaxed) > 0 {
-        return Err("the module has blocked clients. Please wait for them to be unblocked and try \
-                    again");
+        return Err(
+            "the module has blocked clients. Please wait for them to be unblocked and try \
+                    again",
+        );
     }
     if server.modules.timers.owned_by(module) {
-        return Err("the module holds timer that is not fired. Please stop the timer or wait until \
-                    it fires.");
+        return Err(
+            "the module holds timer that is not fired. Please stop the timer or wait until \
+                    it fires.",
+        );
     }
     let exit = module.library.lock().as_ref().and_then(|library| {
         ["ValkeyModule_OnUnload\0", "RedisModule_OnUnload\0"].iter().find_map(|name| {

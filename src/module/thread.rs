@@ -128,7 +128,7 @@ pub fn run(server: &'static Server) {
         if now >= next_cron {
             crate::module::cron::run(server, now);
             end_unit(server);
-            next_cron = now_ms() + 1000 / server.config.hz().clamp(1, 500);
+            next_cron = now_ms() + 1000 / server.config.hz().clamp(1, 500) as i64;
         }
         server.module_lock.unlock();
         returns.send(server);
@@ -151,8 +151,7 @@ fn run_client(
 ) {
     let table = server.table.load_full();
     let input = std::mem::take(&mut client.input);
-    let (done, outcome) =
-        run_input(server, &table, &mut client, &input, Side::Module, now_ms());
+    let (done, outcome) = run_input(server, &table, &mut client, &input, Side::Module, now_ms());
     client.input = input;
     client.consume(done);
     if outcome == Outcome::Blocked {

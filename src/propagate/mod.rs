@@ -38,3 +38,21 @@ impl Effects {
         self.instead.get_or_insert_default().push(effect(db, args));
     }
 }
+
+/// Appends the effects of a finished command to the log. The caller has its latches or holds its keys.
+pub fn finish(
+    tx: &mut crate::execute::Tx<'_>,
+    command: &crate::dispatch::table::Command,
+    args: &[&[u8]],
+) {
+    let effects = std::mem::take(&mut tx.effects);
+    let mut all = match effects.instead {
+        Some(list) => list,
+        None if command.has(crate::dispatch::table::flags::MODULE) => Vec::new(),
+        None => vec![effect(tx.db(), args)],
+    };
+    all.extend(effects.also);
+    if !all.is_empty() {
+        tx.server.log.append(&all);
+    }
+}

@@ -5,3 +5,5 @@ pub struct ModuleUser {
     /// Name.
     pub name: String,
 }
+
+crate::api! {}

@@ -30,3 +30,5 @@ pub fn info_of(client: &ClientShared) -> abi::ClientInfo {
         db: client.db.load(Relaxed) as u16,
     }
 }
+
+crate::api! {}

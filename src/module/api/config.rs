@@ -11,3 +11,5 @@ pub fn check_loaded(_module: &'static Module) -> Result<(), String> {
 
 /// Forgets the configs of a module.
 pub fn remove_all_of(_module: &'static Module) {}
+
+crate::api! {}

@@ -1,5 +1,4 @@
 //! What a module calls first: its name and attributes.
-use crate::api;
 use crate::module::context::Ctx;
 use crate::server::Server;
 use std::ffi::{c_char, c_int, CStr};

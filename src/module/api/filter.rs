@@ -26,3 +26,5 @@ pub fn remove_all_of(server: &Server, module: &'static Module) {
         .collect();
     server.modules.filters.store(Arc::new(keep));
 }
+
+crate::api! {}

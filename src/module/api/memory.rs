@@ -1,5 +1,4 @@
 //! Memory: the module's heap is the server's allocator, so that `used_memory` and `maxmemory` count it.
-use crate::api;
 use crate::module::context::{flag, Ctx};
 use std::ffi::{c_char, c_int, c_void, CStr};
 use tikv_jemalloc_sys as je;
@@ -63,13 +62,7 @@ fn read_stat(name: &CStr) -> u64 {
     let mut len = std::mem::size_of::<usize>();
     // SAFETY: layout: the named statistics are of type size_t.
     unsafe {
-        je::mallctl(
-            name.as_ptr(),
-            (&raw mut value).cast(),
-            &mut len,
-            std::ptr::null_mut(),
-            0,
-        );
+        je::mallctl(name.as_ptr(), (&raw mut value).cast(), &mut len, std::ptr::null_mut(), 0);
     }
     value as u64
 }

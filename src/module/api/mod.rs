@@ -104,14 +104,75 @@ macro_rules! api {
 }
 
 pub mod acl;
+pub mod blocked;
+pub mod call;
 pub mod client;
+pub mod cluster;
+pub mod command;
 pub mod config;
+pub mod context;
 pub mod core;
+pub mod datatype;
+pub mod defrag;
+pub mod dict;
+pub mod digest;
+pub mod event;
 pub mod filter;
+pub mod fork;
+pub mod info;
+pub mod key;
+pub mod key_hash;
+pub mod key_list;
+pub mod key_stream;
+pub mod key_zset;
 pub mod memory;
+pub mod rdb;
+pub mod reply;
+pub mod scan;
+pub mod shared;
+pub mod string;
+pub mod thread;
+pub mod timer;
 
 /// The families.
-static FAMILIES: &[&[Export]] = &[core::TABLE, memory::TABLE];
+static FAMILIES: &[&[Export]] = &[
+    acl::TABLE,
+    blocked::TABLE,
+    call::TABLE,
+    client::TABLE,
+    cluster::TABLE,
+    command::TABLE,
+    config::TABLE,
+    context::TABLE,
+    core::TABLE,
+    datatype::TABLE,
+    defrag::TABLE,
+    dict::TABLE,
+    digest::TABLE,
+    event::TABLE,
+    filter::TABLE,
+    fork::TABLE,
+    info::TABLE,
+    key::TABLE,
+    key_hash::TABLE,
+    key_list::TABLE,
+    key_stream::TABLE,
+    key_zset::TABLE,
+    memory::TABLE,
+    rdb::TABLE,
+    reply::TABLE,
+    scan::TABLE,
+    shared::TABLE,
+    string::TABLE,
+    thread::TABLE,
+    timer::TABLE,
+    call::SHIMS,
+    info::SHIMS,
+    key_hash::SHIMS,
+    rdb::SHIMS,
+    reply::SHIMS,
+    string::SHIMS,
+];
 
 /// All served functions.
 pub fn all() -> impl Iterator<Item = &'static Export> {
@@ -164,10 +225,17 @@ pub fn get_api_address() -> *const c_void {
 
 /// Frees something that automatic memory management owed.
 pub fn free_auto(ctx: &mut Ctx, what: Auto) {
-    let _ = ctx;
     match what {
         // SAFETY: ABI: automatic memory owns one reference.
         Auto::Str(s) => unsafe { RStr::release(s) },
-        other => unreachable!("no function makes {other:?} yet"),
+        Auto::Key(p) => key::free_auto(ctx, p),
+        Auto::Reply(p) => call::free_auto(ctx, p),
+        Auto::Dict(p) => dict::free_auto(ctx, p),
+        Auto::Info(p) => info::free_auto(ctx, p),
     }
+}
+
+/// The row of a function that is a C shim.
+pub const fn shim(name: &'static str, class: LockClass, f: unsafe extern "C" fn()) -> Export {
+    Export { name, class, addr: Addr(f as *const c_void) }
 }
