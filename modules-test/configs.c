@@ -136,8 +136,8 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
 }
 
 int RedisModule_OnUnload(RedisModuleCtx *ctx) {
-    RedisModule_FreeString(NULL, text);
-    RedisModule_FreeString(NULL, fixed);
-    RedisModule_FreeString(NULL, secret);
+    RedisModuleString *strings[] = {text, fixed, secret};
+    for (int i = 0; i < 3; i++) /* they are NULL when LoadConfigs was not called */
+        if (strings[i] != NULL) RedisModule_FreeString(NULL, strings[i]);
     return REDISMODULE_OK;
 }

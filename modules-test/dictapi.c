@@ -1,6 +1,7 @@
 /* The dictionary API. Keys and values come from arguments; values are kept as strings.
  *
- *   dict.set k v / dict.replace k v / dict.get k / dict.del k    "OK", the value, or null
+ *   dict.set k v / dict.get k / dict.del k    "OK", the value, or null
+ *   dict.replace k v           "OK" for a new key, "replaced" for an old one (the API says ERR then)
  *   dict.setc, dict.getc, dict.delc    the same through the C forms
  *   dict.size
  *   dict.range op key [n]      walks forward from DictIteratorStart(op, key): pairs; op is one of
@@ -27,9 +28,9 @@ static int set(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
         status = RedisModule_DictSetC(dict, key, len, value);
     } else {
         RedisModuleString *old = RedisModule_DictGet(dict, argv[1], NULL);
-        int replaced = RedisModule_DictReplace(dict, argv[1], value) == REDISMODULE_OK;
+        int added = RedisModule_DictReplace(dict, argv[1], value) == REDISMODULE_OK;
         if (old != NULL) RedisModule_FreeString(NULL, old);
-        return RedisModule_ReplyWithSimpleString(ctx, replaced ? "OK" : "refused");
+        return RedisModule_ReplyWithSimpleString(ctx, added ? "OK" : "replaced");
     }
     if (status == REDISMODULE_ERR) {
         RedisModule_FreeString(NULL, value);

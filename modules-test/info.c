@@ -1,6 +1,6 @@
 /* INFO fields of a module, and reading the server's.
  *
- * INFO shows a field before any section, and the sections info_default and info_dict.
+ * INFO shows the sections info_default and info_dict; a field added before any section is refused.
  *
  *   info.field section field   ServerInfoGetField: a string or null
  *   info.c section field       ServerInfoGetFieldC
