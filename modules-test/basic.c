@@ -13,8 +13,8 @@
  *   basic.call FORMAT command [arg ...]   RM_Call with the arguments as a vector (letter v); FORMAT
  *                              has flag letters only ("-": none); the reply is passed through
  *                              ReplyWithCallReply; NULL gives "-CALL errno N"
- *   basic.calltype FORMAT command [arg ...]   as basic.call, but asks for the reply's type first: only
- *                              a reply that was looked into is refused for RESP3 in it by Redis 7.4
+ *   basic.calltype FORMAT command [arg ...]   as basic.call, but asks for the type
+ *                              first: Redis 7.4 refuses RESP3 only in a reply that was looked into
  *   basic.walk FORMAT command [arg ...]   as above, but the reply is taken apart and told as
  *                              nested arrays [type, value]
  *   basic.letters key buffer number       SET key "<buffer>" with s and b, APPEND number with l,
@@ -365,7 +365,8 @@ static int arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
 static int keys(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (RedisModule_IsKeysPositionRequest(ctx)) {
         for (int i = 1; i < argc; i += 2)
-            RedisModule_KeyAtPosWithFlags(ctx, i, REDISMODULE_CMD_KEY_RO | REDISMODULE_CMD_KEY_ACCESS);
+            RedisModule_KeyAtPosWithFlags(
+                ctx, i, REDISMODULE_CMD_KEY_RO | REDISMODULE_CMD_KEY_ACCESS);
         return REDISMODULE_OK;
     }
     return RedisModule_ReplyWithLongLong(ctx, argc / 2);

@@ -1,7 +1,7 @@
 /* The dictionary API. Keys and values come from arguments; values are kept as strings.
  *
  *   dict.set k v / dict.get k / dict.del k    "OK", the value, or null
- *   dict.replace k v           "OK" for a new key, "replaced" for an old one (the API says ERR then)
+ *   dict.replace k v           "OK" for a new key, "replaced" for an old one (ERR)
  *   dict.setc, dict.getc, dict.delc    the same through the C forms
  *   dict.size
  *   dict.range op key [n]      walks forward from DictIteratorStart(op, key): pairs; op is one of

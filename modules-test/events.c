@@ -1,8 +1,7 @@
 /* Keyspace notifications, server events and post-notification jobs, recorded in a log.
  *
- * Module arguments: "all" subscribes to every class of keyspace events (and to unknown bits, as real
- * modules do), "misses" to KEY_MISS and NEW as well, "nested" sets ALLOW_NESTED_KEYSPACE_NOTIFICATIONS,
- * "jobs" adds a post-notification job for every string event, "load" subscribes to LOADED.
+ * Module arguments: "all" subscribes to an unknown bit too, as real modules do, "misses" to KEY_MISS
+ * and NEW as well, "nested" sets the option ALLOW_NESTED_KEYSPACE_NOTIFICATIONS, "jobs" adds a post-notification job for every string event, "load" subscribes to LOADED.
  * In any case: generic, string, list, hash, set, zset, stream, expired, evicted and module
  * events.
  *
@@ -96,7 +95,8 @@ static const char *class_name(int class) {
     }
 }
 
-static int on_key_event(RedisModuleCtx *ctx, int class, const char *event, RedisModuleString *name) {
+static int on_key_event(RedisModuleCtx *ctx, int class, const char *event,
+                        RedisModuleString *name) {
     if (strncmp(text_of(name), "jobs:", 5) == 0) return REDISMODULE_OK;
     if (strncmp(event, "own:", 4) != 0) check_address(event);
     RedisModuleKey *key = RedisModule_OpenKey(ctx, name,

@@ -2,12 +2,12 @@
  *
  *   scan.keys                  all key names of the database, sorted
  *   scan.values                all string keys and their values, sorted by key
- *   scan.restart               scans twice with one cursor, ScanCursorRestart between: the number of
- *                              callbacks of both
+ *   scan.restart               scans twice with one cursor, ScanCursorRestart between: the
+ *                              number of callbacks of both
  *   scan.key k                 [field, value] of a hash, set (value null) or zset, sorted by field
  *   scan.delete                deletes each key from within the callback; their number
- *   scan.errors k              errnos: ScanKey of k after its end, ScanKey of a NULL key, Scan after
- *                              its end */
+ *   scan.errors k              errnos: ScanKey of k after its end, ScanKey of a NULL key,
+ *                              Scan after its end */
 #include "testmodule.h"
 
 typedef struct Found {

@@ -8,7 +8,7 @@
  *
  *   tt.block ms text           blocks; a thread sleeps ms and unblocks; the reply function answers
  *                              text; after 1000 ms the timeout function answers "timed out"
- *   tt.blockforever ms         blocks without anybody to unblock it; after ms (0: never) "timed out"
+ *   tt.blockforever ms         blocks, nobody unblocks it; after ms (0: never) "timed out"
  *   tt.threadreply n           blocks; a thread answers n integers through its thread-safe context,
  *                              without the lock
  *   tt.abort                   blocks and aborts: the command answers "aborted" itself
@@ -30,7 +30,7 @@
  *   tt.detached ms key         a thread without client (detached context) SETs key to "done"
  *   tt.oneshot key             EventLoopAddOneShot from a thread; the function INCRs key
  *   tt.pipe text key           EventLoopAdd on a pipe, to which a thread writes; text is SET to key
- *   tt.yield ms                keeps the lock for ms, calling Yield all along (with YIELD_FLAG_CLIENTS)
+ *   tt.yield ms                keeps the lock for ms, calling Yield with YIELD_FLAG_CLIENTS
  *   tt.hold ms                 keeps the lock for ms */
 #include <pthread.h>
 #include <unistd.h>
