@@ -1,9 +1,9 @@
 /* Keyspace notifications, server events and post-notification jobs, recorded in a log.
  *
- * Module arguments: "all" subscribes to an unknown bit too, as real modules do, "misses" to KEY_MISS
- * and NEW as well, "nested" sets the option ALLOW_NESTED_KEYSPACE_NOTIFICATIONS, "jobs" adds a post-notification job for every string event, "load" subscribes to LOADED.
- * In any case: generic, string, list, hash, set, zset, stream, expired, evicted and module
- * events.
+ * Module arguments: "all" subscribes to an unknown bit too, as real modules do, "misses" to
+ * KEY_MISS and NEW, "load" to LOADED; "nested" sets ALLOW_NESTED_KEYSPACE_NOTIFICATIONS; "jobs"
+ * adds a post-notification job for every string event. In any case it gets the generic, string,
+ * list, hash, set, zset, stream, expired, evicted and module events.
  *
  *   ev.log                     the lines of the log since the last ev.clear
  *   ev.clear                   empties it
