@@ -139,11 +139,13 @@ fn free_port() -> Result<u16, String> {
     Ok(listener.local_addr().map_err(|e| e.to_string())?.port())
 }
 
-/// The folder of the reference server: beside the build folder's profile, or below the working directory.
+/// The folder of the reference server: beside the build's profile folder, or `target/reference` of the working
+/// directory or of one above it.
 pub fn reference_dir() -> Option<PathBuf> {
     let beside = std::env::current_exe().ok()?.parent()?.parent()?.join("reference");
-    let below = PathBuf::from("target/reference");
-    [beside, below].into_iter().find(|dir| dir.join("bin/redis-server").exists())
+    let here = std::env::current_dir().ok()?;
+    let above = here.ancestors().map(|dir| dir.join("target/reference"));
+    std::iter::once(beside).chain(above).find(|dir| dir.join("bin/redis-server").exists())
 }
 
 /// The `backplane` beside this executable.
