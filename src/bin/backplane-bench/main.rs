@@ -92,7 +92,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    ExitCode::SUCCESS
+    if report.complete() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<Setup, String> {

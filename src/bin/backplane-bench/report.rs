@@ -64,6 +64,12 @@ impl Report {
         }
     }
 
+    /// Whether there is a value of every server in every line.
+    pub fn complete(&self) -> bool {
+        let full = |figure: &Figure| figure.values.iter().all(|values| !values.is_empty());
+        !self.figures.is_empty() && self.figures.iter().all(full)
+    }
+
     /// The table and the remarks.
     pub fn table(&self) -> String {
         let mut rows = vec![vec!["figure".to_string()]];
@@ -162,6 +168,7 @@ mod tests {
             report.add("get P1, kops/s", 1, server, value);
         }
         report.note("a \"note\"".into());
+        assert!(report.complete());
         assert!(report.table().contains("| 11.0 ±9% | 22.0 (2.00x) ±9% |"), "{}", report.table());
         assert!(report.json().contains("\"b\":{\"median\":22.0000,\"values\":[20.0000,24.0000]}"));
         assert!(report.json().contains("a \\\"note\\\""));

@@ -39,7 +39,8 @@ pub enum Rule {
 /// `Ok`, or where and how the two replies differ under `rules`.
 pub fn compare(rules: &[Rule], a: &Reply, b: &Reply) -> Result<(), String> {
     for (side, reply) in [("A", a), ("B", b)] {
-        if *reply == Reply::Timeout {
+        let parts = if let Reply::Many(_, items) = reply { items.as_slice() } else { &[] };
+        if *reply == Reply::Timeout || parts.last() == Some(&Reply::Timeout) {
             return Err(format!("{side} sent nothing in time"));
         }
     }

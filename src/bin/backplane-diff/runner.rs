@@ -87,6 +87,17 @@ impl Runner<'_> {
                     self.check(step, "@read", &replies);
                 }
             }
+            Action::ReadUntil(glob) => {
+                let replies = self.read_until(conn, glob);
+                self.check(step, "@read-until", &replies);
+            }
+            Action::Events => {
+                let last = ["PUBLISH", "__keyend__:", "end"].map(|word| word.as_bytes().to_vec());
+                let sent = self.send("main", &last);
+                self.replies("main", &sent);
+                let replies = self.read_until(conn, "*\"__keyend__:\"*");
+                self.check(step, "@events", &replies);
+            }
             Action::Quiet(ms) => {
                 let replies = self.read(conn, Duration::from_millis(*ms));
                 for (name, reply) in ["A", "B"].iter().zip(&replies) {
@@ -162,6 +173,22 @@ impl Runner<'_> {
             self.drop_broken(conn, &replies);
         }
         replies
+    }
+
+    fn read_until(&mut self, conn: &str, glob: &str) -> [Reply; 2] {
+        let wait = self.options.wait;
+        self.sides.each_mut().map(|side| {
+            let mut all = Vec::new();
+            loop {
+                let reply = side.conn(conn).map_or(Reply::Closed, |conn| conn.read(wait));
+                let last = matches_glob(glob.as_bytes(), compact(&reply).as_bytes());
+                let broken = matches!(reply, Reply::Closed | Reply::Timeout);
+                all.push(reply);
+                if last || broken {
+                    return Reply::Many(b'*', all);
+                }
+            }
+        })
     }
 
     /// After a missing reply both sides get a fresh connection, so that later replies match their commands.

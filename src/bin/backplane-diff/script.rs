@@ -7,7 +7,9 @@
 //!   `@on CONN` (send it there), `@let NAME [INDEX...]` (keep the reply, or that part of it, as `${NAME}`
 //!   for later arguments; `${!NAME}` is what the *other* server replied), `@for LO HI` (once for each `{i}`)
 //! - steps: `@conn CONN` (from here on), `@resp2`, `@resp3`, `@send COMMAND` (read nothing),
-//!   `@read [N] [MS]` or `@wait-push [N] [MS]` (read N replies or pushes), `@quiet MS` (nothing may come),
+//!   `@read [N] [MS]` or `@wait-push [N] [MS]` (read N replies or pushes), `@read-until GLOB` (read up to the first that
+//!   matches), `@events` (publish on `__keyend__:` through `main`, read this connection, which is subscribed
+//!   to `__key*`, until that comes: all keyspace events so far), `@quiet MS` (nothing may come),
 //!   `@raw [N] "BYTES"...` (send as they are, read N replies), `@close`, `@sleep MS`, `@reload` (DEBUG RELOAD),
 //!   `@restart` (SHUTDOWN SAVE and start again on the same data), `@pipeline` ... `@end` (one write, then all replies),
 //!   `@until COMMAND == REPLY` or `~= GLOB` (ask each server until it answers so, printed on one line)
@@ -51,6 +53,10 @@ pub enum Action {
     Send(Vec<Vec<u8>>),
     /// Read so many replies or pushes, each within so many milliseconds.
     Read(usize, Option<u64>),
+    /// Read until one, printed on one line, matches the glob; all of them are compared as one list.
+    ReadUntil(String),
+    /// Publish a last message, read until it comes.
+    Events,
     /// Nothing may arrive for so many milliseconds.
     Quiet(u64),
     /// Send bytes, read so many replies.
@@ -224,6 +230,10 @@ impl Reader {
                 let wait = if rest.is_empty() { None } else { Some(number(take(&mut rest))?) };
                 Action::Read(count, wait)
             }
+            "@read-until" => {
+                Action::ReadUntil(String::from_utf8_lossy(&one(&mut rest)?).into_owned())
+            }
+            "@events" => Action::Events,
             "@quiet" => Action::Quiet(number(take(&mut rest))?),
             "@raw" => {
                 let counted = rest.starts_with(|c: char| c.is_ascii_digit());
