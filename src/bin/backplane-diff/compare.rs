@@ -26,6 +26,8 @@ pub enum Rule {
     Fields(Vec<String>),
     /// `@values NAME,NAME`: of a text of `name:value` lines, these lines.
     Values(Vec<String>),
+    /// `@bag`: of a text, how often it has each byte (objects whose members come in any order).
+    Bag,
     /// `@digits`: each run of digits counts as one `#`.
     Digits,
     /// `@float EPS`: numbers are equal when they differ by EPS of the larger one at most.
@@ -134,6 +136,10 @@ fn apply(rule: &Rule, reply: Reply) -> Reply {
         (Rule::PairsAt(n), reply) => at(reply, *n, |item| sorted(item, 2)),
         (Rule::Mask(names), reply) => mask(names, reply),
         (Rule::Digits, reply) => digits(reply),
+        (Rule::Bag, Reply::Blob(mark, mut text)) => {
+            text.sort_unstable();
+            Reply::Blob(mark, text)
+        }
         (Rule::Fields(names), Reply::Blob(_, text)) => {
             let found = names.iter().filter(|name| line(&text, name).is_some());
             Reply::Many(b'*', found.map(|name| Reply::Blob(b'$', name.clone().into())).collect())
@@ -288,6 +294,8 @@ mod tests {
         assert!(equal(&mask, "*4 +n :1 +m :2 ", "*4 +n :9 +m :2 "));
         assert!(!equal(&mask, "*4 +n :1 +m :2 ", "*4 +n :9 +m :3 "));
         assert!(equal(&[Rule::Digits], "+id=12-a ", "+id=7-a "));
+        assert!(equal(&[Rule::Bag], "$4 a1b2 ", "$4 b2a1 "));
+        assert!(!equal(&[Rule::Bag], "$4 a1b2 ", "$4 a1b1 "));
         assert!(equal(&[Rule::Near(2.0)], ":10 ", ":12 "));
         assert!(!equal(&[Rule::Near(1.0)], ":10 ", ":12 "));
         assert!(equal(&[Rule::Float(1e-3)], "$6 1.0001 ", "$1 1 "));

@@ -164,6 +164,7 @@ impl Reader {
             "@mask" => Rule::Mask(names(take(rest))),
             "@fields" => Rule::Fields(names(take(rest))),
             "@values" => Rule::Values(names(take(rest))),
+            "@bag" => Rule::Bag,
             "@digits" => Rule::Digits,
             "@float" => Rule::Float(number(take(rest))?),
             "@near" => Rule::Near(number(take(rest))?),
