@@ -22,6 +22,8 @@ pub enum Rule {
     PairsAt(usize),
     /// `@mask NAME,NAME`: the value after each of these names, at any depth, by its type only.
     Mask(Vec<String>),
+    /// `@mask-at N`: element N (from 0) of the outermost aggregate by its type only.
+    MaskAt(usize),
     /// `@fields NAME,NAME`: of a text of `name:value` lines, whether it has these names.
     Fields(Vec<String>),
     /// `@values NAME,NAME`: of a text of `name:value` lines, these lines.
@@ -135,6 +137,7 @@ fn apply(rule: &Rule, reply: Reply) -> Reply {
         (Rule::Pairs, reply) => sorted(reply, 2),
         (Rule::PairsAt(n), reply) => at(reply, *n, |item| sorted(item, 2)),
         (Rule::Mask(names), reply) => mask(names, reply),
+        (Rule::MaskAt(n), reply) => at(reply, *n, |item| kind(&item, false)),
         (Rule::Digits, reply) => digits(reply),
         (Rule::Bag, Reply::Blob(mark, mut text)) => {
             text.sort_unstable();
@@ -293,6 +296,8 @@ mod tests {
         let mask = [Rule::Mask(vec!["n".into()])];
         assert!(equal(&mask, "*4 +n :1 +m :2 ", "*4 +n :9 +m :2 "));
         assert!(!equal(&mask, "*4 +n :1 +m :2 ", "*4 +n :9 +m :3 "));
+        assert!(equal(&[Rule::MaskAt(1)], "*2 :1 :2 ", "*2 :1 :3 "));
+        assert!(!equal(&[Rule::MaskAt(0)], "*2 :1 :2 ", "*2 :1 :3 "));
         assert!(equal(&[Rule::Digits], "+id=12-a ", "+id=7-a "));
         assert!(equal(&[Rule::Bag], "$4 a1b2 ", "$4 b2a1 "));
         assert!(!equal(&[Rule::Bag], "$4 a1b2 ", "$4 a1b1 "));

@@ -162,6 +162,7 @@ impl Reader {
             "@pairs" => Rule::Pairs,
             "@pairs-at" => Rule::PairsAt(number(take(rest))?),
             "@mask" => Rule::Mask(names(take(rest))),
+            "@mask-at" => Rule::MaskAt(number(take(rest))?),
             "@fields" => Rule::Fields(names(take(rest))),
             "@values" => Rule::Values(names(take(rest))),
             "@bag" => Rule::Bag,
