@@ -26,3 +26,4 @@ pub mod propagate;
 pub mod reply;
 pub mod server;
 pub mod snapshot;
+pub mod start;

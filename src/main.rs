@@ -1,1 +1,20 @@
-fn main() {}
+//! The server binary: arguments and `redis.conf` to a running server; exit codes.
+use std::io::Write;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() {
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    match backplane::config::from_command_line(&args, &backplane::config::NoHooks) {
+        Ok((config, startup)) => std::process::exit(backplane::start::run(config, startup)),
+        Err(exit) => {
+            let _ = std::io::stdout().write_all(&exit.stdout);
+            let _ = std::io::stderr().write_all(&exit.stderr);
+            for (level, text) in &exit.messages {
+                backplane::observe::log::log(*level, text);
+            }
+            std::process::exit(exit.code);
+        }
+    }
+}

@@ -1,1 +1,260 @@
-//! (to be written)
+//! The server: shared state, and who owns what.
+use crate::config::load::Startup;
+use crate::config::Config;
+use crate::connection::client::ClientShared;
+use crate::connection::serving::ServingThread;
+use crate::dispatch::table::Table;
+use crate::execute::pubsub::PubSub;
+use crate::keyspace::shard::Keyspace;
+use crate::lock::module_lock::ModuleLock;
+use crate::module::registry::{Module, Registry};
+use crate::module::thread::Queue;
+use crate::observe::stats::{Counter, Stats};
+use crate::propagate::log::Log;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::cell::UnsafeCell;
+use std::collections::HashMap;
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
+};
+use std::sync::{Arc, OnceLock};
+
+/// What belongs to the holder of the module lock.
+pub struct Holder {
+    /// Shards with held keys, by index over all databases, to be cleared at the end of the unit.
+    pub touched: Vec<u32>,
+    /// Counts changes that may have moved entries; module key handles compare it before they trust a pointer.
+    pub structure: u64,
+    /// Depth of nested module callbacks in this unit.
+    pub depth: u32,
+    /// The module whose code runs, and its command or callback; the text lives as long as that runs.
+    pub running: (Option<&'static Module>, *const str),
+}
+
+impl Default for Holder {
+    fn default() -> Holder {
+        Holder { touched: Vec::new(), structure: 0, depth: 0, running: (None, "") }
+    }
+}
+
+/// The server. There is one in a process: module functions are called without any handle to it.
+pub struct Server {
+    /// Directives.
+    pub config: Config,
+    /// Directives that are settled at the start.
+    pub startup: Startup,
+    /// The data.
+    pub keyspace: Keyspace,
+    /// The module lock.
+    pub module_lock: ModuleLock,
+    holder: UnsafeCell<Holder>,
+    /// The command table.
+    pub table: ArcSwap<Table>,
+    /// Counts versions of the table; serving threads compare it before they trust their copy.
+    pub table_version: AtomicU64,
+    module_events: AtomicU32,
+    client_events: AtomicU32,
+    /// Jobs for the module thread.
+    pub queue: Queue,
+    /// The serving threads.
+    pub serving: OnceLock<Vec<Arc<ServingThread>>>,
+    /// All connected clients, by id.
+    pub clients: Mutex<HashMap<u64, Arc<ClientShared>>>,
+    /// The next client's id.
+    pub next_client: AtomicU64,
+    /// Counters.
+    pub stats: Stats,
+    /// Effects of writes.
+    pub log: Log,
+    /// Channels and their subscribers.
+    pub pubsub: PubSub,
+    /// Modules and what they own.
+    pub modules: Registry,
+    /// Changes since the last save.
+    pub dirty: Counter,
+    /// Keys somebody waits for in a blocking call; zero in the usual case.
+    pub blocked_keys: AtomicUsize,
+    /// Keys that became ready, to be looked at on the module thread.
+    pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
+    /// Started at, Unix milliseconds.
+    pub started: i64,
+    /// 40 hex digits, new at every start.
+    pub run_id: String,
+    /// 40 hex digits, the replication id.
+    pub repl_id: String,
+    /// True while data is loaded.
+    pub loading: AtomicBool,
+    /// `DEBUG SET-ACTIVE-EXPIRE`
+    pub active_expire: AtomicBool,
+    /// Whether `maxmemory-policy` is an LFU one.
+    pub lfu: AtomicBool,
+    /// Set by signals and `SHUTDOWN`.
+    pub shutting_down: AtomicBool,
+    /// State of saving and loading.
+    pub persistence: crate::snapshot::Persistence,
+    /// Last known `used_memory` and when it was read (monotonic ns).
+    pub memory: (AtomicU64, AtomicU64),
+    /// Highest `used_memory` seen.
+    pub peak_memory: AtomicU64,
+    /// The cron's clock, Unix milliseconds, for places that do not need the exact time.
+    pub clock_ms: AtomicI64,
+    /// The module thread's kernel id.
+    pub module_thread: AtomicUsize,
+}
+
+// SAFETY: lock: `holder` is reached only through `Server::holder`, whose contract is the module lock.
+unsafe impl Sync for Server {}
+
+static SERVER: OnceLock<&'static Server> = OnceLock::new();
+
+impl Server {
+    /// Makes the server of this process. Called once.
+    pub fn init(config: Config, startup: Startup) -> &'static Server {
+        let databases = config.databases() as usize;
+        let client_events = config.notify_keyspace_events() as u32;
+        let server: &'static Server = Box::leak(Box::new(Server {
+            config,
+            startup,
+            keyspace: Keyspace::new(databases),
+            module_lock: ModuleLock::default(),
+            holder: UnsafeCell::default(),
+            table: ArcSwap::from_pointee(Table::build(&[], 0, false, None)),
+            table_version: AtomicU64::new(1),
+            module_events: AtomicU32::new(0),
+            client_events: AtomicU32::new(client_events),
+            queue: Queue::default(),
+            serving: OnceLock::new(),
+            clients: Mutex::default(),
+            next_client: AtomicU64::new(1),
+            stats: Stats::default(),
+            log: Log::default(),
+            pubsub: PubSub::default(),
+            modules: Registry::default(),
+            dirty: Counter::default(),
+            blocked_keys: AtomicUsize::new(0),
+            ready_keys: Mutex::default(),
+            started: crate::observe::clock::now_ms(),
+            run_id: crate::observe::random::hex(40),
+            repl_id: crate::observe::random::hex(40),
+            loading: AtomicBool::new(false),
+            active_expire: AtomicBool::new(true),
+            lfu: AtomicBool::new(false),
+            shutting_down: AtomicBool::new(false),
+            persistence: Default::default(),
+            memory: Default::default(),
+            peak_memory: AtomicU64::new(0),
+            clock_ms: AtomicI64::new(crate::observe::clock::now_ms()),
+            module_thread: AtomicUsize::new(0),
+        }));
+        assert!(SERVER.set(server).is_ok(), "one server in a process");
+        server
+    }
+
+    /// The server of this process.
+    ///
+    /// # Panics
+    /// Before [`Server::init`].
+    #[inline]
+    pub fn get() -> &'static Server {
+        SERVER.get().expect("the server was started")
+    }
+
+    /// What belongs to the holder of the module lock.
+    ///
+    /// # Safety
+    /// The calling thread has the module lock, and keeps no second reference while it uses this one.
+    #[allow(clippy::mut_from_ref)]
+    #[inline]
+    pub unsafe fn holder(&self) -> &mut Holder {
+        // SAFETY: lock: this function's contract.
+        unsafe { &mut *self.holder.get() }
+    }
+
+    /// Classes of events that modules subscribed to.
+    #[inline]
+    pub fn module_events(&self) -> u32 {
+        self.module_events.load(Relaxed)
+    }
+
+    /// Classes of events that go to clients (`notify-keyspace-events`).
+    #[inline]
+    pub fn client_events(&self) -> u32 {
+        self.client_events.load(Relaxed)
+    }
+
+    /// Sets what goes to clients.
+    pub fn set_client_events(&self, classes: u32) {
+        self.client_events.store(classes, Relaxed);
+    }
+
+    /// Installs a new command table, and waits until every serving thread has left the commands that it began under the
+    /// old one. Called with the module lock held; serving threads never wait for it inside a command, so this ends.
+    pub fn swap_table(&self, table: Table) {
+        self.module_events.store(table.module_events, SeqCst);
+        self.table.store(Arc::new(table));
+        self.table_version.fetch_add(1, SeqCst);
+        for t in self.serving.get().into_iter().flatten() {
+            t.wait_until_left();
+        }
+    }
+
+    /// The access clock for an entry: LRU seconds, or the LFU counter moved on.
+    #[inline]
+    pub fn access_clock(&self, now_ms: i64, old: u32) -> u32 {
+        if self.lfu.load(Relaxed) {
+            crate::keyspace::evict::lfu_touch(now_ms, old, &self.config)
+        } else {
+            (now_ms / 1000) as u32 & 0xff_ffff
+        }
+    }
+
+    /// Notes that a key changed for which a blocked client may wait.
+    #[inline]
+    pub fn key_ready(&self, db: usize, key: &[u8]) {
+        if self.blocked_keys.load(Relaxed) == 0 {
+            return;
+        }
+        self.ready_keys.lock().push((db, key.to_vec()));
+        self.queue.task(Box::new(|| crate::module::blocked::serve_ready_keys(Server::get())));
+    }
+
+    /// Ends a unit under the module lock: releases the held keys and wakes whoever waited for them.
+    pub fn release_keys(&self) {
+        // SAFETY: lock: callers have the module lock.
+        let holder = unsafe { self.holder() };
+        if holder.touched.is_empty() {
+            return;
+        }
+        for index in holder.touched.drain(..) {
+            let shard = self.keyspace.shard(index);
+            shard.latch.lock();
+            // SAFETY: lock: taken on the line above.
+            let data = unsafe { shard.data() };
+            data.held.clear();
+            let waiters = std::mem::take(&mut data.waiters);
+            // SAFETY: lock: taken above.
+            unsafe { shard.latch.unlock() };
+            for w in waiters {
+                w.wake();
+            }
+        }
+        if holder.touched.capacity() > 1 << 16 {
+            holder.touched = Vec::new();
+        }
+    }
+
+    /// Bytes that the process has allocated, modules included. Read from the allocator at most every millisecond.
+    pub fn used_memory(&self) -> u64 {
+        let now = crate::observe::clock::mono_ns();
+        let last = self.memory.1.load(Relaxed);
+        if last != 0 && now.saturating_sub(last) < 1_000_000 {
+            return self.memory.0.load(Relaxed);
+        }
+        let used = crate::module::api::memory::allocated();
+        self.memory.0.store(used, Relaxed);
+        self.memory.1.store(now, Relaxed);
+        self.peak_memory.fetch_max(used, Relaxed);
+        used
+    }
+}

@@ -1,1 +1,489 @@
-//! (to be written)
+//! STEP 3: from arguments to a running command: look-up, arity, authentication, `MULTI`, and the choice of the path.
+//!
+//! The path is data in the table ([`table::Path`]), decided when the table is made. What can only be seen at run time
+//! (a key is held; a key has a module's value that the command would have to free) is found before the body runs, with
+//! all latches taken, so a body never has to back out.
+pub mod table;
+
+use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
+use crate::execute::{error, is, text, CommandError, Tx};
+use crate::keyspace::event::class;
+use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
+use crate::keyspace::value::Kind;
+use crate::lock::held::Access;
+use crate::lock::native::{acquire, Latches, PlannedKey};
+use crate::observe::clock::mono_ns;
+use crate::parse::{Limits, Parsed};
+use crate::reply::Reply;
+use crate::server::Server;
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::task::Waker;
+use table::{flags, Body, Command, Path, Reason, Table};
+
+/// Which thread executes.
+#[derive(Clone, Copy)]
+pub enum Side<'a> {
+    /// A serving thread; the waker is left at a shard when a key is held.
+    Serving(&'a Waker),
+    /// The module thread, with the module lock.
+    Module,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// It was executed, queued or refused.
+    Done,
+    /// It has to run on the module thread.
+    HandOver,
+    /// A key that it needs is held; the waker was left behind, try again when woken.
+    Parked,
+    /// It is native: the module thread gives the client back to its serving thread.
+    GiveBack,
+    /// A module or a blocking command blocked the client; go on when it is unblocked.
+    Blocked,
+}
+
+/// What [`run_input`] stopped at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// All whole requests are done.
+    NeedInput,
+    /// The next request has to run on the module thread.
+    HandOver,
+    /// The next request waits for a held key.
+    Parked,
+    /// The next request is native (module thread only).
+    GiveBack,
+    /// The client is blocked.
+    Blocked,
+    /// Send the replies and close.
+    Close,
+}
+
+/// Native requests between module requests that the module thread executes before it gives the client back.
+const NATIVES_ON_MODULE_THREAD: usize = 16;
+
+/// Executes the requests in `input`, one after the other. Returns how many bytes are done with.
+pub fn run_input(
+    server: &'static Server,
+    table: &Table,
+    client: &mut Client,
+    input: &[u8],
+    side: Side<'_>,
+    now: i64,
+) -> (usize, Outcome) {
+    let mut done = 0;
+    // On the module thread: the table may change under a pipeline (`MODULE LOAD`), and a long run of native requests
+    // belongs back on the serving thread.
+    let version = server.table_version.load(Relaxed);
+    let mut natives = 0;
+    let outcome = loop {
+        if client.session.close {
+            break Outcome::Close;
+        }
+        let limits = Limits {
+            max_bulk: server.config.proto_max_bulk_len() as i64,
+            authenticated: client.session.authenticated,
+        };
+        let rest = &input[done..];
+        match client.parser.next(rest, limits) {
+            Parsed::Incomplete => break Outcome::NeedInput,
+            Parsed::Error(e) => {
+                client.out.error(format!("ERR {e}"));
+                client.session.close = true;
+                break Outcome::Close;
+            }
+            Parsed::Request(len) => {
+                let Client { session, parser, out, .. } = &mut *client;
+                let step = parser.with_args(&rest[..len], |args| {
+                    if args.is_empty() {
+                        return Step::Done;
+                    }
+                    execute(server, table, session, out, args, side, now)
+                });
+                match step {
+                    Step::Done => {
+                        done += len;
+                        if matches!(side, Side::Module) {
+                            natives = if session.last_was_native { natives + 1 } else { 0 };
+                            if natives >= NATIVES_ON_MODULE_THREAD
+                                || server.table_version.load(Relaxed) != version
+                            {
+                                break Outcome::GiveBack;
+                            }
+                        }
+                    }
+                    Step::HandOver => break Outcome::HandOver,
+                    Step::Parked => break Outcome::Parked,
+                    Step::GiveBack => break Outcome::GiveBack,
+                    Step::Blocked => {
+                        done += len;
+                        break Outcome::Blocked;
+                    }
+                }
+            }
+        }
+    };
+    (done, outcome)
+}
+
+fn reject(session: &mut Session, out: &mut Reply, e: CommandError) -> Step {
+    if let Some(m) = &mut session.multi {
+        m.aborted = true;
+    }
+    Server::get().stats.error_replies.add(1);
+    out.error(e.0.as_bytes());
+    Step::Done
+}
+
+fn unknown_command(args: &[&[u8]]) -> CommandError {
+    let mut shown = String::new();
+    for a in &args[1..] {
+        if shown.len() >= 128 {
+            break;
+        }
+        let part = &a[..a.len().min(128 - shown.len())];
+        shown.push_str(&format!("'{}' ", text(part)));
+    }
+    let name = &args[0][..args[0].len().min(128)];
+    error::err(format!("ERR unknown command '{}', with args beginning with: {shown}", text(name)))
+}
+
+/// The error for a missing subcommand of `container`.
+pub fn unknown_subcommand(container: &str, sub: &[u8]) -> CommandError {
+    error::err(format!(
+        "ERR unknown subcommand '{}'. Try {} HELP.",
+        text(&sub[..sub.len().min(128)]),
+        container.to_ascii_uppercase()
+    ))
+}
+
+/// Looks a request up and checks what can be checked without its keys.
+pub fn check<'t>(
+    server: &Server,
+    table: &'t Table,
+    session: &Session,
+    args: &[&[u8]],
+) -> Result<&'t Arc<Command>, CommandError> {
+    let Some(command) = table.resolve(args) else {
+        return Err(match table.find(args[0]) {
+            Some(container) if args.len() > 1 => unknown_subcommand(&container.name, args[1]),
+            Some(container) => error::arity(&container.full_name),
+            None => unknown_command(args),
+        });
+    };
+    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+        return Err(error::arity(&command.full_name));
+    }
+    if !session.authenticated && !command.has(flags::NO_AUTH) {
+        return Err(error::err("NOAUTH Authentication required."));
+    }
+    if command.has(flags::PROTECTED) {
+        crate::execute::server::check_protected(server, session, command)?;
+    }
+    if session.subscription_count() > 0
+        && !session.shared.has(flag::RESP3)
+        && !crate::execute::pubsub::allowed_while_subscribed(command)
+    {
+        return Err(error::err(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+             context",
+            command.full_name
+        )));
+    }
+    if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
+        return Err(error::err("LOADING Redis is loading the dataset in memory"));
+    }
+    if session.multi.is_some() && command.has(flags::NO_MULTI) {
+        return Err(error::err(format!("ERR Command not allowed inside a transaction")));
+    }
+    Ok(command)
+}
+
+fn execute(
+    server: &'static Server,
+    table: &Table,
+    session: &mut Session,
+    out: &mut Reply,
+    args: &[&[u8]],
+    side: Side<'_>,
+    now: i64,
+) -> Step {
+    let command = match check(server, table, session, args) {
+        Ok(c) => c,
+        Err(e) => return reject(session, out, e),
+    };
+    if let Some(multi) = &mut session.multi {
+        if !matches!(
+            command.name.as_str(),
+            "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
+        ) {
+            if command.has(flags::DENYOOM) && crate::keyspace::evict::out_of_memory(server) {
+                multi.aborted = true;
+                out.error(error::OOM.0.as_bytes());
+                return Step::Done;
+            }
+            let args = args.iter().map(|a| a.to_vec()).collect();
+            multi.queue.push(Queued { command: command.clone(), args });
+            reply_queued(session, out);
+            return Step::Done;
+        }
+    }
+    if command.has(flags::DENYOOM) && server.config.maxmemory() > 0 {
+        match side {
+            // Eviction fires events and frees values, so it belongs to the module thread.
+            Side::Serving(_) if crate::keyspace::evict::over_limit(server) => {
+                return hand_over(server, Reason::ServerWide)
+            }
+            Side::Module if !crate::keyspace::evict::make_room(server) => {
+                return reject(session, out, error::OOM)
+            }
+            _ => {}
+        }
+    }
+    let start = out.buf.len();
+    let step = if command.name == "exec" && session.multi.is_some() {
+        crate::execute::transaction::exec(server, table, session, out, side, now)
+    } else {
+        run(server, session, out, command, args, side, now)
+    };
+    if matches!(step, Step::Done | Step::Blocked) {
+        server.stats.commands_processed.add(1);
+        match session.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off | ReplyMode::Skip => out.buf.truncate(start),
+            ReplyMode::SkipNext => {}
+        }
+        session.reply_mode = match session.reply_mode {
+            ReplyMode::SkipNext => ReplyMode::Skip,
+            ReplyMode::Skip => ReplyMode::On,
+            m => m,
+        };
+    }
+    step
+}
+
+fn reply_queued(session: &Session, out: &mut Reply) {
+    if session.reply_mode == ReplyMode::On {
+        out.simple("QUEUED");
+    }
+}
+
+/// Counts a hand-over and says so.
+pub fn hand_over(server: &Server, reason: Reason) -> Step {
+    server.stats.module_path[reason as usize].add(1);
+    Step::HandOver
+}
+
+fn run(
+    server: &'static Server,
+    session: &mut Session,
+    out: &mut Reply,
+    command: &Arc<Command>,
+    args: &[&[u8]],
+    side: Side<'_>,
+    now: i64,
+) -> Step {
+    match (command.path, side) {
+        (Path::Connection, _) => {
+            let mut tx = match side {
+                Side::Serving(_) => Tx::native(server, session, now, &[]),
+                Side::Module => Tx::module(server, session, now),
+            };
+            call(&mut tx, command, args, out);
+            Step::Done
+        }
+        (Path::Module(reason), Side::Serving(_)) => hand_over(server, reason),
+        (Path::Native, Side::Serving(waker)) => {
+            let mut plan = Plan::default();
+            if !plan.add(command, args, session.db) {
+                return hand_over(server, Reason::Value);
+            }
+            let step = match plan.lock(server, now, waker) {
+                Locked::Parked => Step::Parked,
+                Locked::NeedsModulePath => hand_over(server, Reason::Value),
+                Locked::Yes(_guard) => {
+                    let mut tx = Tx::native(server, session, now, &plan.shards);
+                    call(&mut tx, command, args, out);
+                    Step::Done
+                }
+            };
+            step
+        }
+        (path, Side::Module) => {
+            session.last_was_native = path == Path::Native;
+            let mut tx = Tx::module(server, session, now);
+            call(&mut tx, command, args, out);
+            if session.blocked_on.is_some() {
+                Step::Blocked
+            } else {
+                Step::Done
+            }
+        }
+    }
+}
+
+/// Runs a command body in its transaction: counts it, writes its error, passes its effects to the log.
+pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
+    let start = mono_ns();
+    let (errors, dirty) = (out.errors, tx.dirty);
+    let result = match &command.body {
+        Body::Native(f) => f(tx, args, out),
+        Body::Module(m) => crate::module::command::run(m, tx, args, out),
+        Body::Container => Err(error::arity(&command.full_name)),
+    };
+    if let Err(e) = result {
+        out.error(e.0.as_bytes());
+    }
+    if out.errors != errors {
+        command.stats.failed.fetch_add(1, Relaxed);
+        tx.server.stats.error_replies.add(out.errors - errors);
+    }
+    command.stats.add(mono_ns() - start);
+    if tx.dirty != dirty {
+        tx.server.dirty.add(tx.dirty - dirty);
+        if tx.server.log.active() {
+            crate::propagate::finish(tx, command, args);
+        }
+    }
+}
+
+/// The keys and shards of a native command or transaction.
+#[derive(Default)]
+pub struct Plan {
+    /// Shards, sorted, without duplicates, by index over all databases.
+    pub shards: SmallVec<[u32; 4]>,
+    /// The keys.
+    pub keys: SmallVec<[PlannedKey; 4]>,
+    /// A key argument's bytes for each key, to look at its value before the command runs.
+    names: SmallVec<[(*const u8, usize); 4]>,
+    /// Reads too must not meet module values.
+    values: bool,
+}
+
+/// The result of [`Plan::lock`].
+pub enum Locked<'a> {
+    /// All latches are taken; the guard releases them.
+    Yes(LatchGuard<'a>),
+    /// A key is held; the waker waits at its shard.
+    Parked,
+    /// A key has a value, or an expiry, that only the module path can deal with.
+    NeedsModulePath,
+}
+
+/// Releases the latches of a plan.
+pub struct LatchGuard<'a> {
+    server: &'static Server,
+    shards: &'a [u32],
+}
+
+impl Drop for LatchGuard<'_> {
+    fn drop(&mut self) {
+        for &s in self.shards {
+            self.server.unlatch(s);
+        }
+    }
+}
+
+impl Latches for Server {
+    #[inline]
+    fn try_latch(&self, shard: u32) -> bool {
+        self.keyspace.shard(shard).latch.try_lock()
+    }
+
+    fn latch(&self, shard: u32) {
+        self.keyspace.shard(shard).latch.lock();
+    }
+
+    #[inline]
+    fn unlatch(&self, shard: u32) {
+        // SAFETY: lock: `acquire` and `LatchGuard` unlatch only what they took.
+        unsafe { self.keyspace.shard(shard).latch.unlock() };
+    }
+
+    #[inline]
+    fn conflicts(&self, key: &PlannedKey) -> bool {
+        // SAFETY: lock: `acquire` has the latch of the key's shard.
+        let data = unsafe { self.keyspace.shard(key.shard).data() };
+        data.held.conflicts(key.hash, key.access)
+    }
+}
+
+impl Plan {
+    /// Adds a command's keys. Returns false when they cannot be told.
+    pub fn add(&mut self, command: &Command, args: &[&[u8]], db: usize) -> bool {
+        self.values |= command.has(flags::VALUES);
+        if let [table::KeySpec {
+            begin: table::Begin::Index(1),
+            find: table::Find::Range(0, _, _),
+            flags,
+            ..
+        }] = command.keys[..]
+        {
+            self.add_key(args[1], Command::access(flags), db);
+            return true;
+        }
+        let Some(positions) = command.key_positions(args) else { return false };
+        for (i, spec_flags) in positions {
+            self.add_key(args[i], Command::access(spec_flags), db);
+        }
+        true
+    }
+
+    /// Adds one key.
+    pub fn add_key(&mut self, key: &[u8], access: Access, db: usize) {
+        let shard = (db * SHARDS + shard_of(key)) as u32;
+        if let Err(at) = self.shards.binary_search(&shard) {
+            self.shards.insert(at, shard);
+        }
+        self.keys.push(PlannedKey { shard, hash: hash_bytes(key), access });
+        self.names.push((key.as_ptr(), key.len()));
+    }
+
+    /// Takes the latches and checks that the native path can do it.
+    pub fn lock<'a>(&'a self, server: &'static Server, now: i64, waker: &Waker) -> Locked<'a> {
+        if let Err(shard) = acquire(server, &self.shards, &self.keys) {
+            // SAFETY: lock: `acquire` left us this one latch.
+            let data = unsafe { server.keyspace.shard(shard).data() };
+            data.waiters.push(waker.clone());
+            server.unlatch(shard);
+            server.stats.parked.add(1);
+            return Locked::Parked;
+        }
+        let guard = LatchGuard { server, shards: &self.shards };
+        let expiry_owed = server.module_events() & class::EXPIRED != 0;
+        for (k, name) in self.keys.iter().zip(&self.names) {
+            let write = k.access == Access::Write;
+            if !write && !self.values {
+                continue;
+            }
+            // SAFETY: lock: all latches are taken.
+            let data = unsafe { server.keyspace.shard(k.shard).data() };
+            if data.module_values == 0 && !(expiry_owed && write && data.volatile > 0) {
+                continue;
+            }
+            // SAFETY: layout: the names point into the arguments, which outlive the plan.
+            let key = unsafe { std::slice::from_raw_parts(name.0, name.1) };
+            if let Some(e) = data.find(k.hash, key) {
+                if e.kind() == Kind::Module || (expiry_owed && write && e.is_expired(now)) {
+                    return Locked::NeedsModulePath;
+                }
+            }
+        }
+        Locked::Yes(guard)
+    }
+}
+
+/// A queued transaction's own state is complete: begins `MULTI`.
+pub fn begin_multi(session: &mut Session) {
+    session.multi = Some(Multi::default());
+    session.shared.put(flag::MULTI, true);
+}
+
+/// True for the word `HELP` as the only argument behind a container.
+pub fn is_help(args: &[&[u8]]) -> bool {
+    args.len() == 2 && is(args[1], "help")
+}

@@ -1,1 +1,669 @@
-//! (to be written)
+//! STEP 5: command bodies. They are written once, against [`Tx`], and do not know which path they run on.
+//!
+//! One command family, one file; each file ends in the table of its rows. [`FAMILIES`] lists the tables.
+use crate::connection::client::{flag, Session};
+use crate::dispatch::table::Row;
+use crate::keyspace::entry::Entry;
+use crate::keyspace::event::{self, Event};
+use crate::keyspace::hash::Hash;
+use crate::keyspace::list::List;
+use crate::keyspace::set::Set;
+use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
+use crate::keyspace::stream::Stream;
+use crate::keyspace::value::{Kind, ModuleValue, StrRef, Value, ValueMut, ValueRef};
+use crate::keyspace::zset::SortedSet;
+use crate::lock::held::Access;
+use crate::server::Server;
+use std::borrow::Cow;
+
+pub mod bitmap;
+pub mod client;
+pub mod command;
+pub mod config;
+pub mod connection;
+pub mod debug;
+pub mod error;
+pub mod expire;
+pub mod flush;
+pub mod generic;
+pub mod hash;
+pub mod info;
+pub mod list;
+pub mod module;
+pub mod object;
+pub mod persistence;
+pub mod pubsub;
+pub mod scan;
+pub mod server;
+pub mod set;
+pub mod stream;
+pub mod string;
+pub mod transaction;
+pub mod zset;
+
+pub use error::{CommandError, CommandResult};
+
+/// The row tables of all families.
+pub static FAMILIES: &[&[Row]] = &[
+    string::ROWS,
+    generic::ROWS,
+    connection::ROWS,
+    transaction::ROWS,
+    pubsub::ROWS,
+    server::ROWS,
+    module::ROWS,
+    hash::ROWS,
+    list::ROWS,
+    set::ROWS,
+    zset::ROWS,
+    stream::ROWS,
+    bitmap::ROWS,
+    expire::ROWS,
+    scan::ROWS,
+    object::ROWS,
+    config::ROWS,
+    info::ROWS,
+    client::ROWS,
+    command::ROWS,
+    debug::ROWS,
+    persistence::ROWS,
+    flush::ROWS,
+];
+
+/// How a transaction reaches keys; see [`crate::lock`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// The latches of all its keys' shards are taken.
+    Native,
+    /// The module lock is held by this thread; keys are held from their first touch.
+    Module,
+}
+
+/// What becomes of a key's expiry when its value is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expiry {
+    /// The key has none afterwards.
+    Clear,
+    /// It stays as it is.
+    Keep,
+    /// It expires at this Unix time in milliseconds.
+    At(i64),
+}
+
+/// A transaction: the only way in which a command body reaches keys.
+///
+/// References that it gives out borrow it, so a body cannot keep one across a change or an event.
+pub struct Tx<'a> {
+    /// The client on whose behalf the command runs.
+    pub session: &'a mut Session,
+    /// The server.
+    pub server: &'static Server,
+    /// Time of the command, Unix milliseconds.
+    pub now: i64,
+    /// Changes made, as Redis counts them for `rdb_changes_since_last_save`.
+    pub dirty: u64,
+    /// What goes to the effect log in place of the command itself; see `propagate`.
+    pub effects: crate::propagate::Effects,
+    mode: Mode,
+    plan: &'a [u32],
+}
+
+impl<'a> Tx<'a> {
+    /// A transaction whose latches the caller has taken and keeps until it is done.
+    /// `plan` lists their shards.
+    pub fn native(
+        server: &'static Server,
+        session: &'a mut Session,
+        now: i64,
+        plan: &'a [u32],
+    ) -> Tx<'a> {
+        let mode = Mode::Native;
+        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan }
+    }
+
+    /// A transaction under the module lock, which the calling thread has.
+    pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
+        let mode = Mode::Module;
+        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan: &[] }
+    }
+
+    /// Which path this is; for the dispatcher, not for bodies.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The selected database.
+    #[inline]
+    pub fn db(&self) -> usize {
+        self.session.db
+    }
+
+    /// Tells module key handles that entries may have moved.
+    #[inline]
+    fn structure_changed(&self) {
+        if self.mode == Mode::Module {
+            // SAFETY: lock: module mode means that this thread has the module lock.
+            unsafe { self.server.holder() }.structure += 1;
+        }
+    }
+
+    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32) {
+        let i = shard_of(key);
+        (&self.server.keyspace.dbs()[db].shards()[i], (db * SHARDS + i) as u32)
+    }
+
+    /// Runs `f` on the shard's data: under the latch, with the key held in module mode.
+    #[inline]
+    fn with_shard<R>(
+        &self,
+        db: usize,
+        key: &[u8],
+        access: Access,
+        f: impl FnOnce(&'static Shard, &mut ShardData, u64) -> R,
+    ) -> R {
+        let (shard, index) = self.shard(db, key);
+        let hash = hash_bytes(key);
+        match self.mode {
+            Mode::Native => {
+                assert!(self.plan.contains(&index), "a native command touched an undeclared key");
+                // SAFETY: lock: a native transaction has the latches of all shards of its plan.
+                f(shard, unsafe { shard.data() }, hash)
+            }
+            Mode::Module => {
+                shard.latch.lock();
+                // SAFETY: lock: taken on the line above, released below.
+                let data = unsafe { shard.data() };
+                if data.held.hold(hash, access) {
+                    // SAFETY: lock: module mode means that this thread has the module lock.
+                    unsafe { self.server.holder() }.touched.push(index);
+                }
+                let r = f(shard, data, hash);
+                // SAFETY: lock: taken above.
+                unsafe { shard.latch.unlock() };
+                r
+            }
+        }
+    }
+
+    /// The entry of a key, dead or alive. In module mode the latch is free again when it returns, but the key is held.
+    #[inline]
+    fn place(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
+        self.with_shard(db, key, access, |_, data, hash| data.find(hash, key))
+    }
+
+    /// The entry of a live key, without counting it as an access.
+    #[inline]
+    fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
+        let e = self.place(db, key, access)?;
+        if e.is_expired(self.now) {
+            return None;
+        }
+        Some(e)
+    }
+
+    // ----- reading -------------------------------------------------------------------------------------------------
+
+    /// The value of a key; counts as an access and in `keyspace_hits` and `keyspace_misses`.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Option<ValueRef<'_>> {
+        match self.live(self.db(), key, Access::Read) {
+            Some(e) => {
+                self.server.stats.keyspace_hits.add(1);
+                if !self.session.shared.has(flag::NO_TOUCH) {
+                    e.set_clock(self.server.access_clock(self.now, e.clock()));
+                }
+                Some(e.value())
+            }
+            None => {
+                self.server.stats.keyspace_misses.add(1);
+                None
+            }
+        }
+    }
+
+    /// The value of a key, without counting an access (`TYPE`, `OBJECT`, `DEBUG`).
+    pub fn peek(&self, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.live(self.db(), key, Access::Read).map(|e| e.value())
+    }
+
+    /// The entry of a live key, for commands that look at more than its value. The handle is good until the next change
+    /// of the key.
+    pub fn peek_entry(&self, key: &[u8]) -> Option<Entry> {
+        self.live(self.db(), key, Access::Read)
+    }
+
+    /// Whether a key exists.
+    pub fn exists(&self, key: &[u8]) -> bool {
+        self.live(self.db(), key, Access::Read).is_some()
+    }
+
+    /// Whether a key exists in another database (`MOVE`, `COPY`).
+    pub fn exists_in(&self, db: usize, key: &[u8]) -> bool {
+        self.live(db, key, Access::Write).is_some()
+    }
+
+    /// When a key expires: `None` if there is no such key, `Some(None)` if it does not.
+    pub fn expire_at(&self, key: &[u8]) -> Option<Option<i64>> {
+        self.live(self.db(), key, Access::Read).map(|e| e.expire())
+    }
+
+    /// A string to read.
+    pub fn string(&self, key: &[u8]) -> Result<Option<StrRef<'_>>, CommandError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(ValueRef::String(s)) => Ok(Some(s)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A hash to read.
+    pub fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(ValueRef::Hash(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A list to read.
+    pub fn list(&self, key: &[u8]) -> Result<Option<&List>, CommandError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(ValueRef::List(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A set to read.
+    pub fn set_value(&self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(ValueRef::Set(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A sorted set to read.
+    pub fn zset(&self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(ValueRef::Zset(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A stream to read.
+    pub fn stream(&self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(ValueRef::Stream(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    // ----- changing ------------------------------------------------------------------------------------------------
+
+    /// The entry of a key for a change. An expired key is deleted first, with its event.
+    fn live_mut(&mut self, key: &[u8]) -> Option<Entry> {
+        let e = self.place(self.db(), key, Access::Write)?;
+        if e.is_expired(self.now) {
+            self.expire_now(key);
+            return None;
+        }
+        e.set_clock(self.server.access_clock(self.now, e.clock()));
+        Some(e)
+    }
+
+    /// Deletes an expired key, with event and effect.
+    pub fn expire_now(&mut self, key: &[u8]) {
+        if let Some(e) = self.unlink(self.db(), key) {
+            e.free();
+            self.server.stats.expired_keys.add(1);
+            self.propagate_also(&[b"DEL", key]);
+            self.modified(key);
+            self.notify(&event::EXPIRED_KEY, key);
+        }
+    }
+
+    /// Deletes a key if its time has come (the expiry cycle).
+    pub fn expire_if_due(&mut self, key: &[u8]) {
+        let db = self.db();
+        if self.place(db, key, Access::Write).is_some_and(|e| e.is_expired(self.now)) {
+            self.expire_now(key);
+        }
+    }
+
+    /// The value of a key, to change in place.
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<ValueMut<'_>> {
+        self.live_mut(key).map(|mut e| e.value_mut())
+    }
+
+    /// A hash to change, if the key exists.
+    pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<&mut Hash>, CommandError> {
+        match self.get_mut(key) {
+            None => Ok(None),
+            Some(ValueMut::Hash(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A list to change, if the key exists.
+    pub fn list_mut(&mut self, key: &[u8]) -> Result<Option<&mut List>, CommandError> {
+        match self.get_mut(key) {
+            None => Ok(None),
+            Some(ValueMut::List(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A set to change, if the key exists.
+    pub fn set_mut(&mut self, key: &[u8]) -> Result<Option<&mut Set>, CommandError> {
+        match self.get_mut(key) {
+            None => Ok(None),
+            Some(ValueMut::Set(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A sorted set to change, if the key exists.
+    pub fn zset_mut(&mut self, key: &[u8]) -> Result<Option<&mut SortedSet>, CommandError> {
+        match self.get_mut(key) {
+            None => Ok(None),
+            Some(ValueMut::Zset(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// A stream to change, if the key exists.
+    pub fn stream_mut(&mut self, key: &[u8]) -> Result<Option<&mut Stream>, CommandError> {
+        match self.get_mut(key) {
+            None => Ok(None),
+            Some(ValueMut::Stream(v)) => Ok(Some(v)),
+            Some(_) => Err(error::WRONGTYPE),
+        }
+    }
+
+    /// The value of a key, made by `make` if there is none (with the event `new`).
+    pub fn get_or_create(&mut self, key: &[u8], make: impl FnOnce() -> Value) -> ValueMut<'_> {
+        if let Some(mut e) = self.live_mut(key) {
+            return e.value_mut();
+        }
+        self.set(key, make(), Expiry::Clear);
+        let mut e = self.place(self.db(), key, Access::Write).expect("just inserted");
+        e.value_mut()
+    }
+
+    /// The buffer of a string, to change in place: made empty if the key is missing, moved to the heap if need be.
+    pub fn string_mut(&mut self, key: &[u8]) -> Result<&mut Vec<u8>, CommandError> {
+        let old = match self.live_mut(key) {
+            None => {
+                self.set(key, Value::string(b""), Expiry::Clear);
+                self.place(self.db(), key, Access::Write).expect("just inserted")
+            }
+            Some(e) if e.kind() != Kind::String => return Err(error::WRONGTYPE),
+            Some(e) => e,
+        };
+        if old.is_heap_string() {
+            let mut e = old;
+            return Ok(e.heap_string().expect("a heap string"));
+        }
+        let mut new = self.with_shard(self.db(), key, Access::Write, |shard, data, hash| {
+            let volatile = old.expire().is_some();
+            let new = old.into_heap_string();
+            data.note_change(shard, hash, old, new, volatile, Kind::String);
+            new
+        });
+        self.structure_changed();
+        Ok(new.heap_string().expect("a heap string"))
+    }
+
+    /// Sets a key to a value, replacing what it had. Fires `new` for a new key; other events are the caller's.
+    pub fn set(&mut self, key: &[u8], value: Value, expiry: Expiry) {
+        let clock = self.server.access_clock(self.now, 0);
+        self.put(self.db(), key, expiry, |key, at| Entry::new(key, value, at, clock), None);
+    }
+
+    /// Sets a key in another database.
+    pub fn set_in(&mut self, db: usize, key: &[u8], value: Value, expiry: Expiry) {
+        let clock = self.server.access_clock(self.now, 0);
+        self.put(db, key, expiry, |key, at| Entry::new(key, value, at, clock), None);
+    }
+
+    /// Sets a key to a string, in place where that is possible.
+    pub fn set_string(&mut self, key: &[u8], text: &[u8], expiry: Expiry) {
+        let clock = self.server.access_clock(self.now, 0);
+        self.put(
+            self.db(),
+            key,
+            expiry,
+            |key, at| Entry::new_string(key, text, at, clock),
+            Some(text),
+        );
+    }
+
+    fn put(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        expiry: Expiry,
+        make: impl FnOnce(&[u8], Option<i64>) -> Entry,
+        text: Option<&[u8]>,
+    ) {
+        let clock = self.server.access_clock(self.now, 0);
+        let (replaced, is_new) = self.with_shard(db, key, Access::Write, |shard, data, hash| {
+            let Some(mut old) = data.find(hash, key) else {
+                let at = if let Expiry::At(ms) = expiry { Some(ms) } else { None };
+                data.insert(shard, hash, make(key, at));
+                return (None, true);
+            };
+            let at = match expiry {
+                Expiry::Clear => None,
+                Expiry::Keep => old.expire(),
+                Expiry::At(ms) => Some(ms),
+            };
+            if at.is_none() && old.expire().is_none() {
+                if let Some(text) = text {
+                    if old.overwrite_string(text) {
+                        old.set_clock(clock);
+                        return (None, false);
+                    }
+                }
+            }
+            let new = make(key, at);
+            data.replace(shard, hash, old, new);
+            (Some(old), false)
+        });
+        if let Some(old) = replaced {
+            self.structure_changed();
+            // Outside of the latch: freeing a module's value calls the module.
+            old.free();
+        }
+        if is_new {
+            self.structure_changed();
+            self.notify(&event::NEW_KEY, key);
+        }
+    }
+
+    /// Takes a key out of a database: its value and its expiry.
+    fn unlink(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        let e = self
+            .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
+        self.structure_changed();
+        e
+    }
+
+    /// Deletes a key, dead or alive. No event. Returns whether a live key was there.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        if self.live_mut(key).is_none() {
+            return false;
+        }
+        if let Some(ValueRef::Module(m)) = self.peek(key) {
+            crate::module::datatype::unlinked(key, self.db(), m);
+        }
+        match self.unlink(self.db(), key) {
+            Some(e) => {
+                e.free();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes a live key's value and expiry out of the database. No event.
+    pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
+        self.live_mut(key)?;
+        let e = self.unlink(self.db(), key)?;
+        let expire = e.expire();
+        Some((e.into_value(), expire))
+    }
+
+    /// Sets or clears the expiry of a key. Returns false if there is no such key. No event.
+    pub fn set_expire(&mut self, key: &[u8], at: Option<i64>) -> bool {
+        let Some(old) = self.live_mut(key) else { return false };
+        self.with_shard(self.db(), key, Access::Write, |shard, data, hash| {
+            let (volatile, kind) = (old.expire().is_some(), old.kind());
+            let new = old.with_expire(at);
+            data.note_change(shard, hash, old, new, volatile, kind);
+        });
+        self.structure_changed();
+        true
+    }
+
+    /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
+    pub fn delete_if_empty(&mut self, key: &[u8]) -> bool {
+        let empty = match self.peek(key) {
+            Some(ValueRef::List(v)) => v.len() == 0,
+            Some(ValueRef::Set(v)) => v.len() == 0,
+            Some(ValueRef::Hash(v)) => v.len() == 0,
+            Some(ValueRef::Zset(v)) => v.len() == 0,
+            _ => false,
+        };
+        if empty {
+            self.remove(key);
+            self.notify(&event::DEL, key);
+        }
+        empty
+    }
+
+    // ----- what follows from a change ------------------------------------------------------------------------------
+
+    /// Tells watchers that a key changed (Redis: signalModifiedKey). Bodies call it once per changed key, before the
+    /// event.
+    #[inline]
+    pub fn modified(&mut self, key: &[u8]) {
+        self.modified_in(self.db(), key);
+    }
+
+    /// As [`Tx::modified`], in another database.
+    pub fn modified_in(&mut self, db: usize, key: &[u8]) {
+        self.with_shard(db, key, Access::Write, |_, data, _| {
+            if data.watched.is_empty() {
+                return;
+            }
+            for c in data.watched.get(key).into_iter().flatten() {
+                c.put(flag::DIRTY_CAS, true);
+            }
+        });
+        self.server.key_ready(db, key);
+    }
+
+    /// Makes the session's client a watcher of a key.
+    pub fn watch(&mut self, key: &[u8]) {
+        let client = self.session.shared.clone();
+        self.with_shard(self.db(), key, Access::Read, |_, data, _| {
+            data.watched.entry(key.to_vec()).or_default().push(client);
+        });
+    }
+
+    /// Fires a keyspace event: to modules first, then to subscribed clients.
+    #[inline]
+    pub fn notify(&mut self, event: &'static Event, key: &[u8]) {
+        self.notify_in(self.db(), event, key);
+    }
+
+    /// As [`Tx::notify`], in another database.
+    #[inline]
+    pub fn notify_in(&mut self, db: usize, event: &'static Event, key: &[u8]) {
+        if self.server.module_events() & event.class != 0 && self.mode == Mode::Module {
+            crate::module::event::keyspace_event(db, event.class, event.name, key);
+        }
+        if self.server.client_events() & event.class != 0 {
+            pubsub::keyspace_event(self.server, db, event.class, event.name.to_bytes(), key);
+        }
+    }
+
+    /// Adds an effect to the log beside the command itself.
+    pub fn propagate_also(&mut self, args: &[&[u8]]) {
+        if self.server.log.active() {
+            self.effects.also(self.session.db, args);
+        }
+    }
+
+    /// Replaces the command by this one in the log.
+    pub fn propagate_as(&mut self, args: &[&[u8]]) {
+        if self.server.log.active() {
+            self.effects.instead(self.session.db, args);
+        }
+    }
+
+    // ----- the whole keyspace (module path) ------------------------------------------------------------------------
+
+    /// Visits all entries of a database, shard by shard, each shard held as a whole until the end of the unit.
+    /// `f` may only read.
+    pub fn for_each_entry(&self, db: usize, access: Access, mut f: impl FnMut(Entry) -> bool) {
+        assert_eq!(self.mode, Mode::Module, "a native command does not look at whole databases");
+        for (i, shard) in self.server.keyspace.dbs()[db].used_shards().iter().enumerate() {
+            shard.latch.lock();
+            // SAFETY: lock: taken on the line above.
+            let data = unsafe { shard.data() };
+            if data.held.hold_whole(access) {
+                // SAFETY: lock: module mode means that this thread has the module lock.
+                unsafe { self.server.holder() }.touched.push((db * SHARDS + i) as u32);
+            }
+            let entries: Vec<Entry> = data.table.iter().collect();
+            // SAFETY: lock: taken above.
+            unsafe { shard.latch.unlock() };
+            for e in entries {
+                if !f(e) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// All live keys of a database.
+    pub fn all_keys(&self, db: usize) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        self.for_each_entry(db, Access::Read, |e| {
+            if !e.is_expired(self.now) {
+                keys.push(e.key().to_vec());
+            }
+            true
+        });
+        keys
+    }
+
+    /// A module's value under a key, to change in place.
+    pub fn module_value_mut(&mut self, key: &[u8]) -> Option<&mut ModuleValue> {
+        match self.get_mut(key) {
+            Some(ValueMut::Module(m)) => Some(m),
+            _ => None,
+        }
+    }
+}
+
+/// Text of an argument for messages: bytes that are not UTF-8 are replaced.
+pub fn text(arg: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(arg)
+}
+
+/// Parses an integer argument.
+pub fn int(arg: &[u8]) -> Result<i64, CommandError> {
+    crate::keyspace::number::parse_i64(arg).ok_or(error::NOT_INTEGER)
+}
+
+/// Whether an argument is this word, in any case.
+#[inline]
+pub fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}

@@ -1,1 +1,17 @@
-//! (to be written)
+//! The module ABI: what a compiled module sees of the server, and what the server keeps of a module.
+//!
+//! Rust to C goes through [`callback`] alone; C to Rust through the functions of [`api`], one family a file.
+pub mod abi;
+pub mod api;
+pub mod blocked;
+pub mod callback;
+pub mod command;
+pub mod context;
+pub mod cron;
+pub mod datatype;
+pub mod event;
+pub mod loader;
+pub mod registry;
+pub mod string;
+pub mod thread;
+pub mod timer;

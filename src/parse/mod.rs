@@ -1,1 +1,242 @@
-//! (to be written)
+//! STEP 2: requests, in RESP and inline form. No I/O; arguments are ranges of the read buffer.
+
+/// Where an argument lies, relative to the beginning of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Offset of the first byte.
+    pub start: u32,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+/// What [`Parser::next`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A whole request; it takes this many bytes. The arguments are in [`Parser::args`] (or
+    /// [`Parser::inline_args`]); none means an empty line, to be skipped.
+    Request(usize),
+    /// More bytes are needed.
+    Incomplete,
+    /// The peer does not speak the protocol; the text goes back as an error and the connection ends.
+    Error(String),
+}
+
+/// Limits that `redis.conf` sets.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// `proto-max-bulk-len`
+    pub max_bulk: i64,
+    /// Whether the connection is authenticated; others may send only small requests.
+    pub authenticated: bool,
+}
+
+/// Longest line without a line break.
+const MAX_LINE: usize = 64 * 1024;
+/// Most arguments of one request.
+const MAX_ARGS: i64 = i32::MAX as i64;
+
+/// Finds requests in a growing buffer. It remembers how far it got, so that a long request is not read twice.
+#[derive(Default)]
+pub struct Parser {
+    /// Arguments of the request found last, relative to its first byte.
+    pub args: Vec<Range>,
+    /// Arguments of an inline request, unquoted; used instead of `args` when `inline` is true.
+    pub inline_args: Vec<Vec<u8>>,
+    /// Whether the request found last came in inline form.
+    pub inline: bool,
+    pos: usize,
+    left: i64,
+    started: bool,
+    /// No use to look again before the buffer has this many bytes.
+    need: usize,
+}
+
+impl Parser {
+    fn reset(&mut self) {
+        self.pos = 0;
+        self.left = 0;
+        self.started = false;
+        self.need = 0;
+    }
+
+    /// Looks at `buf`, which begins with the first byte of a request and grows from call to call until the request is
+    /// whole.
+    pub fn next(&mut self, buf: &[u8], limits: Limits) -> Parsed {
+        if buf.len() < self.need || buf.is_empty() {
+            return Parsed::Incomplete;
+        }
+        let result = if self.started || buf[0] == b'*' {
+            self.multibulk(buf, limits)
+        } else {
+            self.inline_request(buf)
+        };
+        if !matches!(result, Parsed::Incomplete) {
+            self.reset();
+        }
+        result
+    }
+
+    /// The number after the prefix at `self.pos`, and the position behind its line.
+    fn header(&mut self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
+        let rest = &buf[self.pos..];
+        let Some(cr) = find(rest, b'\r') else {
+            if rest.len() > MAX_LINE {
+                return Err(format!("Protocol error: {too_big}"));
+            }
+            return Ok(None);
+        };
+        if cr + 1 >= rest.len() {
+            return Ok(None);
+        }
+        let digits = &rest[1..cr];
+        let n = if digits.len() == 1 && digits[0].is_ascii_digit() {
+            i64::from(digits[0] - b'0')
+        } else {
+            crate::keyspace::number::parse_i64(digits).unwrap_or(i64::MIN)
+        };
+        Ok(Some((n, self.pos + cr + 2)))
+    }
+
+    fn multibulk(&mut self, buf: &[u8], limits: Limits) -> Parsed {
+        if !self.started {
+            self.inline = false;
+            self.args.clear();
+            match self.header(buf, "too big mbulk count string") {
+                Err(e) => return Parsed::Error(e),
+                Ok(None) => return Parsed::Incomplete,
+                Ok(Some((n, next))) => {
+                    if n == i64::MIN || n > MAX_ARGS {
+                        return Parsed::Error("Protocol error: invalid multibulk length".into());
+                    }
+                    if n > 10 && !limits.authenticated {
+                        return Parsed::Error(
+                            "Protocol error: unauthenticated multibulk length".into(),
+                        );
+                    }
+                    self.pos = next;
+                    if n <= 0 {
+                        return Parsed::Request(next);
+                    }
+                    self.left = n;
+                    self.started = true;
+                }
+            }
+        }
+        while self.left > 0 {
+            if self.pos >= buf.len() {
+                return Parsed::Incomplete;
+            }
+            if buf[self.pos] != b'$' {
+                return Parsed::Error(format!(
+                    "Protocol error: expected '$', got '{}'",
+                    buf[self.pos] as char
+                ));
+            }
+            let (len, start) = match self.header(buf, "too big bulk count string") {
+                Err(e) => return Parsed::Error(e),
+                Ok(None) => return Parsed::Incomplete,
+                Ok(Some(x)) => x,
+            };
+            if len < 0 || len > limits.max_bulk {
+                return Parsed::Error("Protocol error: invalid bulk length".into());
+            }
+            if len > 16384 && !limits.authenticated {
+                return Parsed::Error("Protocol error: unauthenticated bulk length".into());
+            }
+            let end = start + len as usize + 2;
+            if buf.len() < end {
+                self.need = end;
+                return Parsed::Incomplete;
+            }
+            self.args.push(Range { start: start as u32, len: len as u32 });
+            self.pos = end;
+            self.left -= 1;
+        }
+        Parsed::Request(self.pos)
+    }
+
+    fn inline_request(&mut self, buf: &[u8]) -> Parsed {
+        let Some(lf) = find(buf, b'\n') else {
+            if buf.len() > MAX_LINE {
+                return Parsed::Error("Protocol error: too big inline request".into());
+            }
+            return Parsed::Incomplete;
+        };
+        let line = buf[..lf].strip_suffix(b"\r").unwrap_or(&buf[..lf]);
+        self.inline = true;
+        self.args.clear();
+        match crate::config::text::split_args(line) {
+            Some(words) => {
+                self.inline_args = words;
+                Parsed::Request(lf + 1)
+            }
+            None => Parsed::Error("Protocol error: unbalanced quotes in request".into()),
+        }
+    }
+
+    /// Calls `f` with the arguments of the request found last, which begins at `request[0]`.
+    pub fn with_args<R>(&self, request: &[u8], f: impl FnOnce(&[&[u8]]) -> R) -> R {
+        let mut list: smallvec::SmallVec<[&[u8]; 16]> = smallvec::SmallVec::new();
+        if self.inline {
+            list.extend(self.inline_args.iter().map(Vec::as_slice));
+        } else {
+            list.extend(
+                self.args.iter().map(|r| &request[r.start as usize..(r.start + r.len) as usize]),
+            );
+        }
+        f(&list)
+    }
+}
+
+#[inline]
+fn find(haystack: &[u8], needle: u8) -> Option<usize> {
+    // Headers are a few bytes long: a plain loop beats a vector search there.
+    haystack.iter().position(|&c| c == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { max_bulk: 1 << 29, authenticated: true };
+
+    fn args(p: &Parser, buf: &[u8]) -> Vec<String> {
+        p.with_args(buf, |a| a.iter().map(|x| String::from_utf8_lossy(x).into_owned()).collect())
+    }
+
+    #[test]
+    fn whole_and_byte_by_byte() {
+        let req = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\nhello\r\nworld\r\n";
+        let mut p = Parser::default();
+        assert_eq!(p.next(req, LIMITS), Parsed::Request(req.len()));
+        assert_eq!(args(&p, req), ["SET", "k", "hello\r\nworld"]);
+        for cut in 1..req.len() {
+            assert_eq!(p.next(&req[..cut], LIMITS), Parsed::Incomplete, "at {cut}");
+        }
+        assert_eq!(p.next(req, LIMITS), Parsed::Request(req.len()));
+        assert_eq!(args(&p, req), ["SET", "k", "hello\r\nworld"]);
+    }
+
+    #[test]
+    fn inline_and_empty() {
+        let mut p = Parser::default();
+        assert_eq!(p.next(b"set a \"b c\"\r\nget", LIMITS), Parsed::Request(13));
+        assert_eq!(args(&p, b""), ["set", "a", "b c"]);
+        assert_eq!(p.next(b"\r\n", LIMITS), Parsed::Request(2));
+        assert_eq!(args(&p, b"").len(), 0);
+        assert_eq!(p.next(b"*0\r\n", LIMITS), Parsed::Request(4));
+        assert_eq!(args(&p, b"*0\r\n").len(), 0);
+    }
+
+    #[test]
+    fn errors() {
+        let err = |b: &[u8]| match Parser::default().next(b, LIMITS) {
+            Parsed::Error(e) => e,
+            other => format!("{other:?}"),
+        };
+        assert_eq!(err(b"*1\r\n+OK\r\n"), "Protocol error: expected '$', got '+'");
+        assert_eq!(err(b"*x\r\n"), "Protocol error: invalid multibulk length");
+        assert_eq!(err(b"*1\r\n$-1\r\n"), "Protocol error: invalid bulk length");
+        assert_eq!(err(b"get \"a\r\n"), "Protocol error: unbalanced quotes in request");
+    }
+}

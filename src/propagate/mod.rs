@@ -1,1 +1,58 @@
-//! (to be written)
+//! STEP 7: effects of writes, on their way to the ordered log.
+//!
+//! A write appends its effect while it still has its latches or holds its keys, so that the order of the log is an
+//! order in which the writes could have run. The log has no reader yet: neither AOF nor replicas exist in this version,
+//! so nothing is kept, and nothing pays for it.
+pub mod log;
+
+/// One effect: a command in a database.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Effect {
+    /// Database.
+    pub db: usize,
+    /// The command and its arguments.
+    pub args: Vec<Vec<u8>>,
+}
+
+/// The effects of one command.
+#[derive(Default)]
+pub struct Effects {
+    /// In place of the command itself; `Some` and empty suppresses it.
+    pub instead: Option<Vec<Effect>>,
+    /// Beside it.
+    pub also: Vec<Effect>,
+}
+
+fn effect(db: usize, args: &[&[u8]]) -> Effect {
+    Effect { db, args: args.iter().map(|a| a.to_vec()).collect() }
+}
+
+impl Effects {
+    /// Adds an effect beside the command itself.
+    pub fn also(&mut self, db: usize, args: &[&[u8]]) {
+        self.also.push(effect(db, args));
+    }
+
+    /// Adds an effect in place of the command itself.
+    pub fn instead(&mut self, db: usize, args: &[&[u8]]) {
+        self.instead.get_or_insert_default().push(effect(db, args));
+    }
+}
+
+/// Appends the effects of a finished command to the log. The caller has its latches or holds its keys.
+pub fn finish(
+    tx: &mut crate::execute::Tx<'_>,
+    command: &crate::dispatch::table::Command,
+    args: &[&[u8]],
+) {
+    let effects = std::mem::take(&mut tx.effects);
+    let mut all = match effects.instead {
+        Some(list) => list,
+        None if command.has(crate::dispatch::table::flags::MODULE) => Vec::new(),
+        None => vec![effect(tx.db(), args)],
+    };
+    all.extend(effects.also);
+    if !all.is_empty() {
+        tx.server.log.append(&all);
+    }
+}

@@ -1,0 +1,56 @@
+//! Directives about the process, logging, scripts, ACL and observability.
+
+use super::{
+    bytes, choice, int, special, switch, text, valid, Row, Special, HIDDEN, IMMUTABLE, INT_MAX,
+    LONG_MAX, MULTI_ARG, SENSITIVE,
+};
+use crate::config::enums::{
+    acl_pubsub_default, loglevel, propagation_error, protected_action, shutdown_on_sig, supervised,
+    syslog_facility, ACL_PUBSUB_DEFAULT, LOGLEVEL, PROPAGATION_ERROR, PROTECTED_ACTION,
+    SHUTDOWN_ON_SIG, SUPERVISED, SYSLOG_FACILITY,
+};
+
+pub(super) const ROWS: &[Row] = &[
+    switch("daemonize", false).flags(IMMUTABLE),
+    switch("always-show-logo", false).flags(IMMUTABLE),
+    switch("set-proc-title", true).flags(IMMUTABLE),
+    switch("dynamic-hz", true),
+    switch("syslog-enabled", false).flags(IMMUTABLE),
+    switch("crash-log-enabled", true),
+    switch("crash-memcheck-enabled", true),
+    switch("use-exit-on-panic", false).flags(HIDDEN),
+    switch("latency-tracking", true),
+    switch("hide-user-data-from-log", false),
+    text("aclfile", Some("")).flags(IMMUTABLE),
+    text("pidfile", None).flags(IMMUTABLE),
+    text("syslog-ident", Some("redis")).flags(IMMUTABLE),
+    text("server-cpulist", None).alias("server_cpulist").flags(IMMUTABLE),
+    text("bio-cpulist", None).alias("bio_cpulist").flags(IMMUTABLE),
+    text("bgsave-cpulist", None).alias("bgsave_cpulist").flags(IMMUTABLE),
+    text("ignore-warnings", Some("")),
+    text("proc-title-template", Some("{title} {listen-addr} {server-mode}"))
+        .check(valid::proc_title_template),
+    text("logfile", Some("")).flags(IMMUTABLE),
+    text("locale-collate", Some("")),
+    bytes("requirepass", None).flags(SENSITIVE),
+    choice("supervised", SUPERVISED, supervised::NO).flags(IMMUTABLE),
+    choice("syslog-facility", SYSLOG_FACILITY, syslog_facility::LOCAL0).flags(IMMUTABLE),
+    choice("loglevel", LOGLEVEL, loglevel::NOTICE),
+    choice("acl-pubsub-default", ACL_PUBSUB_DEFAULT, acl_pubsub_default::RESETCHANNELS),
+    choice("enable-protected-configs", PROTECTED_ACTION, protected_action::NO).flags(IMMUTABLE),
+    choice("enable-debug-command", PROTECTED_ACTION, protected_action::NO).flags(IMMUTABLE),
+    choice("enable-module-command", PROTECTED_ACTION, protected_action::NO).flags(IMMUTABLE),
+    choice("propagation-error-behavior", PROPAGATION_ERROR, propagation_error::IGNORE),
+    choice("shutdown-on-sigint", SHUTDOWN_ON_SIG, shutdown_on_sig::DEFAULT).flags(MULTI_ARG),
+    choice("shutdown-on-sigterm", SHUTDOWN_ON_SIG, shutdown_on_sig::DEFAULT).flags(MULTI_ARG),
+    int("hz", 0, INT_MAX, 10),
+    int("watchdog-period", 0, INT_MAX, 0).flags(HIDDEN),
+    int("shutdown-timeout", 0, INT_MAX, 10),
+    int("slowlog-max-len", 0, LONG_MAX, 128),
+    int("acllog-max-len", 0, LONG_MAX, 128),
+    int("busy-reply-threshold", 0, LONG_MAX, 5000).alias("lua-time-limit"),
+    int("slowlog-log-slower-than", -1, LONG_MAX, 10000),
+    int("latency-monitor-threshold", 0, LONG_MAX, 0),
+    special("notify-keyspace-events", Special::NotifyKeyspaceEvents),
+    special("latency-tracking-info-percentiles", Special::LatencyPercentiles).flags(MULTI_ARG),
+];

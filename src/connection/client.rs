@@ -1,0 +1,260 @@
+//! The state of one client: what its commands may look at ([`Session`]), and what other threads may ([`ClientShared`]).
+use crate::dispatch::table::Command;
+use crate::parse::Parser;
+use crate::reply::Reply;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Bits of [`ClientShared::flags`].
+pub mod flag {
+    /// In `MULTI`.
+    pub const MULTI: u32 = 1;
+    /// Subscribed to something.
+    pub const PUBSUB: u32 = 1 << 1;
+    /// Waiting in a blocking command.
+    pub const BLOCKED: u32 = 1 << 2;
+    /// Connected over a unix socket.
+    pub const UNIX: u32 = 1 << 3;
+    /// A watched key changed: `EXEC` fails.
+    pub const DIRTY_CAS: u32 = 1 << 4;
+    /// To be closed.
+    pub const KILLED: u32 = 1 << 5;
+    /// RESP3, for messages that other threads encode.
+    pub const RESP3: u32 = 1 << 6;
+    /// `CLIENT NO-TOUCH ON`
+    pub const NO_TOUCH: u32 = 1 << 7;
+    /// `CLIENT NO-EVICT ON`
+    pub const NO_EVICT: u32 = 1 << 8;
+    /// `MONITOR`
+    pub const MONITOR: u32 = 1 << 9;
+    /// A client that a module made for itself: no connection behind it.
+    pub const INTERNAL: u32 = 1 << 10;
+}
+
+/// Messages from other threads, waiting for the connection's own thread.
+#[derive(Default)]
+pub struct Mailbox {
+    /// Encoded push messages.
+    pub bytes: Vec<u8>,
+    /// Wakes the connection's task.
+    pub waker: Option<Waker>,
+}
+
+/// The part of a client that every thread may reach.
+pub struct ClientShared {
+    /// Unique for the life of the process.
+    pub id: u64,
+    /// Peer address as `CLIENT LIST` prints it.
+    pub addr: String,
+    /// Own address, likewise.
+    pub laddr: String,
+    /// The socket, until it is closed; `CLIENT KILL` shuts it down under this lock.
+    pub fd: Mutex<Option<RawFd>>,
+    /// Connected at, Unix milliseconds.
+    pub created: i64,
+    /// Last command at, Unix milliseconds.
+    pub active: AtomicI64,
+    /// Bits of [`flag`].
+    pub flags: AtomicU32,
+    /// Number of the selected database.
+    pub db: AtomicU32,
+    /// Index of the last command in the table of command names, for `CLIENT LIST`.
+    pub last_command: AtomicU32,
+    /// `CLIENT SETNAME`
+    pub name: Mutex<String>,
+    /// `CLIENT SETINFO LIB-NAME` and `LIB-VER`
+    pub lib: Mutex<(String, String)>,
+    /// The user's name.
+    pub user: Mutex<String>,
+    /// Push messages from other threads.
+    pub mailbox: Mutex<Mailbox>,
+    /// Counts of channels and patterns, for `CLIENT LIST`.
+    pub subscriptions: (AtomicU32, AtomicU32, AtomicU32),
+    /// Commands executed.
+    pub commands: AtomicU64,
+    /// The reply of the current request has been pushed through the mailbox already.
+    pub quiet: AtomicBool,
+}
+
+impl ClientShared {
+    /// A client without a connection, as modules use for contexts of their own.
+    pub fn internal() -> Arc<ClientShared> {
+        Arc::new(Self::new(0, String::new(), String::new(), None, flag::INTERNAL))
+    }
+
+    /// The shared part of a new client.
+    pub fn new(id: u64, addr: String, laddr: String, fd: Option<RawFd>, flags: u32) -> Self {
+        let now = crate::observe::clock::now_ms();
+        ClientShared {
+            id,
+            addr,
+            laddr,
+            fd: Mutex::new(fd),
+            created: now,
+            active: AtomicI64::new(now),
+            flags: AtomicU32::new(flags),
+            db: AtomicU32::new(0),
+            last_command: AtomicU32::new(u32::MAX),
+            name: Mutex::default(),
+            lib: Mutex::default(),
+            user: Mutex::new("default".into()),
+            mailbox: Mutex::default(),
+            subscriptions: Default::default(),
+            commands: AtomicU64::new(0),
+            quiet: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a bit of [`flag`] is set.
+    #[inline]
+    pub fn has(&self, bit: u32) -> bool {
+        self.flags.load(Relaxed) & bit != 0
+    }
+
+    /// Sets or clears a bit of [`flag`].
+    pub fn put(&self, bit: u32, on: bool) {
+        if on {
+            self.flags.fetch_or(bit, Relaxed);
+        } else {
+            self.flags.fetch_and(!bit, Relaxed);
+        }
+    }
+
+    /// Leaves a message for the client and wakes its connection.
+    pub fn push(&self, message: &[u8]) {
+        let mut m = self.mailbox.lock();
+        m.bytes.extend_from_slice(message);
+        if let Some(w) = m.waker.take() {
+            w.wake();
+        }
+    }
+
+    /// Ends the connection: its thread sees an end of file.
+    pub fn kill(&self) {
+        self.put(flag::KILLED, true);
+        if let Some(fd) = *self.fd.lock() {
+            // SAFETY: layout: the descriptor is open while it stands under the lock.
+            unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+        }
+    }
+}
+
+/// A command queued by `MULTI`.
+pub struct Queued {
+    /// The command.
+    pub command: Arc<Command>,
+    /// Its arguments, the name first.
+    pub args: Vec<Vec<u8>>,
+}
+
+/// What `MULTI` collected.
+#[derive(Default)]
+pub struct Multi {
+    /// The commands, in order.
+    pub queue: Vec<Queued>,
+    /// A command was refused while queueing: `EXEC` fails.
+    pub aborted: bool,
+}
+
+/// `CLIENT REPLY`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    #[default]
+    On,
+    /// No replies.
+    Off,
+    /// The next reply is left out.
+    SkipNext,
+    /// The current reply is left out.
+    Skip,
+}
+
+/// What commands know of their client.
+pub struct Session {
+    /// The part that other threads see.
+    pub shared: Arc<ClientShared>,
+    /// The selected database.
+    pub db: usize,
+    /// Whether the client passed `AUTH`, or needs not.
+    pub authenticated: bool,
+    /// Name of the user; `None` for internal callers, who may do everything.
+    pub user: Option<String>,
+    /// Between `MULTI` and `EXEC`.
+    pub multi: Option<Multi>,
+    /// Watched keys: database and key.
+    pub watched: Vec<(usize, Vec<u8>)>,
+    /// Subscribed channels.
+    pub channels: HashSet<Vec<u8>>,
+    /// Subscribed patterns.
+    pub patterns: HashSet<Vec<u8>>,
+    /// Subscribed shard channels.
+    pub shard_channels: HashSet<Vec<u8>>,
+    /// The connection ends after the replies are sent.
+    pub close: bool,
+    /// `CLIENT REPLY`
+    pub reply_mode: ReplyMode,
+    /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
+    pub deny_blocking: bool,
+    /// On the module thread: the command executed last could have run natively.
+    pub last_was_native: bool,
+    /// A module blocked this client; its reply comes later.
+    pub blocked_on: Option<Arc<crate::module::blocked::BlockedClient>>,
+}
+
+impl Session {
+    /// A session for `shared`.
+    pub fn new(shared: Arc<ClientShared>) -> Session {
+        Session {
+            shared,
+            db: 0,
+            authenticated: false,
+            user: Some("default".into()),
+            multi: None,
+            watched: Vec::new(),
+            channels: HashSet::new(),
+            patterns: HashSet::new(),
+            shard_channels: HashSet::new(),
+            close: false,
+            reply_mode: ReplyMode::On,
+            deny_blocking: false,
+            last_was_native: false,
+            blocked_on: None,
+        }
+    }
+
+    /// A session for calls that no client made: all rights, no user.
+    pub fn internal() -> Session {
+        let mut s = Session::new(ClientShared::internal());
+        s.authenticated = true;
+        s.user = None;
+        s
+    }
+
+    /// Selects a database.
+    pub fn select(&mut self, db: usize) {
+        self.db = db;
+        self.shared.db.store(db as u32, Relaxed);
+    }
+
+    /// Subscriptions of all sorts.
+    pub fn subscription_count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+}
+
+/// A client with its buffers: this is what travels to the module thread and back.
+pub struct Client {
+    /// What commands may look at.
+    pub session: Session,
+    /// Where the parser stands.
+    pub parser: Parser,
+    /// Bytes read and not yet executed.
+    pub input: Vec<u8>,
+    /// Replies not yet sent.
+    pub out: Reply,
+}

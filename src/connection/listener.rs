@@ -1,0 +1,200 @@
+//! Listening sockets: one thread accepts and deals connections out to the serving threads in turn.
+use super::serving::{Accepted, ServingThread};
+use crate::server::Server;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+/// The sockets that the server listens on.
+pub struct Listeners {
+    tcp: Vec<TcpListener>,
+    unix: Option<UnixListener>,
+}
+
+fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let domain = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let one: libc::c_int = 1;
+    let size = std::mem::size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: layout: plain socket calls; the descriptor belongs to the listener from here on.
+    let listener = unsafe {
+        let fd = libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let l = TcpListener::from_raw_fd(fd);
+        let p = (&raw const one).cast();
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, p, size);
+        if addr.is_ipv6() {
+            libc::setsockopt(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, p, size);
+        }
+        l
+    };
+    let fd = listener.as_raw_fd();
+    // SAFETY: layout: the addresses are built to the kernel's layout, with their sizes.
+    let bound = unsafe {
+        match addr {
+            SocketAddr::V4(a) => {
+                let mut s: libc::sockaddr_in = std::mem::zeroed();
+                s.sin_family = libc::AF_INET as u16;
+                s.sin_port = a.port().to_be();
+                s.sin_addr.s_addr = u32::from_ne_bytes(a.ip().octets());
+                libc::bind(fd, (&raw const s).cast(), std::mem::size_of_val(&s) as u32)
+            }
+            SocketAddr::V6(a) => {
+                let mut s: libc::sockaddr_in6 = std::mem::zeroed();
+                s.sin6_family = libc::AF_INET6 as u16;
+                s.sin6_port = a.port().to_be();
+                s.sin6_addr.s6_addr = a.ip().octets();
+                libc::bind(fd, (&raw const s).cast(), std::mem::size_of_val(&s) as u32)
+            }
+        }
+    };
+    // SAFETY: layout: a bound socket.
+    if bound < 0 || unsafe { libc::listen(fd, backlog) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(listener)
+}
+
+impl Listeners {
+    /// Opens what the configuration names. An error has been logged as Redis does.
+    pub fn open(server: &Server) -> Result<Listeners, ()> {
+        let config = &server.config;
+        let mut tcp = Vec::new();
+        let port = config.port();
+        if port != 0 {
+            for name in config.bind().iter() {
+                let optional = name.starts_with('-');
+                let host = name.trim_start_matches('-');
+                let host = match host {
+                    "*" => "0.0.0.0",
+                    "::*" => "::",
+                    h => h,
+                };
+                let result = (host, port as u16)
+                    .to_socket_addrs()
+                    .and_then(|mut a| a.next().ok_or_else(|| io::ErrorKind::NotFound.into()))
+                    .and_then(|a| listen(a, config.tcp_backlog() as i32));
+                match result {
+                    Ok(l) => tcp.push(l),
+                    Err(_) if optional => {}
+                    Err(e) => {
+                        crate::log_warning!(
+                            "Warning: Could not create server TCP listening socket {host}:{port}: {}",
+                            os_text(&e)
+                        );
+                        crate::log_warning!("Failed listening on port {port} (tcp), aborting.");
+                        return Err(());
+                    }
+                }
+            }
+        }
+        let mut unix = None;
+        let path = config.unixsocket();
+        if let Some(path) = path.filter(|p| !p.is_empty()) {
+            let path = String::from_utf8_lossy(&path).into_owned();
+            let _ = std::fs::remove_file(&path);
+            match UnixListener::bind(&path) {
+                Ok(l) => {
+                    let perm = config.unixsocketperm() as u32;
+                    if perm != 0 {
+                        let mode = std::fs::Permissions::from_mode(perm);
+                        let _ = std::fs::set_permissions(&path, mode);
+                    }
+                    unix = Some(l);
+                }
+                Err(e) => {
+                    crate::log_warning!("Failed opening Unix socket: bind: {}", os_text(&e));
+                    return Err(());
+                }
+            }
+        }
+        if tcp.is_empty() && unix.is_none() {
+            crate::log_warning!("Configured to not listen anywhere, exiting.");
+            return Err(());
+        }
+        Ok(Listeners { tcp, unix })
+    }
+
+    /// Accepts connections for ever.
+    pub fn run(self, server: &'static Server, threads: &[Arc<ServingThread>]) {
+        let mut fds: Vec<libc::pollfd> = Vec::new();
+        let all =
+            self.tcp.iter().map(AsRawFd::as_raw_fd).chain(self.unix.iter().map(AsRawFd::as_raw_fd));
+        for fd in all {
+            fds.push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        }
+        for l in &self.tcp {
+            let _ = l.set_nonblocking(true);
+        }
+        if let Some(l) = &self.unix {
+            let _ = l.set_nonblocking(true);
+        }
+        let mut next = 0;
+        loop {
+            // SAFETY: layout: the array describes open descriptors.
+            unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, -1) };
+            for l in &self.tcp {
+                while let Ok((s, _)) = l.accept() {
+                    let _ = s.set_nodelay(true);
+                    let _ = s.set_nonblocking(true);
+                    keep_alive(server, s.as_raw_fd());
+                    deal(server, threads, &mut next, Accepted::Tcp(s));
+                }
+            }
+            if let Some(l) = &self.unix {
+                while let Ok((s, _)) = l.accept() {
+                    let _ = s.set_nonblocking(true);
+                    deal(server, threads, &mut next, Accepted::Unix(s));
+                }
+            }
+        }
+    }
+}
+
+/// The operating system's words for an error, as Redis prints them.
+fn os_text(e: &io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+fn keep_alive(server: &Server, fd: i32) {
+    let idle = server.config.tcp_keepalive() as libc::c_int;
+    if idle == 0 {
+        return;
+    }
+    let set = |level, name, value: libc::c_int| {
+        // SAFETY: layout: an int option of an open socket.
+        unsafe {
+            libc::setsockopt(
+                fd,
+                level,
+                name,
+                (&raw const value).cast(),
+                std::mem::size_of::<libc::c_int>() as libc::socklen_t,
+            );
+        }
+    };
+    set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
+    set(libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, idle);
+    set(libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (idle / 3).max(1));
+    set(libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3);
+}
+
+fn deal(server: &Server, threads: &[Arc<ServingThread>], next: &mut usize, mut socket: Accepted) {
+    if server.clients.lock().len() >= server.config.maxclients() {
+        use std::io::Write;
+        server.stats.rejected_connections.add(1);
+        let text = b"-ERR max number of clients reached\r\n";
+        let _ = match &mut socket {
+            Accepted::Tcp(s) => s.write(text),
+            Accepted::Unix(s) => s.write(text),
+        };
+        return;
+    }
+    threads[*next % threads.len()].give(socket);
+    *next += 1;
+}

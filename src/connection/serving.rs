@@ -1,0 +1,286 @@
+//! A serving thread: a tokio current-thread runtime that owns its connections.
+//!
+//! Hand-overs are cheap because they are batched on both sides. Jobs of all connections that became ready in one turn
+//! of the event loop go to the module thread together, with one wake-up; so do the clients on their way back.
+use super::client::{flag, Client, ClientShared, Session};
+use super::{serve, Socket};
+use crate::dispatch::table::Table;
+use crate::module::thread::Job;
+use crate::server::Server;
+use parking_lot::Mutex;
+use std::future::poll_fn;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use tokio::sync::Notify;
+
+/// A socket on its way to its serving thread.
+pub enum Accepted {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// Unix domain.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// What other threads may reach of a serving thread.
+#[derive(Default)]
+pub struct ServingThread {
+    /// Odd while the thread executes commands.
+    epoch: AtomicU64,
+    inbox: Mutex<Vec<Accepted>>,
+    returned: Mutex<Vec<(Arc<Slot>, Box<Client>)>>,
+    notify: Notify,
+}
+
+impl ServingThread {
+    /// Waits until the thread has left the commands that it is in, if any.
+    pub fn wait_until_left(&self) {
+        let then = self.epoch.load(SeqCst);
+        while then & 1 == 1 && self.epoch.load(SeqCst) == then {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Gives the thread a new connection.
+    pub fn give(&self, socket: Accepted) {
+        self.inbox.lock().push(socket);
+        self.notify.notify_one();
+    }
+
+    /// Gives clients back, with one wake-up for all.
+    pub fn give_back(&self, clients: &mut Vec<(Arc<Slot>, Box<Client>)>) {
+        let mut returned = self.returned.lock();
+        let was_empty = returned.is_empty();
+        returned.append(clients);
+        drop(returned);
+        if was_empty {
+            self.notify.notify_one();
+        }
+    }
+}
+
+/// The place where a connection's task waits for its client, or for a held key.
+#[derive(Default)]
+pub struct Slot {
+    state: Mutex<SlotState>,
+}
+
+#[derive(Default)]
+struct SlotState {
+    client: Option<Box<Client>>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn put(&self, client: Box<Client>) {
+        let mut s = self.state.lock();
+        s.client = Some(client);
+        if let Some(w) = s.waker.take() {
+            w.wake();
+        }
+    }
+
+    /// Waits to be woken once: the waker was left at a shard before.
+    pub async fn parked(&self) {
+        let mut first = true;
+        poll_fn(
+            |_| {
+                if std::mem::replace(&mut first, false) {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
+            },
+        )
+        .await;
+    }
+}
+
+/// What a thread's connections share. Used by tasks of this thread only; the mutexes are never contended and only make
+/// the tasks `Send`, as the runtime asks.
+pub struct Cached {
+    me: Arc<ServingThread>,
+    number: usize,
+    table: Mutex<(u64, Arc<Table>)>,
+    input: Mutex<Vec<u8>>,
+    outputs: Mutex<Vec<Vec<u8>>>,
+    jobs: Mutex<Vec<Job>>,
+    jobs_ready: Notify,
+}
+
+/// Spare output buffers that a thread keeps.
+const SPARE_OUTPUTS: usize = 64;
+/// Output buffers that grew beyond this are not kept.
+const SPARE_SIZE: usize = 64 * 1024;
+
+/// The thread is executing commands under this table.
+pub struct Entered<'a> {
+    cached: &'a Cached,
+    table: Arc<Table>,
+}
+
+impl Entered<'_> {
+    /// The command table of this turn.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let e = &self.cached.me.epoch;
+        e.store(e.load(Relaxed) + 1, std::sync::atomic::Ordering::Release);
+    }
+}
+
+impl Cached {
+    /// Begins to execute commands: marks the epoch, then looks at the table, in this order.
+    pub fn enter(&self, server: &Server) -> Entered<'_> {
+        self.me.epoch.fetch_add(1, SeqCst);
+        let mut t = self.table.lock();
+        let version = server.table_version.load(SeqCst);
+        if t.0 != version {
+            *t = (version, server.table.load_full());
+        }
+        Entered { cached: self, table: t.1.clone() }
+    }
+
+    /// Takes the thread's read buffer.
+    pub fn take_input(&self) -> Vec<u8> {
+        let mut buf = std::mem::take(&mut *self.input.lock());
+        if buf.is_empty() {
+            buf = vec![0; super::READ_SIZE];
+        }
+        buf
+    }
+
+    /// Gives the read buffer back.
+    pub fn give_input(&self, buf: Vec<u8>) {
+        *self.input.lock() = buf;
+    }
+
+    /// An empty output buffer, with capacity if one is spare.
+    pub fn take_output(&self) -> Vec<u8> {
+        self.outputs.lock().pop().unwrap_or_default()
+    }
+
+    /// Gives an output buffer back.
+    pub fn give_output(&self, mut buf: Vec<u8>) {
+        let mut spare = self.outputs.lock();
+        if buf.capacity() > 0 && buf.capacity() <= SPARE_SIZE && spare.len() < SPARE_OUTPUTS {
+            buf.clear();
+            spare.push(buf);
+        }
+    }
+
+    /// Gives the client to the module thread and waits for it. `None` when the connection ended meanwhile: whoever has
+    /// the client then cleans up.
+    pub async fn hand_over<S: Socket>(
+        &self,
+        client: Box<Client>,
+        slot: &Arc<Slot>,
+        _socket: &mut S,
+    ) -> Option<Box<Client>> {
+        {
+            let mut jobs = self.jobs.lock();
+            jobs.push(Job::Client { client, slot: slot.clone(), thread: self.number });
+            if jobs.len() == 1 {
+                self.jobs_ready.notify_one();
+            }
+        }
+        poll_fn(|cx| {
+            let mut s = slot.state.lock();
+            match s.client.take() {
+                Some(c) => Poll::Ready(Some(c)),
+                None => {
+                    s.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Passes the jobs of one turn of the event loop on: it runs behind the connections that became ready with it.
+async fn pass_jobs_on(server: &'static Server, cached: Arc<Cached>) {
+    loop {
+        cached.jobs_ready.notified().await;
+        let mut jobs = cached.jobs.lock();
+        server.stats.handovers.add(1);
+        server.queue.push_all(&mut jobs);
+    }
+}
+
+/// The body of a serving thread.
+pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .expect("a serving thread has its event loop");
+    let cached = Arc::new(Cached {
+        me: me.clone(),
+        number,
+        table: Mutex::new((0, server.table.load_full())),
+        input: Mutex::default(),
+        outputs: Mutex::default(),
+        jobs: Mutex::default(),
+        jobs_ready: Notify::new(),
+    });
+    runtime.block_on(async {
+        tokio::spawn(pass_jobs_on(server, cached.clone()));
+        loop {
+            me.notify.notified().await;
+            for (slot, client) in std::mem::take(&mut *me.returned.lock()) {
+                slot.put(client);
+            }
+            let sockets = std::mem::take(&mut *me.inbox.lock());
+            for socket in sockets {
+                start(server, &cached, socket);
+            }
+        }
+    });
+}
+
+fn start(server: &'static Server, cached: &Arc<Cached>, socket: Accepted) {
+    let id = server.next_client.fetch_add(1, Relaxed);
+    match socket {
+        Accepted::Tcp(s) => {
+            let addr = s.peer_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
+            let laddr = s.local_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
+            let fd = s.as_raw_fd();
+            let Ok(s) = tokio::net::TcpStream::from_std(s) else { return };
+            begin(server, cached, s, ClientShared::new(id, addr, laddr, Some(fd), 0));
+        }
+        Accepted::Unix(s) => {
+            let path = server.config.unixsocket().unwrap_or_default();
+            let path = String::from_utf8_lossy(&path);
+            let fd = s.as_raw_fd();
+            let Ok(s) = tokio::net::UnixStream::from_std(s) else { return };
+            let addr = format!("{path}:0");
+            begin(
+                server,
+                cached,
+                s,
+                ClientShared::new(id, addr.clone(), addr, Some(fd), flag::UNIX),
+            );
+        }
+    }
+}
+
+fn begin<S: Socket>(
+    server: &'static Server,
+    cached: &Arc<Cached>,
+    socket: S,
+    shared: ClientShared,
+) {
+    let shared = Arc::new(shared);
+    server.clients.lock().insert(shared.id, shared.clone());
+    server.stats.connections_received.add(1);
+    let mut session = Session::new(shared);
+    session.authenticated = crate::execute::connection::default_user_is_open(server);
+    crate::module::event::client_connected(server, &session.shared);
+    tokio::spawn(serve(server, cached.clone(), socket, Client::new(session)));
+}

@@ -1,0 +1,5 @@
+//! Bitmaps and bit fields.
+use crate::dispatch::table::Row;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[];

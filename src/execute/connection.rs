@@ -1,0 +1,241 @@
+//! Commands about the connection itself.
+use super::error::{arity, err, DB_RANGE, SYNTAX};
+use super::{is, text, CommandError, CommandResult, Tx};
+use crate::connection::client::{flag, ReplyMode, Session};
+use crate::dispatch::table::{flags, PathRule, Row};
+use crate::reply::Reply;
+use crate::server::Server;
+
+/// Whether a new connection is the default user without giving a password.
+pub fn default_user_is_open(server: &Server) -> bool {
+    server.config.requirepass().is_none_or(|p| p.is_empty())
+}
+
+/// `PING [message]`
+fn ping(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if args.len() > 2 {
+        return Err(arity("ping"));
+    }
+    if tx.session.subscription_count() > 0 && !out.resp3 {
+        out.array(2);
+        out.bulk(b"pong");
+        out.bulk(args.get(1).copied().unwrap_or(b""));
+    } else if let Some(m) = args.get(1) {
+        out.bulk(m);
+    } else {
+        out.simple("PONG");
+    }
+    Ok(())
+}
+
+/// `ECHO message`
+fn echo(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    out.bulk(args[1]);
+    Ok(())
+}
+
+/// A database number.
+pub fn db_number(server: &Server, arg: &[u8]) -> Result<usize, CommandError> {
+    let n = crate::keyspace::number::parse_i64(arg).ok_or(err("ERR invalid DB index"))?;
+    usize::try_from(n).ok().filter(|n| *n < server.keyspace.dbs().len()).ok_or(DB_RANGE)
+}
+
+/// `SELECT index`
+fn select(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let n = super::int(args[1])?;
+    let db = usize::try_from(n).ok().filter(|n| *n < tx.server.keyspace.dbs().len());
+    tx.session.select(db.ok_or(DB_RANGE)?);
+    out.ok();
+    Ok(())
+}
+
+/// `QUIT`
+fn quit(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    tx.session.close = true;
+    out.ok();
+    Ok(())
+}
+
+/// Checks a password for the default user and authenticates the session.
+fn authenticate(tx: &mut Tx<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
+    let required = tx.server.config.requirepass();
+    let right =
+        user == b"default" && required.as_ref().is_none_or(|p| p.is_empty() || same(p, password));
+    if !right {
+        return Err(err("WRONGPASS invalid username-password pair or user is disabled."));
+    }
+    tx.session.authenticated = true;
+    Ok(())
+}
+
+/// Compares in a time that does not depend on where the texts differ.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |d, (x, y)| d | (x ^ y)) == 0
+}
+
+/// `AUTH [user] password`
+fn auth(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if args.len() > 3 {
+        return Err(SYNTAX);
+    }
+    if args.len() == 2 && default_user_is_open(tx.server) {
+        return Err(err(
+            "ERR AUTH <password> called without any password configured for the default user. \
+             Are you sure your configuration is correct?",
+        ));
+    }
+    let (user, password) =
+        if args.len() == 3 { (args[1], args[2]) } else { (&b"default"[..], args[1]) };
+    authenticate(tx, user, password)?;
+    out.ok();
+    Ok(())
+}
+
+/// Checks a name for `SETNAME` and `SETINFO`: printable, without blanks.
+pub fn valid_client_text(text: &[u8]) -> bool {
+    text.iter().all(|c| (b'!'..=b'~').contains(c))
+}
+
+/// `HELLO [version [AUTH user password] [SETNAME name]]`
+fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let mut version = None;
+    if let Some(v) = args.get(1) {
+        let n = crate::keyspace::number::parse_i64(v)
+            .ok_or(err("ERR Protocol version is not an integer or out of range"))?;
+        if !(2..=3).contains(&n) {
+            return Err(err("NOPROTO unsupported protocol version"));
+        }
+        version = Some(n);
+    }
+    let (mut login, mut name) = (None, None);
+    let mut i = 2;
+    while i < args.len() {
+        if is(args[i], "auth") && i + 2 < args.len() {
+            login = Some((args[i + 1], args[i + 2]));
+            i += 3;
+        } else if is(args[i], "setname") && i + 1 < args.len() {
+            name = Some(args[i + 1]);
+            i += 2;
+        } else {
+            return Err(err(format!("ERR Syntax error in HELLO option '{}'", text(args[i]))));
+        }
+    }
+    if name.is_some_and(|n| !valid_client_text(n)) {
+        return Err(err("ERR Client names cannot contain spaces, newlines or special characters."));
+    }
+    if let Some((user, password)) = login {
+        authenticate(tx, user, password)?;
+    }
+    if !tx.session.authenticated {
+        return Err(err(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             select the RESP protocol version at the same time",
+        ));
+    }
+    if let Some(n) = name {
+        *tx.session.shared.name.lock() = text(n).into_owned();
+    }
+    if let Some(v) = version {
+        set_protocol(tx.session, out, v == 3);
+    }
+    out.map(7);
+    out.bulk(b"server");
+    out.bulk(b"redis");
+    out.bulk(b"version");
+    out.bulk_str(crate::config::load::REDIS_VERSION);
+    out.bulk(b"proto");
+    out.int(if out.resp3 { 3 } else { 2 });
+    out.bulk(b"id");
+    out.int(tx.session.shared.id as i64);
+    out.bulk(b"mode");
+    out.bulk(b"standalone");
+    out.bulk(b"role");
+    out.bulk(b"master");
+    out.bulk(b"modules");
+    super::module::write_list(tx.server, out);
+    Ok(())
+}
+
+fn set_protocol(session: &mut Session, out: &mut Reply, resp3: bool) {
+    out.resp3 = resp3;
+    session.shared.put(flag::RESP3, resp3);
+}
+
+/// `RESET`
+fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    super::transaction::discard_state(tx.server, tx.session);
+    super::pubsub::unsubscribe_all(tx.server, tx.session);
+    tx.session.select(0);
+    tx.session.reply_mode = ReplyMode::On;
+    tx.session.authenticated = default_user_is_open(tx.server);
+    set_protocol(tx.session, out, false);
+    for f in [flag::NO_TOUCH, flag::NO_EVICT, flag::MONITOR] {
+        tx.session.shared.put(f, false);
+    }
+    tx.session.shared.name.lock().clear();
+    out.simple("RESET");
+    Ok(())
+}
+
+const ALWAYS: u64 = flags::LOADING | flags::STALE | flags::FAST;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[
+    Row {
+        path: PathRule::Connection,
+        acl: &["connection"],
+        group: "connection",
+        summary: "Answers, to show that the server is there.",
+        ..Row::new("ping", -1, flags::FAST, ping)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["connection"],
+        group: "connection",
+        summary: "Returns the given text.",
+        ..Row::new("echo", 2, ALWAYS, echo)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["connection"],
+        group: "connection",
+        summary: "Selects the database of the connection.",
+        ..Row::new("select", 2, ALWAYS, select)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["connection"],
+        group: "connection",
+        summary: "Closes the connection.",
+        ..Row::new("quit", -1, ALWAYS | flags::ALLOW_BUSY | flags::NOSCRIPT | flags::NO_AUTH, quit)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["connection"],
+        group: "connection",
+        summary: "Authenticates the connection.",
+        ..Row::new("auth", -2, ALWAYS | flags::NOSCRIPT | flags::NO_AUTH | flags::ALLOW_BUSY, auth)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["connection"],
+        group: "connection",
+        since: "6.0.0",
+        summary: "Greets the server: protocol version, authentication, name.",
+        ..Row::new(
+            "hello",
+            -1,
+            ALWAYS | flags::NOSCRIPT | flags::NO_AUTH | flags::ALLOW_BUSY,
+            hello,
+        )
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["connection"],
+        group: "connection",
+        since: "6.2.0",
+        summary: "Puts the connection back into its first state.",
+        ..Row::new("reset", 1, ALWAYS | flags::NOSCRIPT | flags::NO_AUTH | flags::ALLOW_BUSY, reset)
+    },
+];

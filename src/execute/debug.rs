@@ -1,0 +1,5 @@
+//! `DEBUG`.
+use crate::dispatch::table::Row;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[];

@@ -1,0 +1,5 @@
+//! `FLUSHALL`, `FLUSHDB`, `SWAPDB`, `MOVE`.
+use crate::dispatch::table::Row;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[];

@@ -1,0 +1,5 @@
+//! Lists.
+use crate::dispatch::table::Row;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[];

@@ -1,0 +1,106 @@
+//! `MODULE`: list, load, unload.
+use super::error::{err, SYNTAX};
+use super::{is, text, CommandResult, Tx};
+use crate::dispatch::table::{flags, PathRule, Row};
+use crate::module::loader;
+use crate::reply::Reply;
+use crate::server::Server;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The modules, as `MODULE LIST` and `HELLO` show them.
+pub fn write_list(server: &Server, out: &mut Reply) {
+    let modules = server.modules.list();
+    out.array(modules.len());
+    for m in modules {
+        out.map(4);
+        out.bulk(b"name");
+        out.bulk_str(m.name());
+        out.bulk(b"ver");
+        out.int(i64::from(m.ver.load(Relaxed)));
+        out.bulk(b"path");
+        out.bulk_str(&m.path);
+        out.bulk(b"args");
+        out.array(m.args.len());
+        for a in &m.args {
+            out.bulk(a);
+        }
+    }
+}
+
+/// `MODULE LIST`
+fn list(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    write_list(tx.server, out);
+    Ok(())
+}
+
+const LOAD_ERROR: &str = "ERR Error loading the extension. Please check the server logs.";
+
+/// `MODULE LOAD path [arg ...]`
+fn load(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let words: Vec<Vec<u8>> = args[3..].iter().map(|a| a.to_vec()).collect();
+    loader::load(tx.server, &text(args[2]), &words).map_err(|_| err(LOAD_ERROR))?;
+    out.ok();
+    Ok(())
+}
+
+/// `MODULE LOADEX path [CONFIG name value ...] [ARGS arg ...]`
+fn loadex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let (mut configs, mut words) = (Vec::new(), Vec::new());
+    let mut i = 3;
+    while i < args.len() {
+        if is(args[i], "config") && i + 2 < args.len() {
+            configs.push((args[i + 1].to_vec(), args[i + 2].to_vec()));
+            i += 3;
+        } else if is(args[i], "args") {
+            words = args[i + 1..].iter().map(|a| a.to_vec()).collect();
+            break;
+        } else {
+            return Err(SYNTAX);
+        }
+    }
+    loader::load_with_configs(tx.server, &text(args[2]), &words, &configs)
+        .map_err(|_| err(LOAD_ERROR))?;
+    out.ok();
+    Ok(())
+}
+
+/// `MODULE UNLOAD name`
+fn unload(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    loader::unload(tx.server, &text(args[2]))
+        .map_err(|reason| err(format!("ERR Error unloading module: {reason}")))?;
+    out.ok();
+    Ok(())
+}
+
+const ADMIN: u64 = flags::ADMIN | flags::NOSCRIPT | flags::NO_ASYNC_LOADING | flags::PROTECTED;
+
+const fn row(
+    name: &'static str,
+    arity: i32,
+    bits: u64,
+    summary: &'static str,
+    run: crate::dispatch::table::Handler,
+) -> Row {
+    Row {
+        path: PathRule::ServerWide,
+        group: "server",
+        since: "4.0.0",
+        summary,
+        ..Row::new(name, arity, bits, run)
+    }
+}
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[Row {
+    since: "4.0.0",
+    summary: "Modules: list, load, unload.",
+    ..Row::container(
+        "module",
+        &[
+            row("list", 2, flags::ADMIN | flags::NOSCRIPT, "Lists the loaded modules.", list),
+            row("load", -3, ADMIN, "Loads a module.", load),
+            row("loadex", -3, ADMIN, "Loads a module, with configs and arguments.", loadex),
+            row("unload", 3, ADMIN, "Unloads a module.", unload),
+        ],
+    )
+}];

@@ -1,0 +1,5 @@
+//! `OBJECT`, `MEMORY`, `DUMP`, `RESTORE`, `COPY`.
+use crate::dispatch::table::Row;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[];

@@ -1,0 +1,5 @@
+//! `SAVE`, `BGSAVE`, `LASTSAVE`, `SHUTDOWN`.
+use crate::dispatch::table::Row;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[];

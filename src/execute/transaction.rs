@@ -1,0 +1,249 @@
+//! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
+use super::error::err;
+use super::{CommandResult, Tx};
+use crate::connection::client::{flag, Session};
+use crate::dispatch::table::{flags, key, keys, Body, Path, PathRule, Reason, Row, Table};
+use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
+use crate::keyspace::shard::shard_of;
+use crate::reply::Reply;
+use crate::server::Server;
+use std::sync::Arc;
+
+/// `MULTI`
+fn multi(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if tx.session.multi.is_some() {
+        return Err(err("ERR MULTI calls can not be nested"));
+    }
+    begin_multi(tx.session);
+    out.ok();
+    Ok(())
+}
+
+/// Leaves `MULTI` and forgets watched keys.
+pub fn discard_state(server: &'static Server, session: &mut Session) {
+    session.multi = None;
+    session.shared.put(flag::MULTI, false);
+    unwatch(server, session);
+}
+
+/// Forgets all watched keys.
+pub fn unwatch(server: &'static Server, session: &mut Session) {
+    for (db, key) in std::mem::take(&mut session.watched) {
+        let shard = &server.keyspace.dbs()[db].shards()[shard_of(&key)];
+        shard.latch.lock();
+        // SAFETY: lock: taken on the line above; only this one.
+        let data = unsafe { shard.data() };
+        if let Some(list) = data.watched.get_mut(&key) {
+            list.retain(|c| !Arc::ptr_eq(c, &session.shared));
+            if list.is_empty() {
+                data.watched.remove(&key);
+            }
+        }
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+    }
+    session.shared.put(flag::DIRTY_CAS, false);
+}
+
+/// `DISCARD`
+fn discard(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if tx.session.multi.is_none() {
+        return Err(err("ERR DISCARD without MULTI"));
+    }
+    discard_state(tx.server, tx.session);
+    out.ok();
+    Ok(())
+}
+
+/// `EXEC` outside of `MULTI`; inside, the dispatcher calls [`exec`].
+fn exec_alone(_: &mut Tx<'_>, _: &[&[u8]], _: &mut Reply) -> CommandResult {
+    Err(err("ERR EXEC without MULTI"))
+}
+
+/// `WATCH key ...`
+fn watch(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if tx.session.multi.is_some() {
+        return Err(err("ERR WATCH inside MULTI is not allowed"));
+    }
+    let db = tx.db();
+    for k in &args[1..] {
+        if tx.session.watched.iter().any(|(d, w)| *d == db && w == k) {
+            continue;
+        }
+        tx.watch(k);
+        tx.session.watched.push((db, k.to_vec()));
+    }
+    out.ok();
+    Ok(())
+}
+
+/// `UNWATCH`
+fn unwatch_command(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    unwatch(tx.server, tx.session);
+    out.ok();
+    Ok(())
+}
+
+/// True when a watched key changed, or expired since: an expired key counts as changed even before its deletion.
+fn watched_changed(server: &'static Server, session: &Session, now: i64) -> bool {
+    if session.shared.has(flag::DIRTY_CAS) {
+        return true;
+    }
+    session.watched.iter().any(|(db, key)| {
+        let shard = &server.keyspace.dbs()[*db].shards()[shard_of(key)];
+        shard.latch.lock();
+        // SAFETY: lock: taken on the line above; only this one.
+        let data = unsafe { shard.data() };
+        let expired = data
+            .find(crate::keyspace::shard::hash_bytes(key), key)
+            .is_some_and(|e| e.is_expired(now));
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+        expired
+    })
+}
+
+/// `EXEC`: all queued commands as one unit, natively when every one of them can be.
+pub fn exec(
+    server: &'static Server,
+    table: &Table,
+    session: &mut Session,
+    out: &mut Reply,
+    side: Side<'_>,
+    now: i64,
+) -> Step {
+    let multi = session.multi.as_ref().expect("the dispatcher looked");
+    if multi.aborted {
+        discard_state(server, session);
+        out.error("EXECABORT Transaction discarded because of previous errors.");
+        return Step::Done;
+    }
+    let mut plan = Plan::default();
+    // The table may have changed since the commands were queued: their paths are looked up anew.
+    let mut queue = Vec::with_capacity(multi.queue.len());
+    for q in &multi.queue {
+        let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
+        let command = table.resolve(&args).unwrap_or(&q.command).clone();
+        queue.push(command);
+    }
+    if let Side::Serving(waker) = side {
+        let mut db = session.db;
+        for (command, q) in queue.iter().zip(&multi.queue) {
+            let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
+            match command.path {
+                Path::Module(_) => return hand_over(server, Reason::Transaction),
+                Path::Connection if command.name == "select" => {
+                    db = super::connection::db_number(server, args[1]).unwrap_or(db);
+                }
+                Path::Connection => {}
+                Path::Native => {
+                    if !plan.add(command, &args, db) {
+                        return hand_over(server, Reason::Transaction);
+                    }
+                }
+            }
+        }
+        if watched_changed(server, session, now) {
+            discard_state(server, session);
+            out.null_array();
+            return Step::Done;
+        }
+        // A watched key may still change before the latches are taken, so the flag is looked at again under them; the
+        // watched keys' shards are part of the plan for that reason.
+        for (db, key) in &session.watched {
+            plan.add_key(key, crate::lock::held::Access::Read, *db);
+        }
+        match plan.lock(server, now, waker) {
+            Locked::Parked => return Step::Parked,
+            Locked::NeedsModulePath => return hand_over(server, Reason::Transaction),
+            Locked::Yes(guard) => {
+                if session.shared.has(flag::DIRTY_CAS) {
+                    drop(guard);
+                    discard_state(server, session);
+                    out.null_array();
+                    return Step::Done;
+                }
+                let multi = session.multi.take().expect("looked above");
+                let mut tx = Tx::native(server, session, now, &plan.shards);
+                run_queue(&mut tx, &queue, multi, out);
+                drop(guard);
+            }
+        }
+    } else {
+        if watched_changed(server, session, now) {
+            discard_state(server, session);
+            out.null_array();
+            return Step::Done;
+        }
+        let multi = session.multi.take().expect("looked above");
+        let mut tx = Tx::module(server, session, now);
+        run_queue(&mut tx, &queue, multi, out);
+    }
+    discard_state(server, session);
+    Step::Done
+}
+
+fn run_queue(
+    tx: &mut Tx<'_>,
+    commands: &[Arc<crate::dispatch::table::Command>],
+    multi: crate::connection::client::Multi,
+    out: &mut Reply,
+) {
+    out.array(commands.len());
+    let deny = std::mem::replace(&mut tx.session.deny_blocking, true);
+    for (command, q) in commands.iter().zip(multi.queue) {
+        let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
+        if matches!(command.body, Body::Container) {
+            continue;
+        }
+        call(tx, command, &args, out);
+    }
+    tx.session.deny_blocking = deny;
+}
+
+const FLAGS: u64 =
+    flags::NOSCRIPT | flags::LOADING | flags::STALE | flags::FAST | flags::ALLOW_BUSY;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[
+    Row {
+        path: PathRule::Connection,
+        acl: &["transaction"],
+        group: "transactions",
+        since: "1.2.0",
+        summary: "Begins a transaction: the commands that follow are queued.",
+        ..Row::new("multi", 1, FLAGS, multi)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["transaction"],
+        group: "transactions",
+        since: "1.2.0",
+        summary: "Runs the queued commands as one unit.",
+        ..Row::new("exec", 1, flags::NOSCRIPT | flags::LOADING | flags::STALE, exec_alone)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["transaction"],
+        group: "transactions",
+        since: "2.0.0",
+        summary: "Forgets the queued commands.",
+        ..Row::new("discard", 1, FLAGS, discard)
+    },
+    Row {
+        keys: &[keys(key::RO, 1, -1, 1)],
+        acl: &["transaction"],
+        group: "transactions",
+        since: "2.2.0",
+        summary: "Makes the next transaction depend on keys staying as they are.",
+        ..Row::new("watch", -2, FLAGS, watch)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["transaction"],
+        group: "transactions",
+        since: "2.2.0",
+        summary: "Forgets all watched keys.",
+        ..Row::new("unwatch", 1, FLAGS, unwatch_command)
+    },
+];

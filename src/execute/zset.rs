@@ -1,0 +1,5 @@
+//! Sorted sets.
+use crate::dispatch::table::Row;
+
+/// The family's commands.
+pub static ROWS: &[Row] = &[];

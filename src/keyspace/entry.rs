@@ -1,0 +1,383 @@
+//! An entry: one allocation with a key and either its small string value or a pointer to its larger value.
+//!
+//! Layout: 16 bytes of header, then (if the key is volatile) 8 bytes of expiry, the key, and the embedded string.
+//! A small key costs one allocation and one slot of the table; see `docs/ARCHITECTURE.md` for the sizes measured.
+use super::hash::Hash;
+use super::list::List;
+use super::set::Set;
+use super::stream::Stream;
+use super::value::{Kind, ModuleValue, StrRef, StringValue, Value, ValueMut, ValueRef};
+use super::zset::SortedSet;
+use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Strings up to this length live in their entry.
+pub const EMBED_MAX: usize = 192;
+/// `OBJECT ENCODING` says `embstr` up to this length, as Redis does.
+const EMBSTR_MAX: usize = 44;
+
+const TAG_INT: u32 = 0;
+const TAG_EMBEDDED: u32 = 1;
+const TAG_HEAP: u32 = 2;
+const TAG_LIST: u32 = 3;
+const TAG_SET: u32 = 4;
+const TAG_HASH: u32 = 5;
+const TAG_ZSET: u32 = 6;
+const TAG_STREAM: u32 = 7;
+const TAG_MODULE: u32 = 8;
+const TAG_MASK: u32 = 0xf;
+const VOLATILE: u32 = 0x10;
+const CLOCK_SHIFT: u32 = 8;
+
+#[repr(C)]
+struct Header {
+    /// Bits 0-3: tag; 4: volatile; 8-31: access clock (LRU seconds or LFU counter), written by any reader.
+    meta: AtomicU32,
+    key_len: u32,
+    /// The integer, the embedded length, or the pointer to the value.
+    payload: u64,
+}
+
+const HEADER: usize = std::mem::size_of::<Header>();
+
+/// A thin handle to an entry. The shard's table owns it; copies are valid as long as the owner's rule says (latch taken
+/// or key held).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Entry(NonNull<Header>);
+
+// SAFETY: lock: what is behind the pointer is only reached under the shard's latch or with the key held.
+unsafe impl Send for Entry {}
+// SAFETY: lock: as above.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    fn header(&self) -> &Header {
+        // SAFETY: lock: the handle is used only while its owner's rule keeps the entry alive.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn tag(&self) -> u32 {
+        self.header().meta.load(Relaxed) & TAG_MASK
+    }
+
+    fn base(&self) -> *mut u8 {
+        self.0.as_ptr().cast()
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.header().meta.load(Relaxed) & VOLATILE != 0
+    }
+
+    fn key_offset(&self) -> usize {
+        HEADER + if self.is_volatile() { 8 } else { 0 }
+    }
+
+    fn layout(volatile: bool, key_len: usize, embedded: usize) -> Layout {
+        let size = HEADER + if volatile { 8 } else { 0 } + key_len + embedded;
+        Layout::from_size_align(size, 8).expect("an entry fits in memory")
+    }
+
+    fn own_layout(&self) -> Layout {
+        let h = self.header();
+        let embedded = if self.tag() == TAG_EMBEDDED { h.payload as usize } else { 0 };
+        Self::layout(self.is_volatile(), h.key_len as usize, embedded)
+    }
+
+    fn build(
+        key: &[u8],
+        expire: Option<i64>,
+        clock: u32,
+        tag: u32,
+        payload: u64,
+        tail: &[u8],
+    ) -> Entry {
+        let layout = Self::layout(expire.is_some(), key.len(), tail.len());
+        // SAFETY: layout: the size is at least the header's, so not zero.
+        let Some(p) = NonNull::new(unsafe { alloc(layout) }.cast::<Header>()) else {
+            handle_alloc_error(layout)
+        };
+        let volatile = if expire.is_some() { VOLATILE } else { 0 };
+        let meta = AtomicU32::new(tag | volatile | clock << CLOCK_SHIFT);
+        // SAFETY: layout: fresh memory of `layout`, written once in the order header, expiry, key, tail.
+        unsafe {
+            p.write(Header { meta, key_len: key.len() as u32, payload });
+            let mut at = p.as_ptr().cast::<u8>().add(HEADER);
+            if let Some(ms) = expire {
+                at.cast::<i64>().write(ms);
+                at = at.add(8);
+            }
+            std::ptr::copy_nonoverlapping(key.as_ptr(), at, key.len());
+            std::ptr::copy_nonoverlapping(tail.as_ptr(), at.add(key.len()), tail.len());
+        }
+        Entry(p)
+    }
+
+    /// Makes an entry that owns `value`. `expire` is in Unix milliseconds.
+    pub fn new(key: &[u8], value: Value, expire: Option<i64>, clock: u32) -> Entry {
+        let (tag, payload) = match value {
+            Value::String(StringValue::Int(i)) => (TAG_INT, i as u64),
+            Value::String(StringValue::Bytes(b)) => {
+                if b.len() <= EMBED_MAX {
+                    return Self::build(key, expire, clock, TAG_EMBEDDED, b.len() as u64, &b);
+                }
+                (TAG_HEAP, Box::into_raw(Box::new(b)) as u64)
+            }
+            Value::List(b) => (TAG_LIST, Box::into_raw(b) as u64),
+            Value::Set(b) => (TAG_SET, Box::into_raw(b) as u64),
+            Value::Hash(b) => (TAG_HASH, Box::into_raw(b) as u64),
+            Value::Zset(b) => (TAG_ZSET, Box::into_raw(b) as u64),
+            Value::Stream(b) => (TAG_STREAM, Box::into_raw(b) as u64),
+            Value::Module(b) => (TAG_MODULE, Box::into_raw(b) as u64),
+        };
+        Self::build(key, expire, clock, tag, payload, &[])
+    }
+
+    /// Makes a string entry without an intermediate allocation.
+    pub fn new_string(key: &[u8], text: &[u8], expire: Option<i64>, clock: u32) -> Entry {
+        if text.len() <= 20 {
+            if let Some(i) = super::number::parse_i64(text) {
+                return Self::build(key, expire, clock, TAG_INT, i as u64, &[]);
+            }
+        }
+        if text.len() <= EMBED_MAX {
+            return Self::build(key, expire, clock, TAG_EMBEDDED, text.len() as u64, text);
+        }
+        Self::new(key, Value::String(StringValue::Bytes(text.to_vec())), expire, clock)
+    }
+
+    /// Overwrites a string in place when the new one has the same shape. Returns false if it has not.
+    pub fn overwrite_string(&mut self, text: &[u8]) -> bool {
+        let tag = self.tag();
+        if tag > TAG_HEAP {
+            return false;
+        }
+        let int = if text.len() <= 20 { super::number::parse_i64(text) } else { None };
+        match (tag, int) {
+            // SAFETY: lock: the caller may change the entry.
+            (TAG_INT, Some(i)) => unsafe { self.0.as_mut().payload = i as u64 },
+            (TAG_EMBEDDED, None) if self.header().payload as usize == text.len() => {
+                let at = self.key_offset() + self.header().key_len as usize;
+                // SAFETY: layout: the embedded string has exactly this length.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(text.as_ptr(), self.base().add(at), text.len())
+                };
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        // SAFETY: layout: `build` wrote `key_len` bytes there.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.base().add(self.key_offset()),
+                self.header().key_len as usize,
+            )
+        }
+    }
+
+    /// When the key expires, in Unix milliseconds.
+    pub fn expire(&self) -> Option<i64> {
+        if !self.is_volatile() {
+            return None;
+        }
+        // SAFETY: layout: a volatile entry has its expiry after the header.
+        Some(unsafe { self.base().add(HEADER).cast::<i64>().read() })
+    }
+
+    /// True when the key is past its expiry.
+    #[inline]
+    pub fn is_expired(&self, now_ms: i64) -> bool {
+        self.is_volatile() && self.expire().is_some_and(|at| at <= now_ms)
+    }
+
+    /// Sets or clears the expiry. The entry may move: the handle returned replaces this one in the table.
+    #[must_use]
+    pub fn with_expire(self, expire: Option<i64>) -> Entry {
+        if let (true, Some(ms)) = (self.is_volatile(), expire) {
+            // SAFETY: layout: a volatile entry has its expiry after the header; lock: the caller may change it.
+            unsafe { self.base().add(HEADER).cast::<i64>().write(ms) };
+            return self;
+        }
+        if !self.is_volatile() && expire.is_none() {
+            return self;
+        }
+        let tail: &[u8] = if self.tag() == TAG_EMBEDDED { self.embedded() } else { &[] };
+        let new =
+            Self::build(self.key(), expire, self.clock(), self.tag(), self.header().payload, tail);
+        // SAFETY: layout: the value moved to `new`; only this allocation is freed.
+        unsafe { dealloc(self.base(), self.own_layout()) };
+        new
+    }
+
+    fn embedded(&self) -> &[u8] {
+        let at = self.key_offset() + self.header().key_len as usize;
+        // SAFETY: layout: an embedded string of `payload` bytes follows the key.
+        unsafe { std::slice::from_raw_parts(self.base().add(at), self.header().payload as usize) }
+    }
+
+    /// The access clock: 24 bits, LRU or LFU as `maxmemory-policy` says.
+    pub fn clock(&self) -> u32 {
+        self.header().meta.load(Relaxed) >> CLOCK_SHIFT
+    }
+
+    /// Sets the access clock. Readers may do so at the same time; either value is right.
+    #[inline]
+    pub fn set_clock(&self, clock: u32) {
+        let meta = &self.header().meta;
+        let old = meta.load(Relaxed);
+        let new = old & ((1 << CLOCK_SHIFT) - 1) | clock << CLOCK_SHIFT;
+        if old != new {
+            // A lost race only loses one reader's time stamp; tag bits change under the latch alone.
+            let _ = meta.compare_exchange(old, new, Relaxed, Relaxed);
+        }
+    }
+
+    /// The value's type.
+    pub fn kind(&self) -> Kind {
+        match self.tag() {
+            TAG_LIST => Kind::List,
+            TAG_SET => Kind::Set,
+            TAG_HASH => Kind::Hash,
+            TAG_ZSET => Kind::Zset,
+            TAG_STREAM => Kind::Stream,
+            TAG_MODULE => Kind::Module,
+            _ => Kind::String,
+        }
+    }
+
+    fn ptr<T>(&self) -> *mut T {
+        self.header().payload as *mut T
+    }
+
+    /// The value, for as long as the caller's rule keeps the entry unchanged.
+    pub fn value<'a>(&self) -> ValueRef<'a> {
+        let p = self.header().payload;
+        // SAFETY: layout: the tag says what the payload is; lock: the entry stays while the key is latched or held,
+        // which is what bounds `'a` in `Tx`.
+        unsafe {
+            match self.tag() {
+                TAG_INT => ValueRef::String(StrRef::Int(p as i64)),
+                TAG_EMBEDDED => {
+                    let e = self.embedded();
+                    ValueRef::String(StrRef::Bytes(std::slice::from_raw_parts(e.as_ptr(), e.len())))
+                }
+                TAG_HEAP => ValueRef::String(StrRef::Bytes(&*self.ptr::<Vec<u8>>())),
+                TAG_LIST => ValueRef::List(&*self.ptr::<List>()),
+                TAG_SET => ValueRef::Set(&*self.ptr::<Set>()),
+                TAG_HASH => ValueRef::Hash(&*self.ptr::<Hash>()),
+                TAG_ZSET => ValueRef::Zset(&*self.ptr::<SortedSet>()),
+                TAG_STREAM => ValueRef::Stream(&*self.ptr::<Stream>()),
+                _ => ValueRef::Module(&*self.ptr::<ModuleValue>()),
+            }
+        }
+    }
+
+    /// The value, for changing in place.
+    pub fn value_mut<'a>(&mut self) -> ValueMut<'a> {
+        // SAFETY: layout and lock: as in `value`, with the key latched or held for writing.
+        unsafe {
+            match self.tag() {
+                TAG_LIST => ValueMut::List(&mut *self.ptr::<List>()),
+                TAG_SET => ValueMut::Set(&mut *self.ptr::<Set>()),
+                TAG_HASH => ValueMut::Hash(&mut *self.ptr::<Hash>()),
+                TAG_ZSET => ValueMut::Zset(&mut *self.ptr::<SortedSet>()),
+                TAG_STREAM => ValueMut::Stream(&mut *self.ptr::<Stream>()),
+                TAG_MODULE => ValueMut::Module(&mut *self.ptr::<ModuleValue>()),
+                _ => match self.value() {
+                    ValueRef::String(s) => ValueMut::String(s),
+                    _ => unreachable!("string tags hold strings"),
+                },
+            }
+        }
+    }
+
+    /// True for a string that already lives on the heap, so that [`Entry::heap_string`] answers.
+    pub fn is_heap_string(&self) -> bool {
+        self.tag() == TAG_HEAP
+    }
+
+    /// The buffer of a heap string.
+    pub fn heap_string<'a>(&mut self) -> Option<&'a mut Vec<u8>> {
+        // SAFETY: layout: the tag says so; lock: held for writing.
+        (self.tag() == TAG_HEAP).then(|| unsafe { &mut *self.ptr::<Vec<u8>>() })
+    }
+
+    /// Moves a string to the heap, where it can grow in place. The handle returned replaces this one.
+    #[must_use]
+    pub fn into_heap_string(self) -> Entry {
+        let text = match self.value() {
+            ValueRef::String(s) => s.to_cow().into_owned(),
+            _ => unreachable!("called for strings only"),
+        };
+        if self.tag() == TAG_HEAP {
+            return self;
+        }
+        let payload = Box::into_raw(Box::new(text)) as u64;
+        let new = Self::build(self.key(), self.expire(), self.clock(), TAG_HEAP, payload, &[]);
+        // SAFETY: layout: int and embedded strings own nothing but their entry.
+        unsafe { dealloc(self.base(), self.own_layout()) };
+        new
+    }
+
+    /// What `OBJECT ENCODING` answers.
+    pub fn encoding(&self) -> &'static str {
+        match self.value() {
+            ValueRef::String(StrRef::Int(_)) => "int",
+            ValueRef::String(StrRef::Bytes(b)) => {
+                if self.tag() == TAG_HEAP || b.len() > EMBSTR_MAX {
+                    "raw"
+                } else {
+                    "embstr"
+                }
+            }
+            ValueRef::List(v) => v.encoding(),
+            ValueRef::Set(v) => v.encoding(),
+            ValueRef::Hash(v) => v.encoding(),
+            ValueRef::Zset(v) => v.encoding(),
+            ValueRef::Stream(_) => "stream",
+            ValueRef::Module(_) => "raw",
+        }
+    }
+
+    /// Bytes of this entry's own allocation.
+    pub fn entry_bytes(&self) -> usize {
+        self.own_layout().size()
+    }
+
+    /// Frees the entry and gives its value to the caller.
+    pub fn into_value(self) -> Value {
+        // SAFETY: layout: the tag says what the payload points to; the entry gives its ownership up here.
+        let value = unsafe {
+            match self.tag() {
+                TAG_INT => Value::String(StringValue::Int(self.header().payload as i64)),
+                TAG_EMBEDDED => Value::String(StringValue::Bytes(self.embedded().to_vec())),
+                TAG_HEAP => {
+                    Value::String(StringValue::Bytes(*Box::from_raw(self.ptr::<Vec<u8>>())))
+                }
+                TAG_LIST => Value::List(Box::from_raw(self.ptr())),
+                TAG_SET => Value::Set(Box::from_raw(self.ptr())),
+                TAG_HASH => Value::Hash(Box::from_raw(self.ptr())),
+                TAG_ZSET => Value::Zset(Box::from_raw(self.ptr())),
+                TAG_STREAM => Value::Stream(Box::from_raw(self.ptr())),
+                _ => Value::Module(Box::from_raw(self.ptr())),
+            }
+        };
+        // SAFETY: layout: allocated with this layout by `build`.
+        unsafe { dealloc(self.base(), self.own_layout()) };
+        value
+    }
+
+    /// Frees the entry and its value. A module's value is dropped under the module lock only.
+    pub fn free(self) {
+        if self.tag() <= TAG_EMBEDDED {
+            // SAFETY: layout: allocated with this layout by `build`; owns nothing else.
+            unsafe { dealloc(self.base(), self.own_layout()) };
+        } else {
+            drop(self.into_value());
+        }
+    }
+}

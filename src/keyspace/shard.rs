@@ -1,0 +1,231 @@
+//! Databases and their shards.
+use super::entry::Entry;
+pub use super::table::hash_bytes;
+use super::table::{Table, TableItem};
+use super::value::Kind;
+use crate::connection::client::ClientShared;
+use crate::lock::held::HeldSet;
+use crate::lock::latch::Latch;
+use std::cell::UnsafeCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+/// Shards per database. A divisor of the 16384 cluster slots, so that a slot lies inside one shard.
+pub const SHARDS: usize = 1024;
+
+/// What a shard's latch protects.
+#[derive(Default)]
+pub struct ShardData {
+    /// The entries, by key.
+    pub table: Table<Entry>,
+    /// The keys that the holder of the module lock holds.
+    pub held: HeldSet,
+    /// Connections parked until the holds are cleared.
+    pub waiters: Vec<Waker>,
+    /// How many entries have an expiry.
+    pub volatile: u32,
+    /// No entry expires before this time (a lower bound), Unix milliseconds.
+    pub next_expire: i64,
+    /// How many entries hold a module's value.
+    pub module_values: u32,
+    /// How many hashes have fields with an expiry (an upper bound, corrected by the expiry cycle).
+    pub field_expiry: u32,
+    /// Watched keys (`WATCH`), by key; usually empty.
+    pub watched: HashMap<Vec<u8>, Vec<Arc<ClientShared>>>,
+}
+
+/// One shard: a latch and what it protects.
+#[derive(Default)]
+pub struct Shard {
+    /// The latch.
+    pub latch: Latch,
+    data: UnsafeCell<ShardData>,
+    /// Number of keys, written under the latch, read by `DBSIZE` without it.
+    pub len: AtomicU32,
+    /// Number of volatile keys, likewise, for `INFO`.
+    pub volatile: AtomicU32,
+}
+
+// SAFETY: lock: `data` is reached through `Shard::data`, whose contract is that the latch is taken.
+unsafe impl Sync for Shard {}
+
+impl Shard {
+    /// The protected data.
+    ///
+    /// # Safety
+    /// The caller has the latch, and makes no second reference while this one lives.
+    #[allow(clippy::mut_from_ref)]
+    #[inline]
+    pub unsafe fn data(&self) -> &mut ShardData {
+        // SAFETY: lock: this function's contract.
+        unsafe { &mut *self.data.get() }
+    }
+}
+
+impl TableItem for Entry {
+    #[inline]
+    fn table_hash(&self) -> u64 {
+        hash_bytes(self.key())
+    }
+}
+
+/// CRC-16/XMODEM, the checksum of cluster slots.
+const fn crc16_table() -> [u16; 256] {
+    let mut t = [0u16; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut c = (i as u16) << 8;
+        let mut b = 0;
+        while b < 8 {
+            c = if c & 0x8000 != 0 { (c << 1) ^ 0x1021 } else { c << 1 };
+            b += 1;
+        }
+        t[i] = c;
+        i += 1;
+    }
+    t
+}
+static CRC16: [u16; 256] = crc16_table();
+
+/// The cluster slot of a key: of its hash tag if it has one.
+pub fn slot_of(key: &[u8]) -> u16 {
+    let mut tagged = key;
+    if let Some(open) = key.iter().position(|&c| c == b'{') {
+        if let Some(len) = key[open + 1..].iter().position(|&c| c == b'}') {
+            if len > 0 {
+                tagged = &key[open + 1..open + 1 + len];
+            }
+        }
+    }
+    let crc =
+        tagged.iter().fold(0u16, |c, &b| (c << 8) ^ CRC16[((c >> 8) ^ u16::from(b)) as usize]);
+    crc % 16384
+}
+
+/// The shard of a key within its database.
+#[inline]
+pub fn shard_of(key: &[u8]) -> usize {
+    usize::from(slot_of(key)) % SHARDS
+}
+
+/// A database: its shards, made at the first use.
+#[derive(Default)]
+pub struct Db {
+    shards: OnceLock<Box<[Shard]>>,
+}
+
+impl Db {
+    /// All shards.
+    #[inline]
+    pub fn shards(&self) -> &[Shard] {
+        self.shards.get_or_init(|| (0..SHARDS).map(|_| Shard::default()).collect())
+    }
+
+    /// All shards, or none when the database was never used.
+    pub fn used_shards(&self) -> &[Shard] {
+        self.shards.get().map_or(&[], |s| s)
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.used_shards().iter().map(|s| s.len.load(Relaxed) as usize).sum()
+    }
+
+    /// True without keys.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of keys with an expiry.
+    pub fn volatile(&self) -> usize {
+        self.used_shards().iter().map(|s| s.volatile.load(Relaxed) as usize).sum()
+    }
+}
+
+/// All databases.
+pub struct Keyspace {
+    dbs: Vec<Db>,
+}
+
+impl Keyspace {
+    /// A keyspace of `databases` empty databases.
+    pub fn new(databases: usize) -> Keyspace {
+        Keyspace { dbs: (0..databases).map(|_| Db::default()).collect() }
+    }
+
+    /// The databases, by number.
+    #[inline]
+    pub fn dbs(&self) -> &[Db] {
+        &self.dbs
+    }
+
+    /// The shard with this index over all databases.
+    #[inline]
+    pub fn shard(&self, index: u32) -> &Shard {
+        &self.dbs[index as usize / SHARDS].shards()[index as usize % SHARDS]
+    }
+}
+
+impl ShardData {
+    /// Finds an entry.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Entry> {
+        self.table.find(hash, |e| e.key() == key).copied()
+    }
+
+    /// Adds an entry whose key is absent.
+    pub fn insert(&mut self, shard: &Shard, hash: u64, entry: Entry) {
+        self.table.insert(hash, entry);
+        self.count(shard, entry, 1);
+        shard.len.store(self.table.len() as u32, Relaxed);
+    }
+
+    /// Takes an entry out of the table. The caller frees it.
+    pub fn remove(&mut self, shard: &Shard, hash: u64, key: &[u8]) -> Option<Entry> {
+        let e = self.table.remove(hash, |e| e.key() == key)?;
+        self.count(shard, e, u32::MAX);
+        shard.len.store(self.table.len() as u32, Relaxed);
+        Some(e)
+    }
+
+    /// Replaces `old` by `new`, which has the same key.
+    pub fn replace(&mut self, shard: &Shard, hash: u64, old: Entry, new: Entry) {
+        self.note_change(shard, hash, old, new, old.expire().is_some(), old.kind());
+    }
+
+    /// As [`ShardData::replace`], for an old entry that was already consumed by the change.
+    pub fn note_change(
+        &mut self,
+        shard: &Shard,
+        hash: u64,
+        old: Entry,
+        new: Entry,
+        old_volatile: bool,
+        old_kind: Kind,
+    ) {
+        if old != new {
+            if let Some(slot) = self.table.find_mut(hash, |e| *e == old) {
+                *slot = new;
+            }
+        }
+        self.volatile = self.volatile.wrapping_sub(u32::from(old_volatile));
+        self.module_values = self.module_values.wrapping_sub(u32::from(old_kind == Kind::Module));
+        self.count(shard, new, 1);
+    }
+
+    /// Adjusts the counters by one entry; `by` is 1 or -1 (wrapping).
+    fn count(&mut self, shard: &Shard, e: Entry, by: u32) {
+        if let Some(at) = e.expire() {
+            self.volatile = self.volatile.wrapping_add(by);
+            if by == 1 && (self.volatile == 1 || at < self.next_expire) {
+                self.next_expire = at;
+            }
+        }
+        if e.kind() == Kind::Module {
+            self.module_values = self.module_values.wrapping_add(by);
+        }
+        shard.volatile.store(self.volatile, Relaxed);
+    }
+}

@@ -1,0 +1,209 @@
+//! The listpack format of a stream node, as Redis keeps it in memory and in RDB files.
+//!
+//! A node begins with the master entry: `count, deleted, n, name 1 .. name n, 0`. Each entry follows as
+//! `flags, ms - master ms, seq - master seq`, then either (flag "same fields") the values of the master's names, or
+//! the number of fields and name, value, name, value ...; then the number of listpack items before it in the entry,
+//! by which one walks backwards. A deleted entry stays, with a flag.
+use super::super::listpack::{Listpack, LpItem, LpPos};
+use super::super::number::parse_i64;
+use super::StreamId;
+
+const DELETED: i64 = 1;
+const SAME_FIELDS: i64 = 2;
+
+/// The master entry's facts.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    /// Entries that are not deleted.
+    pub count: i64,
+    /// Entries that are.
+    pub deleted: i64,
+    /// Number of names.
+    pub fields: usize,
+    /// The first name, or the terminator without names.
+    pub names: LpPos,
+    /// The zero that ends the master entry.
+    pub terminator: LpPos,
+}
+
+/// A decoded entry.
+#[derive(Clone, Copy)]
+pub(super) struct Raw {
+    pub flags_at: LpPos,
+    flags: i64,
+    pub id: StreamId,
+    pub fields: usize,
+    /// The first name or value, or the back length of an entry without fields.
+    pub body: LpPos,
+}
+
+impl Raw {
+    pub fn is_deleted(&self) -> bool {
+        self.flags & DELETED != 0
+    }
+
+    pub fn has_names(&self) -> bool {
+        self.flags & SAME_FIELDS == 0
+    }
+}
+
+fn int(lp: &Listpack, pos: LpPos) -> Option<i64> {
+    match lp.get(pos) {
+        LpItem::Int(value) => Some(value),
+        LpItem::Str(text) => parse_i64(text),
+    }
+}
+
+fn skip(lp: &Listpack, mut pos: LpPos, n: usize) -> Option<LpPos> {
+    for _ in 0..n {
+        pos = lp.next(pos)?;
+    }
+    Some(pos)
+}
+
+/// Reads the master entry.
+pub(super) fn head(lp: &Listpack) -> Option<Head> {
+    let count_at = lp.first()?;
+    let deleted_at = lp.next(count_at)?;
+    let fields_at = lp.next(deleted_at)?;
+    let names = lp.next(fields_at)?;
+    let fields = usize::try_from(int(lp, fields_at)?).ok()?;
+    let terminator = skip(lp, names, fields)?;
+    let (count, deleted) = (int(lp, count_at)?, int(lp, deleted_at)?);
+    Some(Head { count, deleted, fields, names, terminator })
+}
+
+/// Reads the entry whose flags are at `flags_at`.
+pub(super) fn entry(lp: &Listpack, master: StreamId, head: &Head, flags_at: LpPos) -> Option<Raw> {
+    let flags = int(lp, flags_at)?;
+    let ms_at = lp.next(flags_at)?;
+    let seq_at = lp.next(ms_at)?;
+    let mut body = lp.next(seq_at)?;
+    let mut fields = head.fields;
+    if flags & SAME_FIELDS == 0 {
+        fields = usize::try_from(int(lp, body)?).ok()?;
+        body = lp.next(body)?;
+    }
+    let id = StreamId {
+        ms: master.ms.wrapping_add(int(lp, ms_at)? as u64),
+        seq: master.seq.wrapping_add(int(lp, seq_at)? as u64),
+    };
+    Some(Raw { flags_at, flags, id, fields, body })
+}
+
+/// The place of the entry's back length.
+pub(super) fn back_length_at(lp: &Listpack, raw: &Raw) -> Option<LpPos> {
+    skip(lp, raw.body, if raw.has_names() { raw.fields.checked_mul(2)? } else { raw.fields })
+}
+
+/// The flags of the entry whose back length is at `pos`; `None` at the master's terminator.
+pub(super) fn flags_before(lp: &Listpack, pos: LpPos) -> Option<LpPos> {
+    let back = int(lp, pos)?;
+    if back <= 0 {
+        return None;
+    }
+    let mut at = pos;
+    for _ in 0..back {
+        at = lp.prev(at)?;
+    }
+    Some(at)
+}
+
+/// The id of the last entry of a node, deleted or not.
+pub(super) fn last_id(lp: &Listpack, master: StreamId) -> Option<StreamId> {
+    let head = head(lp)?;
+    let flags_at = flags_before(lp, lp.last()?)?;
+    entry(lp, master, &head, flags_at).map(|raw| raw.id)
+}
+
+/// A new node for a first entry with these names (every second of `fields`).
+pub(super) fn new_node<B: AsRef<[u8]>>(fields: &[B]) -> Listpack {
+    let mut lp = Listpack::new();
+    lp.push_back(0i64);
+    lp.push_back(0i64);
+    lp.push_back((fields.len() / 2) as i64);
+    for name in fields.iter().step_by(2) {
+        lp.push_back(name.as_ref());
+    }
+    lp.push_back(0i64);
+    lp
+}
+
+/// Appends an entry, whose names and values alternate in `fields`, and counts it.
+pub(super) fn append<B: AsRef<[u8]>>(
+    lp: &mut Listpack,
+    master: StreamId,
+    id: StreamId,
+    fields: &[B],
+) -> Option<()> {
+    let head = head(lp)?;
+    let same = same_names(lp, &head, fields);
+    let n = fields.len() / 2;
+    set_counts(lp, head.count + 1, head.deleted);
+    lp.push_back(if same { SAME_FIELDS } else { 0i64 });
+    lp.push_back(id.ms.wrapping_sub(master.ms) as i64);
+    lp.push_back(id.seq.wrapping_sub(master.seq) as i64);
+    if same {
+        for value in fields.iter().skip(1).step_by(2) {
+            lp.push_back(value.as_ref());
+        }
+        lp.push_back(3 + n as i64);
+    } else {
+        lp.push_back(n as i64);
+        for text in fields {
+            lp.push_back(text.as_ref());
+        }
+        lp.push_back(4 + 2 * n as i64);
+    }
+    Some(())
+}
+
+fn same_names<B: AsRef<[u8]>>(lp: &Listpack, head: &Head, fields: &[B]) -> bool {
+    if head.fields != fields.len() / 2 {
+        return false;
+    }
+    let mut at = Some(head.names);
+    fields.iter().step_by(2).all(|name| {
+        let Some(pos) = at else { return false };
+        at = lp.next(pos);
+        lp.get(pos).eq_bytes(name.as_ref())
+    })
+}
+
+/// Flags an entry as deleted; the counts are the caller's. Places behind it are no longer valid.
+pub(super) fn mark_deleted(lp: &mut Listpack, raw: &Raw) {
+    lp.replace(raw.flags_at, raw.flags | DELETED);
+}
+
+/// Writes both counts. Places are no longer valid.
+pub(super) fn set_counts(lp: &mut Listpack, count: i64, deleted: i64) {
+    if let Some(first) = lp.first() {
+        lp.replace(first, count);
+    }
+    if let Some(second) = lp.first().and_then(|first| lp.next(first)) {
+        lp.replace(second, deleted);
+    }
+}
+
+/// Whether a listpack has the shape of a stream node throughout (RDB load, `RESTORE`).
+pub(super) fn is_valid(lp: &Listpack) -> bool {
+    walk(lp).is_some()
+}
+
+fn walk(lp: &Listpack) -> Option<()> {
+    let head = head(lp)?;
+    if head.count < 0 || head.deleted < 0 || int(lp, head.terminator)? != 0 {
+        return None;
+    }
+    let mut next = lp.next(head.terminator);
+    for _ in 0..head.count.checked_add(head.deleted)? {
+        let raw = entry(lp, StreamId::MIN, &head, next?)?;
+        let back_at = back_length_at(lp, &raw)?;
+        let items = if raw.has_names() { 4 + 2 * raw.fields } else { 3 + raw.fields };
+        if int(lp, back_at)? != items as i64 {
+            return None;
+        }
+        next = lp.next(back_at);
+    }
+    next.is_none().then_some(())
+}

@@ -1,0 +1,241 @@
+use super::*;
+use std::collections::{HashMap, HashSet};
+
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// A number as its own handle. `BITS` bits of its hash vary, so a small value makes collisions and chains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Number<const BITS: u32>(u64);
+
+impl<const BITS: u32> TableItem for Number<BITS> {
+    fn table_hash(&self) -> u64 {
+        let hash = hash_bytes(&self.0.to_le_bytes());
+        if BITS == 64 {
+            hash
+        } else {
+            hash & ((1 << BITS) - 1)
+        }
+    }
+}
+
+type N<const BITS: u32> = Number<BITS>;
+
+fn contains<const BITS: u32>(table: &Table<N<BITS>>, n: u64) -> bool {
+    let item = Number::<BITS>(n);
+    table.find(item.table_hash(), |&other| other == item) == Some(&item)
+}
+
+fn add<const BITS: u32>(table: &mut Table<N<BITS>>, n: u64) {
+    table.insert(Number::<BITS>(n).table_hash(), Number(n));
+}
+
+fn remove<const BITS: u32>(table: &mut Table<N<BITS>>, n: u64) -> bool {
+    let item = Number::<BITS>(n);
+    table.remove(item.table_hash(), |&other| other == item) == Some(item)
+}
+
+/// Counts are right, only the ends of chains have gaps, no end is empty.
+fn check<const BITS: u32>(table: &Table<N<BITS>>) {
+    let (mut items, mut chained) = (0, 0);
+    for index in 0..table.count {
+        let mut at = table.bucket(index);
+        loop {
+            // SAFETY: layout: a bucket of this table.
+            let bucket = unsafe { at.as_ref() };
+            items += bucket.present().count_ones() as usize;
+            match bucket.child() {
+                Some(child) => {
+                    assert_eq!(bucket.present(), PRESENT >> 1);
+                    // SAFETY: layout: a bucket of this table.
+                    assert_ne!(unsafe { child.as_ref() }.present(), 0);
+                    chained += 1;
+                    at = child;
+                }
+                None => break,
+            }
+        }
+    }
+    assert_eq!((items, chained), (table.len, table.chained));
+    assert_eq!(table.iter().count(), items);
+}
+
+fn against_model<const BITS: u32>(range: u64, steps: usize) {
+    let mut state = 0x1234_5678_9abc_def1 ^ u64::from(BITS);
+    let mut table: Table<N<BITS>> = Table::new();
+    let mut model: HashMap<u64, ()> = HashMap::new();
+    // The bias moves, so that the table fills, empties and fills again.
+    for step in 0..steps {
+        let filling = step / (steps / 6).max(1) % 2 == 0;
+        let n = next(&mut state) % range;
+        let present = model.contains_key(&n);
+        assert_eq!(contains(&table, n), present);
+        if present && (!filling || next(&mut state) % 4 == 0) {
+            assert!(remove(&mut table, n));
+            assert!(!contains(&table, n));
+            model.remove(&n);
+        } else if !present && (filling || next(&mut state) % 4 == 0) {
+            add(&mut table, n);
+            model.insert(n, ());
+        } else if !present {
+            assert!(!remove(&mut table, n));
+        }
+        if step % 256 == 0 {
+            check(&table);
+        }
+    }
+    check(&table);
+    let items: HashSet<u64> = table.iter().map(|n| n.0).collect();
+    assert_eq!(items, model.keys().copied().collect());
+    let mut drained = HashSet::new();
+    table.drain(|n| assert!(drained.insert(n.0)));
+    assert_eq!(drained, items);
+    assert_eq!((table.len(), table.mem_bytes()), (0, 0));
+}
+
+#[test]
+fn behaves_as_a_map() {
+    against_model::<64>(2_000, 60_000);
+    against_model::<64>(40_000, 300_000);
+}
+
+#[test]
+fn behaves_as_a_map_when_hashes_collide() {
+    against_model::<0>(60, 20_000);
+    against_model::<3>(300, 30_000);
+    against_model::<6>(2_000, 60_000);
+}
+
+#[test]
+fn fingerprints_are_compared_exactly() {
+    let bucket: Bucket<N<64>> = {
+        let mut bucket = Bucket { word: 0, slots: [Slot { item: MaybeUninit::uninit() }; SLOTS] };
+        for (slot, print) in [(0, 0), (1, 1), (2, 0), (4, 0xff), (6, 0x80)] {
+            bucket.put(slot, Number(slot as u64), print);
+        }
+        bucket
+    };
+    let slots = |print| bucket.matching(print).collect::<Vec<_>>();
+    assert_eq!(slots(0), [0, 2]);
+    assert_eq!(slots(1), [1]);
+    assert_eq!(slots(0xff), [4]);
+    assert_eq!(slots(0x80), [6]);
+    assert_eq!(slots(0x81), [0usize; 0]);
+}
+
+/// Everything that stays in the table is returned, whatever the sizes between.
+#[test]
+fn scan_misses_nothing_across_resizes() {
+    let mut state = 42;
+    for round in 0..15u64 {
+        let mut table: Table<N<64>> = Table::new();
+        let stay = 1 + next(&mut state) % 500;
+        (0..stay).for_each(|n| add(&mut table, n));
+        let mut extra: Vec<u64> = Vec::new();
+        let mut fresh = 1_000_000;
+        let mut seen = HashSet::new();
+        let mut cursor = 0;
+        let mut sizes = HashSet::new();
+        loop {
+            cursor = table.scan(cursor, |n| {
+                seen.insert(n.0);
+            });
+            sizes.insert(table.count);
+            if cursor == 0 {
+                break;
+            }
+            // Big waves of insertions and removals, so that the table is resized in mid-scan.
+            let wave = next(&mut state) % 3_000;
+            if next(&mut state) % 2 == 0 {
+                for _ in 0..wave.min(20_000 - extra.len() as u64) {
+                    fresh += 1;
+                    add(&mut table, fresh);
+                    extra.push(fresh);
+                }
+            } else {
+                for _ in 0..wave.min(extra.len() as u64) {
+                    let at = (next(&mut state) % extra.len() as u64) as usize;
+                    assert!(remove(&mut table, extra.swap_remove(at)));
+                }
+            }
+        }
+        assert!((0..stay).all(|n| seen.contains(&n)), "round {round}");
+        assert!(stay < 200 || sizes.len() > 1);
+    }
+}
+
+#[test]
+fn scan_of_a_still_table_returns_each_item_once() {
+    let mut table: Table<N<64>> = Table::new();
+    assert_eq!(table.scan(0, |_| panic!("nothing to return")), 0);
+    (0..5_000).for_each(|n| add(&mut table, n));
+    let mut seen = Vec::new();
+    let mut cursor = 0;
+    loop {
+        cursor = table.scan(cursor, |n| seen.push(n.0));
+        if cursor == 0 {
+            break;
+        }
+    }
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..5_000));
+}
+
+#[test]
+fn find_mut_replaces_in_place() {
+    #[derive(Clone, Copy)]
+    struct Pair(u32, u32);
+    impl TableItem for Pair {
+        fn table_hash(&self) -> u64 {
+            hash_bytes(&self.0.to_le_bytes())
+        }
+    }
+    let mut table = Table::new();
+    for n in 0..100 {
+        table.insert(Pair(n, 0).table_hash(), Pair(n, 0));
+    }
+    let hash = Pair(7, 0).table_hash();
+    *table.find_mut(hash, |p| p.0 == 7).unwrap() = Pair(7, 9);
+    assert_eq!(table.find(hash, |p| p.0 == 7).unwrap().1, 9);
+    assert!(table.find_mut(hash, |p| p.0 == 700).is_none());
+}
+
+#[test]
+fn random_is_fair() {
+    let mut table: Table<N<64>> = Table::new();
+    let mut state = 99;
+    assert_eq!(table.random(&mut || 1), None);
+    (0..1_000).for_each(|n| add(&mut table, n));
+    let mut counts = [0u32; 1_000];
+    for _ in 0..200_000 {
+        counts[table.random(&mut || next(&mut state)).unwrap().0 as usize] += 1;
+    }
+    // 200 expected each; six standard deviations.
+    assert!(counts.iter().all(|&c| (115..=285).contains(&c)), "{counts:?}");
+}
+
+#[test]
+fn random_finds_the_only_item() {
+    let mut table: Table<N<64>> = Table::with_capacity(1_000_000);
+    let mut state = 5;
+    add(&mut table, 3);
+    assert_eq!(table.random(&mut || next(&mut state)), Some(Number(3)));
+}
+
+#[test]
+fn memory_follows_the_number_of_items() {
+    let mut table: Table<N<64>> = Table::new();
+    (0..100_000).for_each(|n| add(&mut table, n));
+    let full = table.mem_bytes();
+    assert!(full < 100_000 * 24, "{full}");
+    (0..99_990).for_each(|n| assert!(remove(&mut table, n)));
+    assert!(table.mem_bytes() < 20 * 64, "{}", table.mem_bytes());
+    assert!((99_990..100_000).all(|n| contains(&table, n)));
+    table.reserve(1_000_000);
+    assert!((99_990..100_000).all(|n| contains(&table, n)));
+    check(&table);
+}

@@ -1,0 +1,36 @@
+//! The latch of one shard: one byte, sleeps when contended, never spins for long.
+use parking_lot::lock_api::RawMutex as _;
+use parking_lot::RawMutex;
+
+/// A short lock without data of its own. What it protects says so beside its field.
+pub struct Latch(RawMutex);
+
+impl Default for Latch {
+    fn default() -> Self {
+        Latch(RawMutex::INIT)
+    }
+}
+
+impl Latch {
+    /// Takes the latch if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> bool {
+        self.0.try_lock()
+    }
+
+    /// Takes the latch, sleeping until it is free.
+    #[inline]
+    pub fn lock(&self) {
+        self.0.lock()
+    }
+
+    /// Releases the latch.
+    ///
+    /// # Safety
+    /// The caller has the latch.
+    #[inline]
+    pub unsafe fn unlock(&self) {
+        // SAFETY: lock: the caller has the latch (this function's contract).
+        unsafe { self.0.unlock() }
+    }
+}

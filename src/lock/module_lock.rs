@@ -1,0 +1,162 @@
+//! The module lock: what the module world calls the GIL. One holder, first come first served.
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::Instant;
+
+struct Waiter {
+    granted: Mutex<bool>,
+    signal: Condvar,
+}
+
+struct State {
+    held: bool,
+    queue: VecDeque<Arc<Waiter>>,
+    since: Instant,
+}
+
+/// A fair lock: an unlock hands over to the longest waiter. Hold times are measured always.
+pub struct ModuleLock {
+    state: Mutex<State>,
+    waiting: AtomicUsize,
+    held: AtomicBool,
+    holds: AtomicU64,
+    held_ns: AtomicU64,
+    longest_ns: AtomicU64,
+}
+
+impl Default for ModuleLock {
+    fn default() -> Self {
+        ModuleLock {
+            state: Mutex::new(State { held: false, queue: VecDeque::new(), since: Instant::now() }),
+            waiting: AtomicUsize::new(0),
+            held: AtomicBool::new(false),
+            holds: AtomicU64::new(0),
+            held_ns: AtomicU64::new(0),
+            longest_ns: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Hold times since the start, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldTimes {
+    /// How often the lock was taken.
+    pub holds: u64,
+    /// Sum of all hold times.
+    pub total_ns: u64,
+    /// The longest one.
+    pub longest_ns: u64,
+}
+
+impl ModuleLock {
+    /// Takes the lock, sleeping in line behind those who came before. Not recursive.
+    pub fn lock(&self) {
+        let me = {
+            let mut s = self.state.lock();
+            if !s.held {
+                s.held = true;
+                s.since = Instant::now();
+                self.held.store(true, Relaxed);
+                return;
+            }
+            let me = Arc::new(Waiter { granted: Mutex::new(false), signal: Condvar::new() });
+            s.queue.push_back(me.clone());
+            self.waiting.fetch_add(1, Relaxed);
+            me
+        };
+        let mut granted = me.granted.lock();
+        while !*granted {
+            me.signal.wait(&mut granted);
+        }
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> bool {
+        let mut s = self.state.lock();
+        if s.held {
+            return false;
+        }
+        s.held = true;
+        s.since = Instant::now();
+        self.held.store(true, Relaxed);
+        true
+    }
+
+    /// Releases the lock, handing it to the longest waiter. The caller has it, and has released its keys.
+    pub fn unlock(&self) {
+        let next = {
+            let mut s = self.state.lock();
+            debug_assert!(s.held);
+            let now = Instant::now();
+            let ns = now.duration_since(s.since).as_nanos() as u64;
+            self.holds.fetch_add(1, Relaxed);
+            self.held_ns.fetch_add(ns, Relaxed);
+            self.longest_ns.fetch_max(ns, Relaxed);
+            s.since = now;
+            let next = s.queue.pop_front();
+            if next.is_none() {
+                s.held = false;
+                self.held.store(false, Relaxed);
+            }
+            next
+        };
+        if let Some(w) = next {
+            self.waiting.fetch_sub(1, Relaxed);
+            *w.granted.lock() = true;
+            w.signal.notify_one();
+        }
+    }
+
+    /// True when somebody waits: the holder should come to a hand-over point soon.
+    pub fn has_waiters(&self) -> bool {
+        self.waiting.load(Relaxed) != 0
+    }
+
+    /// Whether somebody holds the lock right now (may be out of date at once).
+    pub fn is_held(&self) -> bool {
+        self.held.load(Relaxed)
+    }
+
+    /// Hold times since the start.
+    pub fn hold_times(&self) -> HoldTimes {
+        HoldTimes {
+            holds: self.holds.load(Relaxed),
+            total_ns: self.held_ns.load(Relaxed),
+            longest_ns: self.longest_ns.load(Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hands_over_in_order() {
+        let lock = Arc::new(ModuleLock::default());
+        let order = Arc::new(Mutex::new(Vec::new()));
+        lock.lock();
+        assert!(!lock.try_lock());
+        let mut threads = Vec::new();
+        for i in 0..4 {
+            let (l, o) = (lock.clone(), order.clone());
+            threads.push(std::thread::spawn(move || {
+                l.lock();
+                o.lock().push(i);
+                l.unlock();
+            }));
+            while lock.state.lock().queue.len() != i + 1 {
+                std::thread::yield_now();
+            }
+        }
+        lock.unlock();
+        for t in threads {
+            t.join().unwrap();
+        }
+        assert_eq!(*order.lock(), [0, 1, 2, 3]);
+        assert_eq!(lock.hold_times().holds, 5);
+        assert!(lock.try_lock());
+    }
+}

@@ -1,0 +1,3 @@
+//! Blocked clients.
+
+crate::api! {}

@@ -1,0 +1,11 @@
+//! `Call`, call replies, promises, `Replicate*`.
+use crate::module::context::Ctx;
+use std::ffi::c_void;
+
+/// Frees a handle that automatic memory management owes.
+pub fn free_auto(_ctx: &mut Ctx, _handle: *mut c_void) {}
+
+crate::api! {}
+
+/// Functions of this family that are C shims (`ffi/shims.c`).
+pub const SHIMS: &[super::Export] = &[];

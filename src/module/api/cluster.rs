@@ -1,0 +1,3 @@
+//! Cluster calls, as far as a single node has them.
+
+crate::api! {}

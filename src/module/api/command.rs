@@ -1,0 +1,3 @@
+//! `CreateCommand`, subcommands, `SetCommandInfo`, key positions.
+
+crate::api! {}

@@ -1,0 +1,3 @@
+//! Contexts: flags, time, versions, random numbers, current command.
+
+crate::api! {}

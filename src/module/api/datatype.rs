@@ -1,0 +1,3 @@
+//! `CreateDataType`, values of module types.
+
+crate::api! {}

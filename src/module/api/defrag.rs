@@ -1,0 +1,3 @@
+//! Defragmentation.
+
+crate::api! {}

@@ -1,0 +1,3 @@
+//! Keyspace notifications, post-notification jobs, server events.
+
+crate::api! {}

@@ -1,0 +1,3 @@
+//! `Fork` and its child.
+
+crate::api! {}

@@ -1,0 +1,3 @@
+//! Lists.
+
+crate::api! {}

@@ -1,0 +1,3 @@
+//! Streams.
+
+crate::api! {}

@@ -1,0 +1,3 @@
+//! Sorted sets.
+
+crate::api! {}

@@ -1,0 +1,6 @@
+//! `Save*`, `Load*`, `EmitAOF`, the io context.
+
+crate::api! {}
+
+/// Functions of this family that are C shims (`ffi/shims.c`).
+pub const SHIMS: &[super::Export] = &[];

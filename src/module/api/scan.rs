@@ -1,0 +1,3 @@
+//! `Scan` and `ScanKey`.
+
+crate::api! {}

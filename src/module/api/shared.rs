@@ -1,0 +1,3 @@
+//! `ExportSharedAPI`, `GetSharedAPI`.
+
+crate::api! {}

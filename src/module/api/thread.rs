@@ -1,0 +1,3 @@
+//! Thread-safe contexts.
+
+crate::api! {}

@@ -1,0 +1,3 @@
+//! Timers.
+
+crate::api! {}

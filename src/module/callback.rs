@@ -1,0 +1,41 @@
+//! The only place that calls into a module: it notes who runs what, for reports.
+use super::context::Ctx;
+use super::registry::Module;
+use crate::server::Server;
+
+/// What the holder of the module lock is running, restored when dropped.
+pub struct Running {
+    before: (Option<&'static Module>, *const str),
+}
+
+/// Notes that `what` of `module` runs now, until the guard is dropped. The caller has the module lock.
+pub fn running(module: &'static Module, what: &str) -> Running {
+    // SAFETY: lock: this function's contract.
+    let holder = unsafe { Server::get().holder() };
+    holder.depth += 1;
+    Running { before: std::mem::replace(&mut holder.running, (Some(module), what)) }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SAFETY: lock: `running` was called with the module lock, which is kept over the callback.
+        let holder = unsafe { Server::get().holder() };
+        holder.depth -= 1;
+        holder.running = self.before;
+    }
+}
+
+/// Runs `f` with a context of `module` that has no client and no reply, as callbacks of the server's own accord get it.
+pub fn with_context<R>(
+    module: &'static Module,
+    db: usize,
+    what: &str,
+    f: impl FnOnce(*mut Ctx) -> R,
+) -> R {
+    let _running = running(module, what);
+    let mut ctx = Ctx::internal(Some(module));
+    ctx.session().select(db);
+    let r = f(&mut ctx);
+    ctx.finish();
+    r
+}

@@ -1,0 +1,202 @@
+//! `RedisModuleCtx`: what a module gets with every call, and what is owed to it until the call ends.
+//!
+//! Word 0 of every context is the address of `GetApi`: that is how a module finds the API. The rest is ours alone.
+use super::blocked::BlockedClient;
+use super::registry::Module;
+use super::string::RStr;
+use crate::connection::client::Session;
+use crate::execute::Tx;
+use crate::observe::clock::now_ms;
+use crate::reply::{Deferred, Reply};
+use crate::server::Server;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+/// Bits of [`Ctx::flags`].
+#[allow(missing_docs)]
+pub mod flag {
+    pub const AUTO_MEMORY: u32 = 1;
+    pub const THREAD_SAFE: u32 = 1 << 1;
+    pub const BLOCKED_REPLY: u32 = 1 << 2;
+    pub const BLOCKED_TIMEOUT: u32 = 1 << 3;
+    pub const BLOCKED_DISCONNECTED: u32 = 1 << 4;
+    pub const KEYS_POS_REQUEST: u32 = 1 << 5;
+    pub const CHANNELS_POS_REQUEST: u32 = 1 << 6;
+    /// Running a module command (as opposed to a callback).
+    pub const COMMAND: u32 = 1 << 7;
+    /// The context of OnLoad.
+    pub const ONLOAD: u32 = 1 << 8;
+}
+
+/// Something that automatic memory management frees at the end of the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Auto {
+    /// A string.
+    Str(*mut RStr),
+    /// A key handle.
+    Key(*mut c_void),
+    /// A call reply.
+    Reply(*mut c_void),
+    /// A dictionary.
+    Dict(*mut c_void),
+    /// Server info data.
+    Info(*mut c_void),
+}
+
+/// A header that waits for its length: where it is and what it heads.
+#[derive(Clone, Copy, Debug)]
+pub struct Postponed {
+    /// Its place in the reply.
+    pub at: Deferred,
+}
+
+/// A module's context.
+#[repr(C)]
+pub struct Ctx {
+    /// Address of `GetApi`. Must stay first.
+    get_api: *const c_void,
+    /// The module, unknown until `SetModuleAttribs` in the context of OnLoad.
+    pub module: Option<&'static Module>,
+    /// The client; `own_session` if there is none.
+    session: *mut Session,
+    own_session: Option<Box<Session>>,
+    /// Where replies go; null when nobody reads them.
+    pub reply: *mut Reply,
+    /// Bits of [`flag`].
+    pub flags: u32,
+    /// Time of the call, Unix milliseconds.
+    pub now: i64,
+    /// What automatic memory management will free.
+    pub auto: Vec<Auto>,
+    /// Collections that wait for their length.
+    pub postponed: Vec<Postponed>,
+    /// The command's arguments, for `ReplicateVerbatim` and filters.
+    pub argv: *const *mut RStr,
+    /// Their number.
+    pub argc: usize,
+    /// Memory of `PoolAlloc`.
+    pub pool: Vec<Box<[u64]>>,
+    /// The blocked client whose callback this is, or for which a thread-safe context was made.
+    pub blocked: Option<Arc<BlockedClient>>,
+    /// Private data of the blocked client, for its callbacks.
+    pub privdata: *mut c_void,
+    /// The key that became ready, for on-keys reply callbacks.
+    pub ready_key: *mut RStr,
+    /// Name of the user set by `SetContextUser`.
+    pub user: Option<Arc<super::api::acl::ModuleUser>>,
+    /// `ReplicateVerbatim` or `Replicate` was called: effects to append at the end.
+    pub effects: Vec<crate::propagate::Effect>,
+    /// Key positions collected in a keys-position request: position and flags.
+    pub key_positions: Vec<(usize, u64)>,
+}
+
+impl Ctx {
+    fn bare(module: Option<&'static Module>, session: *mut Session, reply: *mut Reply) -> Ctx {
+        Ctx {
+            get_api: super::api::get_api_address(),
+            module,
+            session,
+            own_session: None,
+            reply,
+            flags: 0,
+            now: now_ms(),
+            auto: Vec::new(),
+            postponed: Vec::new(),
+            argv: std::ptr::null(),
+            argc: 0,
+            pool: Vec::new(),
+            blocked: None,
+            privdata: std::ptr::null_mut(),
+            ready_key: std::ptr::null_mut(),
+            user: None,
+            effects: Vec::new(),
+            key_positions: Vec::new(),
+        }
+    }
+
+    /// A context for a call on behalf of a client.
+    pub fn for_client(
+        module: Option<&'static Module>,
+        session: &mut Session,
+        reply: &mut Reply,
+    ) -> Ctx {
+        Self::bare(module, session, reply)
+    }
+
+    /// A context without a client: superuser, database 0, no reply.
+    pub fn internal(module: Option<&'static Module>) -> Ctx {
+        let mut own = Box::new(Session::internal());
+        let session: *mut Session = &mut *own;
+        let mut ctx = Self::bare(module, session, std::ptr::null_mut());
+        ctx.own_session = Some(own);
+        ctx
+    }
+
+    /// The client's session, or the context's own.
+    #[allow(clippy::mut_from_ref)]
+    pub fn session(&self) -> &mut Session {
+        // SAFETY: ABI: the session outlives the context: it belongs to the client whose call this is, or to `self`; lock:
+        // only the holder of the module lock uses a context's session.
+        unsafe { &mut *self.session }
+    }
+
+    /// Whether a client, not the server itself, is behind this context.
+    pub fn has_client(&self) -> bool {
+        self.own_session.is_none()
+    }
+
+    /// The reply to write to, if somebody reads it.
+    #[allow(clippy::mut_from_ref)]
+    #[inline]
+    pub fn out(&self) -> Option<&mut Reply> {
+        // SAFETY: ABI: the reply outlives the context; one thread at a time writes it (the command's, or the one that the
+        // blocked client was given to).
+        unsafe { self.reply.as_mut() }
+    }
+
+    /// A transaction on behalf of this context. The calling thread has the module lock.
+    #[inline]
+    pub fn tx(&self) -> Tx<'_> {
+        Tx::module(Server::get(), self.session(), self.now)
+    }
+
+    /// Remembers something for automatic memory management, if it is on.
+    #[inline]
+    pub fn remember(&mut self, what: Auto) {
+        if self.flags & flag::AUTO_MEMORY != 0 {
+            self.auto.push(what);
+        }
+    }
+
+    /// Forgets something that the module freed itself.
+    #[inline]
+    pub fn forget(&mut self, what: Auto) {
+        if self.flags & flag::AUTO_MEMORY != 0 {
+            if let Some(i) = self.auto.iter().rposition(|a| *a == what) {
+                self.auto.swap_remove(i);
+            }
+        }
+    }
+
+    /// Ends the call: frees what is owed, closes what was left open, passes effects on.
+    pub fn finish(&mut self) {
+        // In the order of making: a key handle may use a string that came before it, never one that came later.
+        for a in std::mem::take(&mut self.auto).into_iter().rev() {
+            super::api::free_auto(self, a);
+        }
+        if !self.postponed.is_empty() {
+            crate::log_warning!(
+                "API misuse detected in module {}: ReplySet*Length was not called for {} postponed collections",
+                self.module.map_or("?", |m| m.name()),
+                self.postponed.len()
+            );
+            self.postponed.clear();
+        }
+        self.pool.clear();
+        let server = Server::get();
+        if !self.effects.is_empty() && server.log.active() {
+            server.log.append(&self.effects);
+        }
+        self.effects.clear();
+    }
+}

@@ -1,0 +1,179 @@
+//! Loading and unloading of modules: checks, `dlopen`, `OnLoad`, rollback.
+use super::abi;
+use super::callback::{running, with_context};
+use super::context::{flag, Ctx};
+use super::registry::Module;
+use super::string::RStr;
+use crate::server::Server;
+use libloading::os::unix::{Library, Symbol, RTLD_LOCAL, RTLD_NOW};
+use std::ffi::c_int;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::Ordering::Relaxed;
+
+type OnLoad = unsafe extern "C" fn(abi::Handle, *mut abi::Handle, c_int) -> c_int;
+type OnUnload = unsafe extern "C" fn(abi::Handle) -> c_int;
+
+/// Loads a module. The calling thread has the module lock. An error has been logged; the text is for the log's reader.
+pub fn load(server: &'static Server, path: &str, args: &[Vec<u8>]) -> Result<(), String> {
+    load_with_configs(server, path, args, &[])
+}
+
+/// `MODULE LOADEX`: as [`load`], with values for the module's configs.
+pub fn load_with_configs(
+    server: &'static Server,
+    path: &str,
+    args: &[Vec<u8>],
+    configs: &[(Vec<u8>, Vec<u8>)],
+) -> Result<(), String> {
+    let fail = |text: String| {
+        crate::log_warning!("{text}");
+        Err(text)
+    };
+    if let Ok(meta) = std::fs::metadata(path) {
+        if meta.permissions().mode() & 0o111 == 0 {
+            return fail(format!(
+                "Module {path} failed to load: It does not have execute permissions."
+            ));
+        }
+    }
+    // SAFETY: ABI: running a module's constructors is what the operator asked for.
+    let library = match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) } {
+        Ok(l) => l,
+        Err(e) => return fail(format!("Module {path} failed to load: {}", error_text(&e))),
+    };
+    let entry = ["ValkeyModule_OnLoad\0", "RedisModule_OnLoad\0"].iter().find_map(|name| {
+        // SAFETY: ABI: a symbol of this name has this signature.
+        unsafe { library.get::<OnLoad>(name.as_bytes()) }.ok()
+    });
+    let Some(entry) = entry else {
+        return fail(format!(
+            "Module {path} does not export RedisModule_OnLoad() symbol. Module not loaded."
+        ));
+    };
+    let module = Module::new(path, args);
+    super::api::config::offer(configs);
+    let mut ctx = Ctx::internal(Some(module));
+    ctx.flags |= flag::ONLOAD;
+    let mut argv: Vec<*mut RStr> = args.iter().map(|a| RStr::new(a)).collect();
+    let argv_ptr = if argv.is_empty() { std::ptr::null_mut() } else { argv.as_mut_ptr() };
+    let status = {
+        let _running = running(module, "OnLoad");
+        // SAFETY: ABI: the entry point's signature; lock: the module lock is held.
+        unsafe { entry((&raw mut ctx).cast(), argv_ptr.cast(), argv.len() as c_int) }
+    };
+    ctx.finish();
+    for s in argv {
+        // SAFETY: ABI: our own references.
+        unsafe { RStr::release(s) };
+    }
+    *module.library.lock() = Some(library);
+    module.onload.store(false, Relaxed);
+    if status == abi::ERR || !module.is_named() {
+        if module.is_named() {
+            clean_up(server, module);
+        }
+        *module.library.lock() = None;
+        return fail(format!("Module {path} initialization failed. Module not loaded."));
+    }
+    let mut list = server.modules.list();
+    list.push(module);
+    server.modules.modules.store(std::sync::Arc::new(list));
+    server.modules.rebuild_table(server, None);
+    crate::log_notice!("Module '{}' loaded from {path}", module.name());
+    if let Err(text) = super::api::config::check_loaded(module) {
+        forget(server, module);
+        return fail(text);
+    }
+    change_event(server, module, abi::SUBEVENT_MODULE_LOADED);
+    Ok(())
+}
+
+fn error_text(e: &libloading::Error) -> String {
+    // The loader's own words are in the source error.
+    std::error::Error::source(e).map_or_else(|| e.to_string(), |s| s.to_string())
+}
+
+fn change_event(server: &'static Server, module: &'static Module, sub: u64) {
+    let name = std::ffi::CString::new(module.name()).unwrap_or_default();
+    let mut info = abi::ModuleChange {
+        version: 1,
+        module_name: name.as_ptr(),
+        module_version: module.ver.load(Relaxed),
+    };
+    let _ = server;
+    super::event::server_event(abi::EVENT_MODULE_CHANGE, sub, (&raw mut info).cast(), Some(module));
+}
+
+/// Removes everything that a module registered, in the order in which Redis does.
+fn clean_up(server: &'static Server, module: &'static Module) {
+    let mine = |m: &'static Module| std::ptr::eq(m, module);
+    module.commands.lock().clear();
+    let keep: Vec<_> =
+        server.modules.keyspace.load().iter().filter(|s| !mine(s.module)).cloned().collect();
+    server.modules.keyspace.store(std::sync::Arc::new(keep));
+    server.modules.shared.lock().retain(|_, s| !mine(s.module));
+    for m in server.modules.list() {
+        m.used_by.lock().remove(module.name());
+        m.using.lock().remove(module.name());
+    }
+    super::api::filter::remove_all_of(server, module);
+    let keep: Vec<_> =
+        server.modules.events.load().iter().filter(|s| !mine(s.module)).cloned().collect();
+    server.modules.events.store(std::sync::Arc::new(keep));
+    super::api::config::remove_all_of(module);
+    module.types.lock().clear();
+    server.modules.rebuild_table(server, None);
+}
+
+/// Takes a module out of the list and cleans up behind it; the shared object is closed.
+fn forget(server: &'static Server, module: &'static Module) {
+    let list: Vec<_> =
+        server.modules.list().into_iter().filter(|m| !std::ptr::eq(*m, module)).collect();
+    server.modules.modules.store(std::sync::Arc::new(list));
+    clean_up(server, module);
+    *module.library.lock() = None;
+}
+
+/// Unloads a module. The error is the reason as `MODULE UNLOAD` tells it.
+pub fn unload(server: &'static Server, name: &str) -> Result<(), &'static str> {
+    let Some(module) = server.modules.find(name) else {
+        return Err("no such module with that name");
+    };
+    if !module.types.lock().is_empty() {
+        return Err("the module exports one or more module-side data types, can't unload");
+    }
+    if !module.used_by.lock().is_empty() {
+        return Err("the module exports APIs used by other modules. Please unload them first and \
+                    try again");
+    }
+    if module.blocked_clients.load(Relaxed) > 0 {
+        return Err(
+            "the module has blocked clients. Please wait for them to be unblocked and try \
+                    again",
+        );
+    }
+    if server.modules.timers.owned_by(module) {
+        return Err(
+            "the module holds timer that is not fired. Please stop the timer or wait until \
+                    it fires.",
+        );
+    }
+    let exit = module.library.lock().as_ref().and_then(|library| {
+        ["ValkeyModule_OnUnload\0", "RedisModule_OnUnload\0"].iter().find_map(|name| {
+            // SAFETY: ABI: a symbol of this name has this signature.
+            let f: Symbol<OnUnload> = unsafe { library.get(name.as_bytes()) }.ok()?;
+            Some(*f)
+        })
+    });
+    if let Some(exit) = exit {
+        // SAFETY: ABI: the exit point's signature; lock: the module lock is held.
+        let status = with_context(module, 0, "OnUnload", |ctx| unsafe { exit(ctx.cast()) });
+        if status == abi::ERR {
+            return Err("operation not possible.");
+        }
+    }
+    forget(server, module);
+    crate::log_notice!("Module {} unloaded", module.name());
+    change_event(server, module, abi::SUBEVENT_MODULE_UNLOADED);
+    Ok(())
+}

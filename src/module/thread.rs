@@ -1,0 +1,170 @@
+//! The module thread: everything that a module sees as "the main thread" runs here, under the module lock.
+//!
+//! Its queue takes clients with commands for the module path, tasks, and wake-ups; its timers are the modules' timers
+//! and the server's cron. Between two jobs it is at a hand-over point: held keys are released, and if a module's own
+//! thread waits for the lock, it gets it.
+use crate::connection::client::Client;
+use crate::connection::serving::Slot;
+use crate::dispatch::{run_input, Outcome, Side};
+use crate::observe::clock::{mono_ns, now_ms};
+use crate::server::Server;
+use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Work for the module thread.
+pub enum Job {
+    /// A client whose next request takes the module path.
+    Client {
+        /// The client.
+        client: Box<Client>,
+        /// Where its connection waits.
+        slot: Arc<Slot>,
+        /// The number of its serving thread.
+        thread: usize,
+    },
+    /// Anything else.
+    Task(Box<dyn FnOnce() + Send>),
+}
+
+/// The queue of the module thread.
+#[derive(Default)]
+pub struct Queue {
+    jobs: Mutex<Vec<Job>>,
+    sleeping: AtomicBool,
+    signal: Condvar,
+}
+
+impl Queue {
+    /// Adds all jobs, with one wake-up.
+    pub fn push_all(&self, new: &mut Vec<Job>) {
+        let mut jobs = self.jobs.lock();
+        jobs.append(new);
+        if self.sleeping.swap(false, Relaxed) {
+            drop(jobs);
+            self.signal.notify_one();
+        }
+    }
+
+    /// Adds a task.
+    pub fn task(&self, task: Box<dyn FnOnce() + Send>) {
+        self.push_all(&mut vec![Job::Task(task)]);
+    }
+
+    /// Takes all jobs; sleeps until there are some or the time is over.
+    fn take(&self, into: &mut Vec<Job>, timeout: Duration) {
+        let mut jobs = self.jobs.lock();
+        if jobs.is_empty() && !timeout.is_zero() {
+            self.sleeping.store(true, Relaxed);
+            self.signal.wait_for(&mut jobs, timeout);
+            self.sleeping.store(false, Relaxed);
+        }
+        std::mem::swap(&mut *jobs, into);
+    }
+}
+
+/// Replies go back to the serving threads when this much time has passed since they last did.
+const RETURN_EVERY_NS: u64 = 100_000;
+
+/// Clients on their way back, by serving thread.
+struct Returns {
+    by_thread: Vec<Vec<(Arc<Slot>, Box<Client>)>>,
+    last: u64,
+    waiting: bool,
+}
+
+impl Returns {
+    fn send(&mut self, server: &Server) {
+        if !self.waiting {
+            return;
+        }
+        for (t, clients) in server.serving.get().into_iter().flatten().zip(&mut self.by_thread) {
+            if !clients.is_empty() {
+                t.give_back(clients);
+            }
+        }
+        self.waiting = false;
+        self.last = mono_ns();
+    }
+}
+
+/// The body of the module thread; ends when the server shuts down.
+pub fn run(server: &'static Server) {
+    let threads = server.serving.get().map_or(1, Vec::len);
+    let mut returns = Returns {
+        by_thread: (0..threads).map(|_| Vec::new()).collect(),
+        last: mono_ns(),
+        waiting: false,
+    };
+    let mut jobs = Vec::new();
+    let mut next_cron = now_ms();
+    loop {
+        let now = now_ms();
+        let mut wait = (next_cron - now).max(0);
+        if let Some(at) = server.modules.timers.next_due() {
+            wait = wait.min((at - now).max(0));
+        }
+        server.queue.take(&mut jobs, Duration::from_millis(wait as u64));
+        server.module_lock.lock();
+        for job in jobs.drain(..) {
+            match job {
+                Job::Task(task) => task(),
+                Job::Client { client, slot, thread } => {
+                    run_client(server, &mut returns, client, slot, thread);
+                }
+            }
+            end_unit(server);
+            if returns.waiting && mono_ns() - returns.last > RETURN_EVERY_NS {
+                returns.send(server);
+            }
+            if server.module_lock.has_waiters() {
+                server.module_lock.unlock();
+                server.module_lock.lock();
+            }
+        }
+        server.modules.timers.run_due(server, now_ms());
+        let now = now_ms();
+        if now >= next_cron {
+            crate::module::cron::run(server, now);
+            end_unit(server);
+            next_cron = now_ms() + 1000 / server.config.hz().clamp(1, 500) as i64;
+        }
+        server.module_lock.unlock();
+        returns.send(server);
+    }
+}
+
+/// Ends an execution unit: jobs that notification callbacks left, then the held keys.
+pub fn end_unit(server: &'static Server) {
+    crate::module::event::run_post_jobs(server);
+    server.release_keys();
+}
+
+/// Executes the requests of a client that belong here, then sends it home.
+fn run_client(
+    server: &'static Server,
+    returns: &mut Returns,
+    mut client: Box<Client>,
+    slot: Arc<Slot>,
+    thread: usize,
+) {
+    let table = server.table.load_full();
+    let input = std::mem::take(&mut client.input);
+    let (done, outcome) = run_input(server, &table, &mut client, &input, Side::Module, now_ms());
+    client.input = input;
+    client.consume(done);
+    if outcome == Outcome::Blocked {
+        crate::module::blocked::park_client(server, client, slot, thread);
+        return;
+    }
+    returns.by_thread[thread].push((slot, client));
+    returns.waiting = true;
+}
+
+/// Sends a client home that was blocked.
+pub fn send_home(server: &Server, client: Box<Client>, slot: Arc<Slot>, thread: usize) {
+    if let Some(t) = server.serving.get().and_then(|s| s.get(thread)) {
+        t.give_back(&mut vec![(slot, client)]);
+    }
+}
