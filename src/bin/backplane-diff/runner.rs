@@ -282,6 +282,9 @@ impl Runner<'_> {
     }
 
     fn print_both(&self, replies: &[Reply; 2]) {
+        if self.options.max_lines == 0 {
+            return;
+        }
         for (name, reply) in ["A", "B"].iter().zip(replies) {
             let mut lines = pretty(reply);
             let left_out = lines.len().saturating_sub(self.options.max_lines);
