@@ -198,7 +198,7 @@ pub fn check<'t>(
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
     }
     if session.multi.is_some() && command.has(flags::NO_MULTI) {
-        return Err(error::err(format!("ERR Command not allowed inside a transaction")));
+        return Err(error::err("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
 }

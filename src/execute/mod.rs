@@ -532,10 +532,10 @@ impl<'a> Tx<'a> {
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
     pub fn delete_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key) {
-            Some(ValueRef::List(v)) => v.len() == 0,
-            Some(ValueRef::Set(v)) => v.len() == 0,
-            Some(ValueRef::Hash(v)) => v.len() == 0,
-            Some(ValueRef::Zset(v)) => v.len() == 0,
+            Some(ValueRef::List(v)) => v.is_empty(),
+            Some(ValueRef::Set(v)) => v.is_empty(),
+            Some(ValueRef::Hash(v)) => v.is_empty(),
+            Some(ValueRef::Zset(v)) => v.is_empty(),
             _ => false,
         };
         if empty {
