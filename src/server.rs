@@ -70,6 +70,8 @@ pub struct Server {
     pub dirty: Counter,
     /// Keys somebody waits for in a blocking call; zero in the usual case.
     pub blocked_keys: AtomicUsize,
+    /// Pairs of a watched key and a client that watches it; zero in the usual case.
+    pub watched_keys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
     pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
     /// Started at, Unix milliseconds.
@@ -128,6 +130,7 @@ impl Server {
             modules: Registry::default(),
             dirty: Counter::default(),
             blocked_keys: AtomicUsize::new(0),
+            watched_keys: AtomicUsize::new(0),
             ready_keys: Mutex::default(),
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),
