@@ -18,6 +18,7 @@ use std::borrow::Cow;
 
 pub mod bitmap;
 pub mod client;
+mod collection;
 pub mod command;
 pub mod config;
 pub mod connection;
