@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 pub mod bitmap;
 pub mod client;
+mod collection;
 pub mod command;
 pub mod config;
 pub mod connection;
