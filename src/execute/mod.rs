@@ -26,6 +26,7 @@ pub mod error;
 pub mod expire;
 pub mod flush;
 pub mod generic;
+pub mod handle;
 pub mod hash;
 pub mod info;
 pub mod list;
@@ -480,7 +481,7 @@ impl<'a> Tx<'a> {
         }
         if is_new {
             self.structure_changed();
-            self.notify(&event::NEW_KEY, key);
+            self.notify_in(db, &event::NEW_KEY, key);
         }
     }
 
@@ -497,16 +498,7 @@ impl<'a> Tx<'a> {
         if self.live_mut(key).is_none() {
             return false;
         }
-        if let Some(ValueRef::Module(m)) = self.peek(key) {
-            crate::module::datatype::unlinked(key, self.db(), m);
-        }
-        match self.unlink(self.db(), key) {
-            Some(e) => {
-                e.free();
-                true
-            }
-            None => false,
-        }
+        self.remove_in(self.db(), key)
     }
 
     /// Takes a live key's value and expiry out of the database. No event.
