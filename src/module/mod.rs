@@ -10,6 +10,7 @@ pub mod context;
 pub mod cron;
 pub mod datatype;
 pub mod event;
+pub mod key;
 pub mod loader;
 pub mod registry;
 pub mod string;
