@@ -75,6 +75,8 @@ pub struct StreamWalk {
     pub done: bool,
     /// Entries read ahead, so that not every step looks for its place.
     pub ahead: VecDeque<StreamEntry>,
+    /// Length and `entries_added` of the stream that they were read from.
+    pub read_from: (u64, u64),
     /// How many entries the last reading took.
     pub batch: usize,
     /// The current entry's id, until it is deleted.
@@ -102,7 +104,8 @@ pub fn with_tx<R>(ctx: &mut Ctx, f: impl FnOnce(&mut Tx<'_>) -> R) -> R {
     r
 }
 
-fn structure() -> u64 {
+/// The holder's count of changes that may have moved entries. The caller has the module lock.
+pub fn structure() -> u64 {
     // SAFETY: lock: functions on keys are called with the module lock.
     unsafe { Server::get().holder() }.structure
 }

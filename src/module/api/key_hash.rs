@@ -89,7 +89,7 @@ unsafe extern "C" fn backplane_hash_set_impl(
     match k.kind() {
         Some(Kind::Hash) | None if !k.writable() => return fail(EBADF, 0),
         Some(Kind::Hash) => {}
-        None => k.put(Value::Hash(Box::new(Hash::new())), Expiry::Clear),
+        None => k.put(Value::Hash(Box::default()), Expiry::Clear),
         Some(_) => return fail(ENOTSUP, 0),
     }
     let config = &Server::get().config;

@@ -57,7 +57,7 @@ fn push(key: Option<&mut Key>, head: bool, text: &[u8]) -> Result<(), c_int> {
         return Err(EBADF);
     }
     if kind.is_none() {
-        key.put(Value::List(Box::new(List::new())), Expiry::Clear);
+        key.put(Value::List(Box::default()), Expiry::Clear);
     }
     let list = list_mut(key)?;
     if head {

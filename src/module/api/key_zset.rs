@@ -76,7 +76,7 @@ fn add_to(
     let Some(key) = key.filter(|k| k.writable()) else { return ERR };
     match key.kind() {
         Some(Kind::Zset) => {}
-        None => key.put(Value::Zset(Box::new(SortedSet::new())), Expiry::Clear),
+        None => key.put(Value::Zset(Box::default()), Expiry::Clear),
         Some(_) => return ERR,
     }
     let Some(ValueMut::Zset(set)) = key.value_mut() else { return ERR };
