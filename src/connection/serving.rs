@@ -10,9 +10,11 @@ use crate::server::Server;
 use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 
 /// A socket on its way to its serving thread.
@@ -77,6 +79,13 @@ impl Slot {
         let mut s = self.state.lock();
         s.client = Some(client);
         if let Some(w) = s.waker.take() {
+            w.wake();
+        }
+    }
+
+    /// Wakes the connection's task, so that it looks at its client's state again.
+    pub fn wake(&self) {
+        if let Some(w) = self.state.lock().waker.take() {
             w.wake();
         }
     }
@@ -174,14 +183,16 @@ impl Cached {
         }
     }
 
-    /// Gives the client to the module thread and waits for it. `None` when the connection ended meanwhile: whoever has
-    /// the client then cleans up.
+    /// Gives the client to the module thread and waits for it. While it is blocked, its socket is watched: what arrives is
+    /// kept for later, and the end of the connection is reported to the module thread.
     pub async fn hand_over<S: Socket>(
         &self,
+        server: &'static Server,
         client: Box<Client>,
         slot: &Arc<Slot>,
-        _socket: &mut S,
-    ) -> Option<Box<Client>> {
+        socket: &mut S,
+    ) -> Box<Client> {
+        let shared = client.session.shared.clone();
         {
             let mut jobs = self.jobs.lock();
             jobs.push(Job::Client { client, slot: slot.clone(), thread: self.number });
@@ -189,19 +200,59 @@ impl Cached {
                 self.jobs_ready.notify_one();
             }
         }
-        poll_fn(|cx| {
-            let mut s = slot.state.lock();
-            match s.client.take() {
-                Some(c) => Poll::Ready(Some(c)),
-                None => {
-                    s.waker = Some(cx.waker().clone());
-                    Poll::Pending
+        let (mut arrived, mut ended) = (Vec::new(), false);
+        let mut client = poll_fn(|cx| {
+            {
+                let mut s = slot.state.lock();
+                if let Some(c) = s.client.take() {
+                    return Poll::Ready(c);
+                }
+                s.waker = Some(cx.waker().clone());
+            }
+            if shared.has(flag::BLOCKED) && !ended && arrived.len() < MOST_WHILE_BLOCKED {
+                ended = self.read_blocked(cx, socket, &mut arrived);
+                if ended {
+                    let id = shared.id;
+                    server
+                        .queue
+                        .task(Box::new(move || crate::module::blocked::disconnected(server, id)));
                 }
             }
+            Poll::Pending
         })
-        .await
+        .await;
+        client.input.extend_from_slice(&arrived);
+        client
+    }
+
+    /// Reads what a blocked client sends; true when its connection ended.
+    fn read_blocked<S: Socket>(
+        &self,
+        cx: &mut std::task::Context<'_>,
+        socket: &mut S,
+        arrived: &mut Vec<u8>,
+    ) -> bool {
+        let mut buf = self.take_input();
+        let ended = loop {
+            let mut read = ReadBuf::new(&mut buf);
+            match Pin::new(&mut *socket).poll_read(cx, &mut read) {
+                Poll::Pending => break false,
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                    arrived.extend_from_slice(read.filled());
+                    if arrived.len() >= MOST_WHILE_BLOCKED {
+                        break false;
+                    }
+                }
+                Poll::Ready(_) => break true,
+            }
+        };
+        self.give_input(buf);
+        ended
     }
 }
+
+/// What a blocked client may send ahead.
+const MOST_WHILE_BLOCKED: usize = 1 << 20;
 
 /// Passes the jobs of one turn of the event loop on: it runs behind the connections that became ready with it.
 async fn pass_jobs_on(server: &'static Server, cached: Arc<Cached>) {
