@@ -72,6 +72,8 @@ pub struct Slot {
 struct SlotState {
     client: Option<Box<Client>>,
     waker: Option<Waker>,
+    /// Replies of a blocked client that must not wait for the end of the block.
+    early: Vec<u8>,
 }
 
 impl Slot {
@@ -83,9 +85,11 @@ impl Slot {
         }
     }
 
-    /// Wakes the connection's task, so that it looks at its client's state again.
-    pub fn wake(&self) {
-        if let Some(w) = self.state.lock().waker.take() {
+    /// The client is blocked: the connection's task sends what it was given before and begins to watch its socket.
+    pub fn blocked(&self, early: Vec<u8>) {
+        let mut s = self.state.lock();
+        s.early.extend_from_slice(&early);
+        if let Some(w) = s.waker.take() {
             w.wake();
         }
     }
@@ -201,13 +205,21 @@ impl Cached {
             }
         }
         let (mut arrived, mut ended) = (Vec::new(), false);
+        let (mut early, mut sent) = (Vec::new(), 0);
         let mut client = poll_fn(|cx| {
             {
                 let mut s = slot.state.lock();
+                early.append(&mut s.early);
                 if let Some(c) = s.client.take() {
                     return Poll::Ready(c);
                 }
                 s.waker = Some(cx.waker().clone());
+            }
+            while sent < early.len() {
+                match Pin::new(&mut *socket).poll_write(cx, &early[sent..]) {
+                    Poll::Ready(Ok(n)) if n > 0 => sent += n,
+                    _ => break,
+                }
             }
             if shared.has(flag::BLOCKED) && !ended && arrived.len() < MOST_WHILE_BLOCKED {
                 ended = self.read_blocked(cx, socket, &mut arrived);
@@ -222,6 +234,9 @@ impl Cached {
         })
         .await;
         client.input.extend_from_slice(&arrived);
+        if sent < early.len() {
+            client.out.buf.splice(0..0, early.drain(sent..));
+        }
         client
     }
 

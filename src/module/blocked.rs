@@ -194,7 +194,12 @@ fn with_waiting<R>(f: impl FnOnce(&mut Waiting) -> R) -> R {
 }
 
 /// Keeps a client whose command blocked it.
-pub fn park_client(server: &'static Server, client: Box<Client>, slot: Arc<Slot>, thread: usize) {
+pub fn park_client(
+    server: &'static Server,
+    mut client: Box<Client>,
+    slot: Arc<Slot>,
+    thread: usize,
+) {
     let Some(b) = client.session.blocked_on.clone() else {
         super::thread::send_home(server, client, slot, thread);
         return;
@@ -212,10 +217,8 @@ pub fn park_client(server: &'static Server, client: Box<Client>, slot: Arc<Slot>
         w.by_client.insert(id, b.clone());
     });
     b.shared.put(flag::BLOCKED, true);
-    let wake = slot.clone();
+    slot.blocked(std::mem::take(&mut client.out.buf));
     *b.home.lock() = Home::Connection(Parked { client, slot, thread });
-    // The connection's task begins to watch its socket.
-    wake.wake();
 }
 
 /// Takes a client out of all lists of waiting ones.

@@ -57,7 +57,9 @@ pub fn listened(id: u64) -> bool {
     Server::get().modules.events.load().iter().any(|s| s.event.id == id)
 }
 
-/// Fires a server event to all subscribed modules but `except`. The calling thread has the module lock.
+/// Fires a server event, with the data that its id promises, to all subscribed modules but `except`. The calling thread
+/// has the module lock.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is only passed on
 pub fn server_event(id: u64, sub: u64, data: *mut c_void, except: Option<&'static Module>) {
     server_event_in(0, id, sub, data, except);
 }

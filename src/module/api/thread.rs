@@ -12,7 +12,7 @@ use std::sync::Arc;
 fn entered(ctx: *mut Ctx) {
     // SAFETY: ABI: null or a live context; lock: the caller has the module lock.
     let (ctx, holder) = unsafe { (ctx.as_ref(), Server::get().holder()) };
-    holder.running = (ctx.and_then(|c| c.module), "module thread");
+    holder.running = ctx.and_then(|c| c.module).map(|m| (m, std::ptr::from_ref("module thread")));
 }
 
 crate::api! {
@@ -68,7 +68,7 @@ crate::api! {
         let server = Server::get();
         end_unit(server);
         // SAFETY: lock: the calling thread has the module lock until the next line.
-        unsafe { server.holder() }.running = (None, "");
+        unsafe { server.holder() }.running = None;
         server.module_lock.unlock();
     }
 
