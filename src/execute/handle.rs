@@ -24,9 +24,9 @@ impl Tx<'_> {
         self.place(db, key, access)
     }
 
-    /// Counts an access to an entry.
-    pub fn touch(&self, e: Entry) {
-        e.set_clock(self.server.access_clock(self.now, e.clock()));
+    /// Counts an access to an entry, unless the client asked for none.
+    pub fn count_access(&self, e: Entry) {
+        self.touch(e);
     }
 
     /// Deletes a key, dead or alive, after telling a module's value. No event. Returns whether there was one.
