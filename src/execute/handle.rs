@@ -24,11 +24,6 @@ impl Tx<'_> {
         self.place(db, key, access)
     }
 
-    /// Counts an access to an entry, unless the client asked for none.
-    pub fn count_access(&self, e: Entry) {
-        self.touch(e);
-    }
-
     /// Deletes a key, dead or alive, after telling a module's value. No event. Returns whether there was one.
     pub fn remove_in(&mut self, db: usize, key: &[u8]) -> bool {
         let Some(e) = self.place(db, key, Access::Write) else { return false };

@@ -120,6 +120,8 @@ pub struct Tx<'a> {
     pub dirty: u64,
     /// What goes to the effect log in place of the command itself; see `propagate`.
     pub effects: crate::propagate::Effects,
+    /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
+    pub collected: Option<Vec<crate::propagate::Effect>>,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -134,13 +136,31 @@ impl<'a> Tx<'a> {
         plan: Option<&'a Plan>,
     ) -> Tx<'a> {
         let mode = Mode::Native;
-        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan }
+        Tx {
+            session,
+            server,
+            now,
+            dirty: 0,
+            effects: Default::default(),
+            collected: None,
+            mode,
+            plan,
+        }
     }
 
     /// A transaction under the module lock, which the calling thread has.
     pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
         let mode = Mode::Module;
-        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan: None }
+        Tx {
+            session,
+            server,
+            now,
+            dirty: 0,
+            effects: Default::default(),
+            collected: None,
+            mode,
+            plan: None,
+        }
     }
 
     /// Which path this is; for the dispatcher, not for bodies.
@@ -243,7 +263,7 @@ impl<'a> Tx<'a> {
 
     /// Counts an access to an entry.
     #[inline]
-    fn touch(&self, e: Entry) {
+    pub fn touch(&self, e: Entry) {
         if !self.session.shared.has(flag::NO_TOUCH) {
             e.set_clock(self.server.access_clock(self.now, e.clock()));
         }

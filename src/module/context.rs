@@ -157,9 +157,17 @@ impl Ctx {
     /// A transaction on behalf of this context. The calling thread has the module lock.
     #[inline]
     pub fn tx(&self) -> Tx<'_> {
-        // A thread-safe context outlives the unit in which it was made.
-        let now = if self.flags & flag::THREAD_SAFE != 0 { now_ms() } else { self.now };
-        Tx::module(Server::get(), self.session(), now)
+        Tx::module(Server::get(), self.session(), self.time())
+    }
+
+    /// What time it is for this context: a command keeps the time of its start, a context that may live long does not.
+    #[inline]
+    pub fn time(&self) -> i64 {
+        if self.flags & flag::COMMAND != 0 {
+            self.now
+        } else {
+            now_ms()
+        }
     }
 
     /// Remembers something for automatic memory management, if it is on.

@@ -124,7 +124,7 @@ pub fn look_up(tx: &mut Tx<'_>, key: &[u8], mode: c_int) -> Option<Entry> {
     let found = tx.entry_in(tx.db(), key, access(mode));
     if let Some(e) = found.filter(|e| !e.is_expired(tx.now)) {
         if !has(abi::OPEN_KEY_NOTOUCH) {
-            tx.count_access(e);
+            tx.touch(e);
         }
         if mode & abi::WRITE == 0 && !has(abi::OPEN_KEY_NOSTATS) {
             tx.server.stats.keyspace_hits.add(1);
