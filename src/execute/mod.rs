@@ -29,6 +29,7 @@ pub mod error;
 pub mod expire;
 pub mod flush;
 pub mod generic;
+pub mod handle;
 pub mod hash;
 pub mod info;
 pub mod list;
@@ -43,6 +44,8 @@ pub mod stream;
 pub mod string;
 pub mod transaction;
 pub mod zset;
+pub mod zset_combine;
+pub mod zset_range;
 
 pub use error::{CommandError, CommandResult};
 
@@ -59,6 +62,8 @@ pub static FAMILIES: &[&[Row]] = &[
     list::ROWS,
     set::ROWS,
     zset::ROWS,
+    zset_range::ROWS,
+    zset_combine::ROWS,
     stream::ROWS,
     bitmap::ROWS,
     expire::ROWS,
@@ -262,7 +267,7 @@ impl<'a> Tx<'a> {
 
     /// Counts an access to an entry.
     #[inline]
-    fn touch(&self, e: Entry) {
+    pub fn touch(&self, e: Entry) {
         if !self.session.shared.has(flag::NO_TOUCH) {
             e.set_clock(self.server.access_clock(self.now, e.clock()));
         }
@@ -612,17 +617,10 @@ impl<'a> Tx<'a> {
 
     /// Deletes a key, dead or alive. No event. Returns whether a live key was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let Some(e) = self.live_mut(key) else { return false };
-        if let ValueRef::Module(m) = e.value() {
-            crate::module::datatype::unlinked(key, self.db(), m);
+        if self.live_mut(key).is_none() {
+            return false;
         }
-        match self.unlink(self.db(), key) {
-            Some(e) => {
-                e.free();
-                true
-            }
-            None => false,
-        }
+        self.remove_in(self.db(), key)
     }
 
     /// Takes a live key's value and expiry out of the database. No event.
