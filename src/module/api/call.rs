@@ -160,7 +160,7 @@ fn prepare(
 /// Runs a command for a module: its protocol, the number of errors in it, and its effects. `None` for a dry run.
 fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>)>, Refused> {
     let server = Server::get();
-    let table = server.table.load_full();
+    let table = server.modules.current_table(server);
     let caller = ctx.session();
     let user = ctx.user.as_ref().map(|u| u.name.clone()).or_else(|| caller.user.clone());
     let command = prepare(&table, f, user.as_deref(), args, || out_of_memory(server))?;
@@ -288,7 +288,8 @@ pub unsafe extern "C" fn backplane_replicate_impl(
         let name = CStr::from_ptr(command).to_bytes();
         (&mut *ctx, name, CStr::from_ptr(format).to_bytes(), read_args(name, list, len))
     };
-    let known = Server::get().table.load().find(name).is_some();
+    let server = Server::get();
+    let known = server.modules.current_table(server).find(name).is_some();
     let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
     if f.no_aof && f.no_replicas {
         Server::get().dirty.add(1);
