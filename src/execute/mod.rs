@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 pub mod bitmap;
 pub mod client;
+mod collection;
 pub mod command;
 pub mod config;
 pub mod connection;
@@ -28,6 +29,7 @@ pub mod error;
 pub mod expire;
 pub mod flush;
 pub mod generic;
+pub mod handle;
 pub mod hash;
 pub mod hash_expire;
 pub mod info;
@@ -121,6 +123,8 @@ pub struct Tx<'a> {
     pub dirty: u64,
     /// What goes to the effect log in place of the command itself; see `propagate`.
     pub effects: crate::propagate::Effects,
+    /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
+    pub collected: Option<Vec<crate::propagate::Effect>>,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -135,13 +139,31 @@ impl<'a> Tx<'a> {
         plan: Option<&'a Plan>,
     ) -> Tx<'a> {
         let mode = Mode::Native;
-        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan }
+        Tx {
+            session,
+            server,
+            now,
+            dirty: 0,
+            effects: Default::default(),
+            collected: None,
+            mode,
+            plan,
+        }
     }
 
     /// A transaction under the module lock, which the calling thread has.
     pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
         let mode = Mode::Module;
-        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan: None }
+        Tx {
+            session,
+            server,
+            now,
+            dirty: 0,
+            effects: Default::default(),
+            collected: None,
+            mode,
+            plan: None,
+        }
     }
 
     /// Which path this is; for the dispatcher, not for bodies.
@@ -244,7 +266,7 @@ impl<'a> Tx<'a> {
 
     /// Counts an access to an entry.
     #[inline]
-    fn touch(&self, e: Entry) {
+    pub fn touch(&self, e: Entry) {
         if !self.session.shared.has(flag::NO_TOUCH) {
             e.set_clock(self.server.access_clock(self.now, e.clock()));
         }
@@ -600,17 +622,10 @@ impl<'a> Tx<'a> {
 
     /// Deletes a key, dead or alive. No event. Returns whether a live key was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let Some(e) = self.live_mut(key) else { return false };
-        if let ValueRef::Module(m) = e.value() {
-            crate::module::datatype::unlinked(key, self.db(), m);
+        if self.live_mut(key).is_none() {
+            return false;
         }
-        match self.unlink(self.db(), key) {
-            Some(e) => {
-                e.free();
-                true
-            }
-            None => false,
-        }
+        self.remove_in(self.db(), key)
     }
 
     /// Takes a live key's value and expiry out of the database. No event.
@@ -662,10 +677,10 @@ impl<'a> Tx<'a> {
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
     pub fn delete_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key) {
-            Some(ValueRef::List(v)) => v.len() == 0,
-            Some(ValueRef::Set(v)) => v.len() == 0,
-            Some(ValueRef::Hash(v)) => v.len() == 0,
-            Some(ValueRef::Zset(v)) => v.len() == 0,
+            Some(ValueRef::List(v)) => v.is_empty(),
+            Some(ValueRef::Set(v)) => v.is_empty(),
+            Some(ValueRef::Hash(v)) => v.is_empty(),
+            Some(ValueRef::Zset(v)) => v.is_empty(),
             _ => false,
         };
         if empty {
