@@ -7,7 +7,6 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::shard::{hash_bytes, SHARDS};
 use crate::keyspace::value::{Kind, Value, ValueRef};
 use crate::lock::held::Access;
-use crate::observe::random;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Where a scan of a database stands: the shard, and the cursor in its table.
@@ -85,45 +84,6 @@ impl Tx<'_> {
             self.structure_changed();
         }
         Some(buffer)
-    }
-
-    /// A random live key of a database, held for reading; `None` if it is empty, or if nearly all its keys have expired.
-    pub fn random_key_in(&self, db: usize) -> Option<Entry> {
-        assert_eq!(
-            self.mode,
-            super::Mode::Module,
-            "a native command does not look at whole databases"
-        );
-        const DRAWS: usize = 100;
-        let shards = self.server.keyspace.dbs()[db].used_shards();
-        for _ in 0..DRAWS {
-            let total: usize = shards.iter().map(|s| s.len.load(Relaxed) as usize).sum();
-            if total == 0 {
-                return None;
-            }
-            let mut rank = random::next() as usize % total;
-            let at = shards.iter().position(|s| {
-                let len = s.len.load(Relaxed) as usize;
-                let here = rank < len;
-                rank = rank.wrapping_sub(len);
-                here
-            });
-            let Some((at, shard)) = at.map(|i| (i, &shards[i])) else { continue };
-            shard.latch.lock();
-            // SAFETY: lock: taken on the line above, released below.
-            let data = unsafe { shard.data() };
-            let found = data.table.random(&mut random::next).filter(|e| !e.is_expired(self.now));
-            if found.is_some_and(|e| data.held.hold(hash_bytes(e.key()), Access::Read)) {
-                // SAFETY: lock: module mode means that this thread has the module lock.
-                unsafe { self.server.holder() }.touched.push((db * SHARDS + at) as u32);
-            }
-            // SAFETY: lock: taken above.
-            unsafe { shard.latch.unlock() };
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
     }
 
     /// One step of a scan over a database: entries of one place of one shard, each held for reading from now on.

@@ -65,17 +65,6 @@ crate::api! {
         unsafe { Key::open(ctx, name, mode) }
     }
 
-    /// The name of a random key of the selected database, a new string; null if there is none.
-    [Locked] fn RandomKey(ctx: *mut Ctx) -> *mut RStr {
-        // SAFETY: ABI: a live context.
-        let ctx = unsafe { &mut *ctx };
-        let db = ctx.session().db;
-        let Some(e) = ctx.tx().random_key_in(db) else { return std::ptr::null_mut() };
-        let name = RStr::new(e.key());
-        ctx.remember(Auto::Str(name));
-        name
-    }
-
     /// All modes of `OpenKey` that this server knows.
     [Free] fn GetOpenKeyModesAll() -> c_int {
         abi::OPEN_KEY_ALL
