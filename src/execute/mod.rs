@@ -46,6 +46,8 @@ pub mod stream;
 pub mod string;
 pub mod transaction;
 pub mod zset;
+pub mod zset_combine;
+pub mod zset_range;
 
 pub use error::{CommandError, CommandResult};
 
@@ -63,6 +65,8 @@ pub static FAMILIES: &[&[Row]] = &[
     list::ROWS,
     set::ROWS,
     zset::ROWS,
+    zset_range::ROWS,
+    zset_combine::ROWS,
     stream::ROWS,
     bitmap::ROWS,
     expire::ROWS,
