@@ -251,20 +251,29 @@ impl<'a> Tx<'a> {
     /// The value of a key; counts as an access and in `keyspace_hits` and `keyspace_misses`.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<ValueRef<'_>> {
-        match self.live(self.db(), key, Access::Read) {
-            Some(e) => {
-                self.server.stats.keyspace_hits.add(1);
-                self.touch(e);
-                Some(e.value())
-            }
-            None => {
-                self.server.stats.keyspace_misses.add(1);
-                let listeners = self.server.client_events() | self.server.module_events();
-                if listeners & class::KEY_MISS != 0 {
-                    self.fire(self.db(), &event::KEYMISS, key);
-                }
-                None
-            }
+        let e = self.look(key)?;
+        self.touch(e);
+        Some(e.value())
+    }
+
+    /// The entry of a live key, counted in `keyspace_hits` and `keyspace_misses` but not as an access (`TYPE`, `TTL`).
+    /// The handle is good until the next change of the key.
+    #[inline]
+    pub fn look(&self, key: &[u8]) -> Option<Entry> {
+        let found = self.live(self.db(), key, Access::Read);
+        if found.is_some() {
+            self.server.stats.keyspace_hits.add(1);
+        } else {
+            self.missed(key);
+        }
+        found
+    }
+
+    fn missed(&self, key: &[u8]) {
+        self.server.stats.keyspace_misses.add(1);
+        let listeners = self.server.client_events() | self.server.module_events();
+        if listeners & class::KEY_MISS != 0 {
+            self.fire(self.db(), &event::KEYMISS, key);
         }
     }
 
@@ -278,13 +287,9 @@ impl<'a> Tx<'a> {
 
     /// Counts an access to a key, whatever `CLIENT NO-TOUCH` says; false if there is no such key (`TOUCH`).
     pub fn touch_key(&self, key: &[u8]) -> bool {
-        let found = self.live(self.db(), key, Access::Read);
-        match found {
-            Some(e) => {
-                self.server.stats.keyspace_hits.add(1);
-                e.set_clock(self.server.access_clock(self.now, e.clock()));
-            }
-            None => self.server.stats.keyspace_misses.add(1),
+        let found = self.look(key);
+        if let Some(e) = found {
+            e.set_clock(self.server.access_clock(self.now, e.clock()));
         }
         found.is_some()
     }
@@ -632,6 +637,24 @@ impl<'a> Tx<'a> {
         self.remove_in(self.db(), key)
     }
 
+    /// As [`Tx::remove`]; a large value is freed in the background when `lazily` says so.
+    pub fn remove_with(&mut self, key: &[u8], lazily: bool) -> bool {
+        if !lazily {
+            return self.remove(key);
+        }
+        match self.live_mut(key) {
+            None => false,
+            Some(e) if !crate::keyspace::lazy_free::is_worth_it(e) => self.remove(key),
+            Some(_) => {
+                let removed = self.unlink(self.db(), key);
+                if let Some(e) = removed {
+                    crate::keyspace::lazy_free::free_later(vec![e]);
+                }
+                removed.is_some()
+            }
+        }
+    }
+
     /// Takes a live key's value and expiry out of the database. No event.
     pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
         self.live_mut(key)?;
@@ -669,6 +692,11 @@ impl<'a> Tx<'a> {
         if fields.is_empty() {
             return;
         }
+        let next = h.min_expire();
+        self.with_shard(db, key, Access::Write, |shard, data, _| match next {
+            Some(at) => data.note_field_expiry(shard, at, false),
+            None => data.no_field_expiry(shard),
+        });
         self.server.stats.expired_fields.add(fields.len() as u64);
         for f in &fields {
             self.propagate_also(&[b"HDEL", key, f]);
@@ -798,6 +826,29 @@ impl<'a> Tx<'a> {
                 }
             }
         }
+    }
+
+    /// A random key of the selected database, dead or alive; all are about equally likely.
+    pub fn random_key(&self) -> Option<Vec<u8>> {
+        assert_eq!(self.mode, Mode::Module, "a native command does not look at whole databases");
+        let db = &self.server.keyspace.dbs()[self.db()];
+        let mut rng = crate::observe::random::next;
+        let mut left = (rng() % (db.len() as u64).max(1)) as i64;
+        let shards = db.used_shards();
+        let mut lens = shards.iter().map(|s| i64::from(s.len.load(Relaxed)));
+        let start = lens.position(|len| {
+            left -= len;
+            left < 0
+        })?;
+        // The keys may have gone meanwhile: the next shard that has some.
+        shards[start..].iter().chain(&shards[..start]).find_map(|shard| {
+            shard.latch.lock();
+            // SAFETY: lock: taken on the line above, released below; the entry is not used afterwards.
+            let key = unsafe { shard.data() }.table.random(&mut rng).map(|e| e.key().to_vec());
+            // SAFETY: lock: taken above.
+            unsafe { shard.latch.unlock() };
+            key
+        })
     }
 
     /// All live keys of a database.
