@@ -1,7 +1,7 @@
 //! Compiles the C shims for the variadic and long-double entry points of the module API.
 fn main() {
     println!("cargo:rerun-if-changed=ffi/shims.c");
-    println!("cargo:rerun-if-changed=include/redismodule.h");
+    println!("cargo:rerun-if-changed=ffi/shims.h");
     cc::Build::new()
         .file("ffi/shims.c")
         .include("include")

@@ -13,6 +13,8 @@
  *   basic.call FORMAT command [arg ...]   RM_Call with the arguments as a vector (letter v); FORMAT
  *                              has flag letters only ("-": none); the reply is passed through
  *                              ReplyWithCallReply; NULL gives "-CALL errno N"
+ *   basic.calltype FORMAT command [arg ...]   as basic.call, but asks for the type
+ *                              first: Redis 7.4 refuses RESP3 only in a reply that was looked into
  *   basic.walk FORMAT command [arg ...]   as above, but the reply is taken apart and told as
  *                              nested arrays [type, value]
  *   basic.letters key buffer number       SET key "<buffer>" with s and b, APPEND number with l,
@@ -140,6 +142,7 @@ static int call(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc < 3) return RedisModule_WrongArity(ctx);
     RedisModuleCallReply *reply = call_from(ctx, argv, argc);
     if (reply == NULL) return reply_call_failed(ctx);
+    if (strcasecmp(text_of(argv[0]), "basic.calltype") == 0) RedisModule_CallReplyType(reply);
     if (RedisModule_ReplyWithCallReply(ctx, reply) == REDISMODULE_ERR)
         RedisModule_ReplyWithError(ctx, "ERR a RESP3 reply does not fit a RESP2 client");
     RedisModule_FreeCallReply(reply);
@@ -362,7 +365,8 @@ static int arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
 static int keys(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (RedisModule_IsKeysPositionRequest(ctx)) {
         for (int i = 1; i < argc; i += 2)
-            RedisModule_KeyAtPosWithFlags(ctx, i, REDISMODULE_CMD_KEY_RO | REDISMODULE_CMD_KEY_ACCESS);
+            RedisModule_KeyAtPosWithFlags(
+                ctx, i, REDISMODULE_CMD_KEY_RO | REDISMODULE_CMD_KEY_ACCESS);
         return REDISMODULE_OK;
     }
     return RedisModule_ReplyWithLongLong(ctx, argc / 2);
@@ -405,6 +409,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("basic.replies", no_reply, "readonly", 0, 0, 0);
     COMMAND("basic.arity", wrong_arity, "readonly", 0, 0, 0);
     COMMAND("basic.call", call, "write", 0, 0, 0);
+    COMMAND("basic.calltype", call, "write", 0, 0, 0);
     COMMAND("basic.walk", walk, "write", 0, 0, 0);
     COMMAND("basic.letters", letters, "write", 1, 1, 1);
     COMMAND("basic.proto", proto, "write", 0, 0, 0);

@@ -4,9 +4,8 @@
  *   failing.ping         answers PONG
  *   failing.events       number of keyspace events seen
  *
- * What it registers: two commands, the data type "failtype1", a bool configuration parameter "flag",
- * a keyspace subscription, a server event subscription, a command filter, a shared API, an info
- * function. */
+ * What it registers: two commands, the data type "failtype1", a bool parameter "flag", a keyspace
+ * subscription, a server event subscription, a command filter, a shared API, an info function. */
 #include "testmodule.h"
 
 static long long events;

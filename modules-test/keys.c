@@ -426,7 +426,8 @@ static int stream_iterate_and_delete(RedisModuleCtx *ctx, RedisModuleString **ar
             RedisModule_FreeString(ctx, field);
             RedisModule_FreeString(ctx, value);
         }
-        if (++seen % step == 0 && RedisModule_StreamIteratorDelete(key) == REDISMODULE_OK) deleted++;
+        if (++seen % step == 0 && RedisModule_StreamIteratorDelete(key) == REDISMODULE_OK)
+            deleted++;
     }
     RedisModule_ReplyWithLongLong(ctx, deleted);
     RedisModule_CloseKey(key); /* ends the iterator too */

@@ -7,13 +7,13 @@
  *   str.append s t             s and t in one, through StringAppendBuffer
  *   str.compare s t            -1, 0, 1
  *   str.len s                  length by StringPtrLen
- *   str.nul                    a string with a NUL byte inside: [length, strlen of its text, byte behind it]
+ *   str.nul                    a string with a NUL byte inside: [length, strlen, byte behind it]
  *   str.retain s               keeps s until the next call and answers what it kept before, or null
  *   str.hold s                 the same through HoldString
  *   str.null                   what StringPtrLen says of a NULL string
  *   str.trim s                 TrimStringAllocation, then s
  *   str.size s                 whether MallocSizeString is at least its length
- *   str.auto n                 makes n strings under AutoMemory and frees every second one itself */
+ *   str.auto n                 makes n strings under AutoMemory, freeing every second itself */
 #include "testmodule.h"
 
 static RedisModuleString *kept;

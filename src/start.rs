@@ -24,7 +24,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         std::process::id()
     );
     crate::log_notice!("Backplane version={}", env!("CARGO_PKG_VERSION"));
-    let Ok(listeners) = Listeners::open(server) else { return 1 };
+    let Some(listeners) = Listeners::open(server) else { return 1 };
     crate::log_notice!("Running mode=standalone, port={}.", server.config.port());
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();

@@ -134,6 +134,40 @@ fn header_and_rust_agree() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Compiles C or C++ text that includes the header, with every warning an error.
+fn compile(compiler: &str, name: &str, flags: &[&str], text: &str) {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, text).unwrap();
+    let output = Command::new(compiler)
+        .args(["-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-I"])
+        .arg(format!("{root}/include"))
+        .args(flags)
+        .arg("-o")
+        .arg(file.with_extension("so"))
+        .arg(&file)
+        .output()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn header_compiles_alone_as_c99_and_as_cpp() {
+    let module = "#include \"redismodule.h\"\n\
+        int hello(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {\n\
+            REDISMODULE_NOT_USED(argv);\n\
+            RedisModule_Assert(argc > 0);\n\
+            return RedisModule_ReplyWithLongLong(ctx, argc);\n\
+        }\n\
+        int load(RedisModuleCtx *ctx) {\n\
+            if (RedisModule_Init(ctx, \"m\", 1, REDISMODULE_APIVER_1)) return REDISMODULE_ERR;\n\
+            RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_FlushDB, NULL);\n\
+            return RedisModule_CreateCommand(ctx, \"m.hello\", hello, \"readonly\", 0, 0, 0);\n\
+        }\n";
+    compile("cc", "alone.c", &["-std=c99", "-pedantic"], module);
+    compile("c++", "alone.cpp", &["-std=c++11"], module);
+}
+
 #[test]
 fn values_that_other_servers_use() {
     // A few of each group, written out: a shift that went wrong in both files would not show above.
@@ -152,8 +186,10 @@ fn values_that_other_servers_use() {
 fn type_methods_are_read_as_far_as_their_version_goes() {
     unsafe extern "C" fn free(_: *mut std::ffi::c_void) {}
     let mut methods = TypeMethods { version: 1, free: Some(free), ..Default::default() };
-    methods.aux_save_triggers = AUX_BEFORE_RDB; // what lies behind a version 1 struct in memory
-                                                // SAFETY: layout: a whole struct is as long as any version says.
+    // What lies behind a version 1 struct in memory must not be taken for a member.
+    methods.aux_save_triggers = AUX_BEFORE_RDB;
+
+    // SAFETY: layout: a whole struct is as long as any version says.
     let read = |methods: &TypeMethods| unsafe { TypeMethods::read(methods) };
     let first = read(&methods).unwrap();
     assert!(first.free.is_some());

@@ -198,7 +198,7 @@ pub fn check<'t>(
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
     }
     if session.multi.is_some() && command.has(flags::NO_MULTI) {
-        return Err(error::err(format!("ERR Command not allowed inside a transaction")));
+        return Err(error::err("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
 }
@@ -290,7 +290,7 @@ fn run(
     match (command.path, side) {
         (Path::Connection, _) => {
             let mut tx = match side {
-                Side::Serving(_) => Tx::native(server, session, now, &[]),
+                Side::Serving(_) => Tx::native(server, session, now, None),
                 Side::Module => Tx::module(server, session, now),
             };
             call(&mut tx, command, args, out);
@@ -306,7 +306,7 @@ fn run(
                 Locked::Parked => Step::Parked,
                 Locked::NeedsModulePath => hand_over(server, Reason::Value),
                 Locked::Yes(_guard) => {
-                    let mut tx = Tx::native(server, session, now, &plan.shards);
+                    let mut tx = Tx::native(server, session, now, Some(&plan));
                     call(&mut tx, command, args, out);
                     Step::Done
                 }
@@ -358,7 +358,7 @@ pub struct Plan {
     pub shards: SmallVec<[u32; 4]>,
     /// The keys.
     pub keys: SmallVec<[PlannedKey; 4]>,
-    /// A key argument's bytes for each key, to look at its value before the command runs.
+    /// Where each key's bytes are in the arguments, which outlive the plan's transaction.
     names: SmallVec<[(*const u8, usize); 4]>,
     /// Reads too must not meet module values.
     values: bool,
@@ -441,6 +441,19 @@ impl Plan {
         }
         self.keys.push(PlannedKey { shard, hash: hash_bytes(key), access });
         self.names.push((key.as_ptr(), key.len()));
+    }
+
+    /// The shard and the hash of a key; `None` if the plan does not have its shard.
+    #[inline]
+    pub fn place_of(&self, db: usize, key: &[u8]) -> Option<(u32, u64)> {
+        // Bodies name keys by their arguments, so the address nearly always tells which one it is.
+        for (k, name) in self.keys.iter().zip(&self.names) {
+            if *name == (key.as_ptr(), key.len()) && k.shard as usize / SHARDS == db {
+                return Some((k.shard, k.hash));
+            }
+        }
+        let shard = (db * SHARDS + shard_of(key)) as u32;
+        self.shards.contains(&shard).then(|| (shard, hash_bytes(key)))
     }
 
     /// Takes the latches and checks that the native path can do it.

@@ -7,6 +7,7 @@ use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
 use crate::keyspace::shard::shard_of;
 use crate::reply::Reply;
 use crate::server::Server;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 /// `MULTI`
@@ -35,6 +36,7 @@ pub fn unwatch(server: &'static Server, session: &mut Session) {
         let data = unsafe { shard.data() };
         if let Some(list) = data.watched.get_mut(&key) {
             list.retain(|c| !Arc::ptr_eq(c, &session.shared));
+            server.watched_keys.fetch_sub(1, Relaxed);
             if list.is_empty() {
                 data.watched.remove(&key);
             }
@@ -164,8 +166,8 @@ pub fn exec(
                     return Step::Done;
                 }
                 let multi = session.multi.take().expect("looked above");
-                let mut tx = Tx::native(server, session, now, &plan.shards);
-                run_queue(&mut tx, &queue, multi, out);
+                let mut tx = Tx::native(server, session, now, Some(&plan));
+                run_queue(&mut tx, &queue, &multi, out);
                 drop(guard);
             }
         }
@@ -177,7 +179,7 @@ pub fn exec(
         }
         let multi = session.multi.take().expect("looked above");
         let mut tx = Tx::module(server, session, now);
-        run_queue(&mut tx, &queue, multi, out);
+        run_queue(&mut tx, &queue, &multi, out);
     }
     discard_state(server, session);
     Step::Done
@@ -186,12 +188,12 @@ pub fn exec(
 fn run_queue(
     tx: &mut Tx<'_>,
     commands: &[Arc<crate::dispatch::table::Command>],
-    multi: crate::connection::client::Multi,
+    multi: &crate::connection::client::Multi,
     out: &mut Reply,
 ) {
     out.array(commands.len());
     let deny = std::mem::replace(&mut tx.session.deny_blocking, true);
-    for (command, q) in commands.iter().zip(multi.queue) {
+    for (command, q) in commands.iter().zip(&multi.queue) {
         let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
         if matches!(command.body, Body::Container) {
             continue;

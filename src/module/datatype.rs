@@ -119,7 +119,8 @@ impl Drop for KeyOptCtx {
     }
 }
 
-/// Frees a value through its module.
+/// Frees a value through its module, which is given up.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is the module's own; only the module looks behind it
 pub fn free_value(ty: &ModuleType, value: *mut c_void) {
     if let Some(free) = ty.methods.free {
         let _running = running(ty.owner, "type free");

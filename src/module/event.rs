@@ -47,7 +47,8 @@ pub fn keyspace_event(db: usize, class: u32, name: &'static CStr, key: &[u8]) {
     unsafe { RStr::release(key) };
 }
 
-/// Fires a server event to all subscribed modules but `except`. The calling thread has the module lock.
+/// Fires a server event, with the data that its id promises, to all subscribed modules but `except`. The calling thread has the module lock.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is only passed on
 pub fn server_event(id: u64, sub: u64, data: *mut c_void, except: Option<&'static Module>) {
     let server = Server::get();
     for s in server.modules.events.load_full().iter().filter(|s| s.event.id == id) {

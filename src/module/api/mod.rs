@@ -209,8 +209,8 @@ pub unsafe extern "C" fn get_api(name: *const c_char, target: *mut *const c_void
         }
         None => {
             // SAFETY: lock: modules resolve names inside OnLoad, under the module lock.
-            let module = unsafe { Server::get().holder() }.running.0;
-            if let (Some(m), Some(b)) = (module, bare) {
+            let module = unsafe { Server::get().holder() }.running;
+            if let (Some((m, _)), Some(b)) = (module, bare) {
                 m.missing.lock().push(b.to_string());
             }
             1

@@ -41,7 +41,7 @@ crate::api! {
     /// Writes a buffer as a string.
     [Locked] fn SaveStringBuffer(io: IoPtr, text: *const c_char, len: usize) {
         // SAFETY: ABI: pointer and length of the module's buffer.
-        io!(io).save_string(unsafe { super::bytes_of(text, len) })
+        io!(io).save_string(unsafe { slice_of(text.cast::<u8>(), len) })
     }
 
     /// Reads a string, which the module frees.
@@ -123,6 +123,18 @@ crate::api! {
     }
 }
 
+/// What a pointer and a count stand for; the pointer may be null when the count is zero.
+///
+/// # Safety
+/// ABI: the caller passed an array of this length.
+unsafe fn slice_of<'a, T>(p: *const T, len: usize) -> &'a [T] {
+    if len == 0 {
+        return &[];
+    }
+    // SAFETY: ABI: this function's contract.
+    unsafe { std::slice::from_raw_parts(p, len) }
+}
+
 /// A string, or what stands for it after a failure: nothing for a module that looks at `IsIOError`, else an empty one,
 /// because such a module would follow a null pointer.
 fn loaded(io: &mut Io) -> Option<Vec<u8>> {
@@ -157,7 +169,7 @@ pub unsafe extern "C" fn backplane_emit_aof_impl(
     }
     // SAFETY: ABI: C strings of the module, and the array that the shim made.
     let (name, format, given) = unsafe {
-        (CStr::from_ptr(command), CStr::from_ptr(format), super::slice_of(args, num_args))
+        (CStr::from_ptr(command), CStr::from_ptr(format), slice_of(args, num_args))
     };
     let known = Server::get().table.load().find(name.to_bytes()).is_some();
     let letters = format.to_bytes();
@@ -181,11 +193,11 @@ pub unsafe extern "C" fn backplane_emit_aof_impl(
                 b's' => all.push(RStr::bytes(a.ptr.cast()).to_vec()),
                 b'l' => all.push(a.number.to_string().into_bytes()),
                 b'v' => {
-                    for &s in super::slice_of(a.ptr.cast::<*const RStr>(), a.len) {
+                    for &s in slice_of(a.ptr.cast::<*const RStr>(), a.len) {
                         all.push(RStr::bytes(s).to_vec());
                     }
                 }
-                _ => all.push(super::bytes_of(a.ptr.cast(), a.len).to_vec()),
+                _ => all.push(slice_of(a.ptr.cast::<u8>(), a.len).to_vec()),
             }
         }
     }
@@ -205,7 +217,7 @@ pub unsafe extern "C" fn backplane_save_long_double_impl(
 ) {
     super::enter("SaveLongDouble", LockClass::Locked);
     // SAFETY: ABI: the shim's buffer.
-    io!(io.cast::<Io>()).save_string(unsafe { super::bytes_of(text, len) });
+    io!(io.cast::<Io>()).save_string(unsafe { slice_of(text.cast::<u8>(), len) });
 }
 
 /// `LoadLongDouble`: one string into the shim's buffer.

@@ -1,0 +1,220 @@
+//! `backplane-diff`: sends the commands of a script to two servers and compares the replies byte by byte,
+//! after the normalisations that the script itself declares (see [`script`]).
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+mod client;
+mod compare;
+mod resp;
+mod runner;
+mod script;
+mod server;
+
+use client::Side;
+use runner::{Options, Runner, Tally};
+use script::Script;
+use server::Server;
+
+const USAGE: &str = "\
+backplane-diff [OPTION...] SCRIPT...
+  --server-a CMD       command of the reference (default: target/reference/bin/redis-server)
+  --server-b CMD       command of the server under test (default: the backplane beside this program)
+  --addr-a HOST:PORT   use a running server instead (it is emptied before each script)
+  --addr-b HOST:PORT
+  --modules DIR        folder of the modules that scripts name (default: target/reference/lib)
+  --loadmodule PATH    load this module too, into both; may be repeated
+  --port N             listen on N and N+1 instead of free ports
+  --repeat N           run everything so many times
+  --timeout MS         limit for one reply (default 10000)
+  --max-lines N        lines of each reply in a report (default 20; 0: where it differs, and no more)
+  --verbose            print every command and its reply
+The servers are started afresh for each script, with nothing saved and the debug commands on.
+
+A script has one command a line, quoted as in redis-cli. Lines beginning with # are comments. @ speaks to the tester:
+  head          @modules NAME...  @args ARG...
+  before a command, how its reply is compared
+                @ignore @kind @type-only @digits @bag @float EPS @near N @like GLOB
+                @unordered @unordered-deep @unordered-at N @pairs @pairs-at N
+                @mask NAME,NAME @mask-at N @fields NAME,NAME @values NAME,NAME
+  before a command, what is done with it
+                @on CONN  @let NAME [INDEX...]  @for LO HI ({i} counts)
+                ${NAME} is what this server replied, ${!NAME} what the other one did
+  steps         @conn CONN  @close  @resp2  @resp3  @send COMMAND  @read [N] [MS]  @read-until GLOB
+                @events  @quiet MS  @raw [N] \"BYTES\"  @sleep MS  @reload  @restart  @pipeline ... @end
+                @until COMMAND == REPLY  @until COMMAND ~= GLOB";
+
+/// Where a side's server comes from.
+enum Origin {
+    Started(Vec<String>),
+    Running(SocketAddr),
+}
+
+struct Setup {
+    origins: [Origin; 2],
+    modules: Option<PathBuf>,
+    load: Vec<PathBuf>,
+    port: u16,
+    repeat: usize,
+    options: Options,
+    scripts: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let setup = match setup(std::env::args().skip(1)) {
+        Ok(setup) => setup,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut total = Tally::default();
+    for _ in 0..setup.repeat {
+        for name in &setup.scripts {
+            match run(&setup, name) {
+                Ok(tally) => {
+                    println!(
+                        "{name}: {} commands, {} differences",
+                        tally.commands, tally.differences
+                    );
+                    total.commands += tally.commands;
+                    total.differences += tally.differences;
+                }
+                Err((why, missed)) => {
+                    println!("{name}: {why}");
+                    println!("{name}: {missed} commands, {missed} differences");
+                    total.commands += missed;
+                    total.differences += missed;
+                }
+            }
+        }
+    }
+    println!("{} commands, {} differences", total.commands, total.differences);
+    let failed = total.differences.min(total.commands);
+    println!("{} passed, {} failed", total.commands - failed, total.differences);
+    if total.differences == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
+    let (mut a, mut b, mut modules) = (None, None, None);
+    let (mut load, mut port, mut repeat, mut scripts) = (Vec::new(), 0, 1, Vec::new());
+    let mut options = Options { wait: Duration::from_secs(10), verbose: false, max_lines: 20 };
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value\n{USAGE}"));
+        match arg.as_str() {
+            "--server-a" => a = Some(Origin::Started(command(&value()?)?)),
+            "--server-b" => b = Some(Origin::Started(command(&value()?)?)),
+            "--addr-a" => a = Some(Origin::Running(resolve(&value()?)?)),
+            "--addr-b" => b = Some(Origin::Running(resolve(&value()?)?)),
+            "--modules" => modules = Some(PathBuf::from(value()?)),
+            "--loadmodule" => load.push(PathBuf::from(value()?)),
+            "--port" => port = number(&value()?)?,
+            "--repeat" => repeat = number(&value()?)?,
+            "--timeout" => options.wait = Duration::from_millis(number(&value()?)?),
+            "--max-lines" => options.max_lines = number(&value()?)?,
+            "--verbose" => options.verbose = true,
+            "--help" | "-h" => return Err(USAGE.into()),
+            _ if arg.starts_with("--") => return Err(format!("unknown option {arg}\n{USAGE}")),
+            _ => scripts.push(arg),
+        }
+    }
+    if scripts.is_empty() {
+        return Err(USAGE.into());
+    }
+    let reference = server::reference_dir();
+    let default_a = || {
+        let path = reference.as_ref().ok_or("no reference server: run tools/get-modules")?;
+        Ok::<_, String>(Origin::Started(vec![path.join("bin/redis-server").display().to_string()]))
+    };
+    let default_b = || {
+        let path = server::built_server().ok_or("no backplane beside this program: build it")?;
+        Ok::<_, String>(Origin::Started(vec![path.display().to_string()]))
+    };
+    let origins = [a.map_or_else(default_a, Ok)?, b.map_or_else(default_b, Ok)?];
+    let modules = modules.or_else(|| Some(reference.as_ref()?.join("lib")));
+    Ok(Setup { origins, modules, load, port, repeat, options, scripts })
+}
+
+fn command(text: &str) -> Result<Vec<String>, String> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_string).collect();
+    if words.is_empty() {
+        Err("an empty server command".into())
+    } else {
+        Ok(words)
+    }
+}
+
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|e| format!("{text}: {e}"))?;
+    found.next().ok_or_else(|| format!("{text}: no address"))
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("not a number: {text}"))
+}
+
+/// Runs one script on fresh servers. An error says why it could not be run and how many steps that leaves undone.
+fn run(setup: &Setup, name: &str) -> Result<Tally, (String, usize)> {
+    let text = std::fs::read_to_string(name).map_err(|e| (e.to_string(), 1))?;
+    let script = script::parse(&text).map_err(|why| (why, 1))?;
+    run_script(setup, name, &script).map_err(|why| (why, script.steps.len().max(1)))
+}
+
+fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, String> {
+    let args = arguments(setup, script)?;
+    let mut servers = [None, None];
+    let mut addrs = Vec::new();
+    for (i, origin) in setup.origins.iter().enumerate() {
+        addrs.push(match origin {
+            Origin::Running(addr) => *addr,
+            Origin::Started(command) => {
+                let port = if setup.port == 0 { 0 } else { setup.port + i as u16 };
+                let server = Server::start(command, &args, port)?;
+                let addr = server.addr;
+                servers[i] = Some(server);
+                addr
+            }
+        });
+    }
+    let sides = [Side::new(addrs[0]), Side::new(addrs[1])];
+    let options = &setup.options;
+    let mut runner = Runner { name, sides, servers, options, tally: Tally::default() };
+    for (side, origin) in runner.sides.iter_mut().zip(&setup.origins) {
+        if matches!(origin, Origin::Running(_)) {
+            let conn = side.conn("main").ok_or("a server does not answer")?;
+            let flush = [b"FLUSHALL".to_vec()];
+            conn.write(&resp::encode(&flush));
+            conn.reply_to(&flush, options.wait);
+        }
+    }
+    runner.run(script);
+    Ok(runner.tally)
+}
+
+fn arguments(setup: &Setup, script: &Script) -> Result<Vec<String>, String> {
+    let fixed = ["--save", "", "--enable-debug-command", "yes", "--enable-module-command", "yes"];
+    let mut args: Vec<String> = fixed.map(str::to_string).to_vec();
+    args.extend(script.args.iter().cloned());
+    let mut modules = setup.load.clone();
+    for name in &script.modules {
+        let dir = setup.modules.as_ref().ok_or("no folder of modules: run tools/get-modules")?;
+        modules.push(dir.join(format!("{name}.so")));
+    }
+    for path in modules {
+        args.extend(["--loadmodule".to_string(), absolute(&path)?]);
+    }
+    Ok(args)
+}
+
+/// Servers run in folders of their own, so a module's path must not depend on ours.
+fn absolute(path: &Path) -> Result<String, String> {
+    let full = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(full.display().to_string())
+}
