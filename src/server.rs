@@ -224,6 +224,8 @@ impl Server {
         if holder.touched.is_empty() {
             return;
         }
+        // Entries may move from now on: handles that outlive the unit look again.
+        holder.structure += 1;
         for index in holder.touched.drain(..) {
             let shard = self.keyspace.shard(index);
             shard.latch.lock();

@@ -29,6 +29,7 @@ pub mod error;
 pub mod expire;
 pub mod flush;
 pub mod generic;
+pub mod handle;
 pub mod hash;
 pub mod info;
 pub mod list;

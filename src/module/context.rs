@@ -157,7 +157,9 @@ impl Ctx {
     /// A transaction on behalf of this context. The calling thread has the module lock.
     #[inline]
     pub fn tx(&self) -> Tx<'_> {
-        Tx::module(Server::get(), self.session(), self.now)
+        // A thread-safe context outlives the unit in which it was made.
+        let now = if self.flags & flag::THREAD_SAFE != 0 { now_ms() } else { self.now };
+        Tx::module(Server::get(), self.session(), now)
     }
 
     /// Remembers something for automatic memory management, if it is on.

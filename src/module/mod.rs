@@ -11,6 +11,7 @@ pub mod context;
 pub mod cron;
 pub mod datatype;
 pub mod event;
+pub mod key;
 pub mod loader;
 pub mod registry;
 pub mod string;
