@@ -60,7 +60,9 @@ impl Io {
     fn loading(r: &mut Reader<'_>, ty: &Arc<ModuleType>, key: Option<(&[u8], usize)>) -> Io {
         let start = r.position();
         let r: *mut Reader<'_> = r;
-        Io { start, ..Io::new(Stream::Load(r.cast()), ty.clone(), key) }
+        let mut io = Io::new(Stream::Load(r.cast()), ty.clone(), key);
+        io.start = start;
+        io
     }
 
     /// Name of the key; null if there is none.
