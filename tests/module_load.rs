@@ -61,8 +61,10 @@ fn real_modules_load_at_run_time_while_clients_run() {
         let mut c = s.client();
         c.cmd(&["MODULE", "LOAD", &path(&lib, "redisearch.so")]).ok();
         c.cmd(&["MODULE", "LOADEX", &path(&lib, "rejson.so")]).ok();
-        c.cmd(&["MODULE", "LOAD", &path(&lib, "redistimeseries.so"), "RETENTION_POLICY", "5000"]).ok();
-        c.cmd(&["MODULE", "LOADEX", &path(&lib, "redisbloom.so"), "ARGS", "ERROR_RATE", "0.1"]).ok();
+        c.cmd(&["MODULE", "LOAD", &path(&lib, "redistimeseries.so"), "RETENTION_POLICY", "5000"])
+            .ok();
+        c.cmd(&["MODULE", "LOADEX", &path(&lib, "redisbloom.so"), "ARGS", "ERROR_RATE", "0.1"])
+            .ok();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!(names(&s), ["ReJSON", "bf", "search", "timeseries"]);
@@ -111,7 +113,11 @@ fn a_module_that_fails_to_load_leaves_nothing_behind() {
     let mut s = Server::start(&[]);
     let before = s.client().cmd(&["COMMAND", "COUNT"]);
     for _ in 0..3 {
-        check_refused(&mut s, &path(&own, "fail_onload.so"), "initialization failed. Module not loaded");
+        check_refused(
+            &mut s,
+            &path(&own, "fail_onload.so"),
+            "initialization failed. Module not loaded",
+        );
     }
     assert_eq!(s.client().cmd(&["COMMAND", "COUNT"]), before);
 }

@@ -161,6 +161,15 @@ pub fn unknown_subcommand(container: &str, sub: &[u8]) -> CommandError {
     ))
 }
 
+/// The error for a request that the table does not resolve.
+pub fn not_found(table: &Table, args: &[&[u8]]) -> CommandError {
+    match table.find(args[0]) {
+        Some(container) if args.len() > 1 => unknown_subcommand(&container.name, args[1]),
+        Some(container) => error::arity(&container.full_name),
+        None => unknown_command(args),
+    }
+}
+
 /// Looks a request up and checks what can be checked without its keys.
 pub fn check<'t>(
     server: &Server,
@@ -169,11 +178,7 @@ pub fn check<'t>(
     args: &[&[u8]],
 ) -> Result<&'t Arc<Command>, CommandError> {
     let Some(command) = table.resolve(args) else {
-        return Err(match table.find(args[0]) {
-            Some(container) if args.len() > 1 => unknown_subcommand(&container.name, args[1]),
-            Some(container) => error::arity(&container.full_name),
-            None => unknown_command(args),
-        });
+        return Err(not_found(table, args));
     };
     if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
         return Err(error::arity(&command.full_name));
@@ -343,11 +348,12 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
         tx.server.stats.error_replies.add(out.errors - errors);
     }
     command.stats.add(mono_ns() - start);
-    if tx.dirty != dirty {
+    let changed = tx.dirty != dirty;
+    if changed {
         tx.server.dirty.add(tx.dirty - dirty);
-        if tx.server.log.active() {
-            crate::propagate::finish(tx, command, args);
-        }
+    }
+    if tx.server.log.active() {
+        crate::propagate::finish(tx, command, args, changed);
     }
 }
 

@@ -24,11 +24,6 @@ impl Tx<'_> {
         self.place(db, key, access)
     }
 
-    /// Counts an access to an entry.
-    pub fn touch(&self, e: Entry) {
-        e.set_clock(self.server.access_clock(self.now, e.clock()));
-    }
-
     /// Deletes a key, dead or alive, after telling a module's value. No event. Returns whether there was one.
     pub fn remove_in(&mut self, db: usize, key: &[u8]) -> bool {
         let Some(e) = self.place(db, key, Access::Write) else { return false };

@@ -45,6 +45,8 @@ pub mod stream;
 pub mod string;
 pub mod transaction;
 pub mod zset;
+pub mod zset_combine;
+pub mod zset_range;
 
 pub use error::{CommandError, CommandResult};
 
@@ -61,6 +63,8 @@ pub static FAMILIES: &[&[Row]] = &[
     list::ROWS,
     set::ROWS,
     zset::ROWS,
+    zset_range::ROWS,
+    zset_combine::ROWS,
     stream::ROWS,
     bitmap::ROWS,
     expire::ROWS,
@@ -122,6 +126,8 @@ pub struct Tx<'a> {
     pub dirty: u64,
     /// What goes to the effect log in place of the command itself; see `propagate`.
     pub effects: crate::propagate::Effects,
+    /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
+    pub collected: Option<Vec<crate::propagate::Effect>>,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -136,13 +142,31 @@ impl<'a> Tx<'a> {
         plan: Option<&'a Plan>,
     ) -> Tx<'a> {
         let mode = Mode::Native;
-        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan }
+        Tx {
+            session,
+            server,
+            now,
+            dirty: 0,
+            effects: Default::default(),
+            collected: None,
+            mode,
+            plan,
+        }
     }
 
     /// A transaction under the module lock, which the calling thread has.
     pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
         let mode = Mode::Module;
-        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan: None }
+        Tx {
+            session,
+            server,
+            now,
+            dirty: 0,
+            effects: Default::default(),
+            collected: None,
+            mode,
+            plan: None,
+        }
     }
 
     /// Which path this is; for the dispatcher, not for bodies.
@@ -245,7 +269,7 @@ impl<'a> Tx<'a> {
 
     /// Counts an access to an entry.
     #[inline]
-    fn touch(&self, e: Entry) {
+    pub fn touch(&self, e: Entry) {
         if !self.session.shared.has(flag::NO_TOUCH) {
             e.set_clock(self.server.access_clock(self.now, e.clock()));
         }
@@ -595,17 +619,10 @@ impl<'a> Tx<'a> {
 
     /// Deletes a key, dead or alive. No event. Returns whether a live key was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let Some(e) = self.live_mut(key) else { return false };
-        if let ValueRef::Module(m) = e.value() {
-            crate::module::datatype::unlinked(key, self.db(), m);
+        if self.live_mut(key).is_none() {
+            return false;
         }
-        match self.unlink(self.db(), key) {
-            Some(e) => {
-                e.free();
-                true
-            }
-            None => false,
-        }
+        self.remove_in(self.db(), key)
     }
 
     /// Takes a live key's value and expiry out of the database. No event.

@@ -6,7 +6,6 @@
 use super::abi;
 use super::context::{flag, Auto, Ctx};
 use super::string::RStr;
-use crate::connection::client;
 use crate::execute::{Expiry, Tx};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::event;
@@ -124,7 +123,7 @@ pub fn look_up(tx: &mut Tx<'_>, key: &[u8], mode: c_int) -> Option<Entry> {
     let has = |bit| mode & (bit | abi::OPEN_KEY_NOEFFECTS) != 0;
     let found = tx.entry_in(tx.db(), key, access(mode));
     if let Some(e) = found.filter(|e| !e.is_expired(tx.now)) {
-        if !has(abi::OPEN_KEY_NOTOUCH) && !tx.session.shared.has(client::flag::NO_TOUCH) {
+        if !has(abi::OPEN_KEY_NOTOUCH) {
             tx.touch(e);
         }
         if mode & abi::WRITE == 0 && !has(abi::OPEN_KEY_NOSTATS) {

@@ -11,6 +11,7 @@ pub mod context;
 pub mod cron;
 pub mod datatype;
 pub mod event;
+pub mod event_loop;
 pub mod key;
 pub mod loader;
 pub mod registry;

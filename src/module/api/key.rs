@@ -5,6 +5,7 @@ use crate::keyspace::evict::lfu_count;
 use crate::keyspace::value::{Kind, StringValue, Value, ValueRef};
 use crate::lock::held::Access;
 use crate::module::abi;
+use crate::module::border::set_errno;
 use crate::module::context::{Auto, Ctx};
 use crate::module::key::{look_up, with_tx, Key};
 use crate::module::string::RStr;
@@ -15,12 +16,6 @@ const OK: c_int = abi::OK;
 const ERR: c_int = abi::ERR;
 /// The longest string that `StringTruncate` makes.
 const MAX_STRING: usize = 512 << 20;
-
-/// Sets errno of the calling thread.
-pub fn set_errno(number: c_int) {
-    // SAFETY: layout: the address of this thread's errno.
-    unsafe { *libc::__errno_location() = number };
-}
 
 /// The result of a function that failed with an errno.
 pub fn fail<R>(number: c_int, result: R) -> R {

@@ -3,7 +3,7 @@ use super::key::{fail, key};
 use super::{shim, Export, LockClass};
 use crate::execute::Expiry;
 use crate::keyspace::event;
-use crate::keyspace::hash::{Hash, HashLimits};
+use crate::keyspace::hash::HashLimits;
 use crate::keyspace::number::NumBuf;
 use crate::keyspace::value::{Kind, Value, ValueMut, ValueRef};
 use crate::module::abi;

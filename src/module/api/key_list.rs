@@ -19,7 +19,7 @@ fn fill() -> Fill {
 }
 
 /// The list of a key that has this mode, or the errno.
-fn list_of<'a>(key: Option<&'a mut Key>, mode: c_int) -> Result<(&'a mut Key, &'a List), c_int> {
+fn list_of(key: Option<&mut Key>, mode: c_int) -> Result<(&mut Key, &List), c_int> {
     let key = key.ok_or(EINVAL)?;
     let Some(ValueRef::List(list)) = key.value() else { return Err(ENOTSUP) };
     if !key.has_mode(mode) {

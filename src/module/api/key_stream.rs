@@ -48,7 +48,7 @@ fn stream_mut<'a>(key: &mut Key) -> Result<&'a mut Stream, c_int> {
 }
 
 /// The iterator of an open key.
-fn walk_of<'a>(key: Option<&'a mut Key>) -> Result<(&'a Stream, &'a mut StreamWalk), c_int> {
+fn walk_of(key: Option<&mut Key>) -> Result<(&Stream, &mut StreamWalk), c_int> {
     let key = key.ok_or(EINVAL)?;
     let stream = stream_of(key)?;
     match &mut key.walk {

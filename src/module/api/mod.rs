@@ -106,6 +106,7 @@ macro_rules! api {
 pub mod acl;
 pub mod blocked;
 pub mod call;
+pub mod call_reply;
 pub mod client;
 pub mod cluster;
 pub mod command;
@@ -139,6 +140,7 @@ static FAMILIES: &[&[Export]] = &[
     acl::TABLE,
     blocked::TABLE,
     call::TABLE,
+    call_reply::TABLE,
     client::TABLE,
     cluster::TABLE,
     command::TABLE,

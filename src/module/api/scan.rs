@@ -1,5 +1,5 @@
 //! `Scan` and `ScanKey`.
-use super::key::{fail, key, set_errno};
+use super::key::{fail, key};
 use crate::execute::handle::ScanPlace;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::listpack::LpItem;
@@ -7,6 +7,7 @@ use crate::keyspace::number::{format_f64, NumBuf};
 use crate::keyspace::value::ValueRef;
 use crate::lock::held::Access;
 use crate::module::abi;
+use crate::module::border::set_errno;
 use crate::module::context::Ctx;
 use crate::module::key::{structure, Key};
 use crate::module::string::RStr;
