@@ -39,6 +39,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         // read by its module.
         server.module_lock.lock();
         let ok = load_modules(server);
+        server.starting.store(false, SeqCst);
         // Clients that come from now on are told that the server is loading.
         server.persistence.starting.store(true, SeqCst);
         server.loading.store(true, SeqCst);

@@ -32,7 +32,9 @@ pub mod flush;
 pub mod generic;
 pub mod handle;
 pub mod hash;
+pub mod hash_expire;
 pub mod info;
+pub mod lcs;
 pub mod list;
 pub mod module;
 pub mod object;
@@ -60,6 +62,7 @@ pub static FAMILIES: &[&[Row]] = &[
     server::ROWS,
     module::ROWS,
     hash::ROWS,
+    hash_expire::ROWS,
     list::ROWS,
     set::ROWS,
     zset::ROWS,
@@ -309,6 +312,11 @@ impl<'a> Tx<'a> {
         self.live(db, key, Access::Write).is_some()
     }
 
+    /// Whether a key exists that is about to be changed: an expired one is deleted first, with its event.
+    pub fn exists_for_write(&mut self, key: &[u8]) -> bool {
+        self.live_mut(key).is_some()
+    }
+
     /// When a key expires: `None` if there is no such key, `Some(None)` if it does not.
     pub fn expire_at(&self, key: &[u8]) -> Option<Option<i64>> {
         self.live(self.db(), key, Access::Read).map(|e| e.expire())
@@ -542,12 +550,13 @@ impl<'a> Tx<'a> {
                 Expiry::Keep => old.expire(),
                 Expiry::At(ms) => Some(ms),
             };
-            if at.is_none() && old.expire().is_none() {
-                if let Some(text) = text {
-                    if old.overwrite_string(text) {
-                        old.set_clock(clock);
-                        return Put::InPlace;
+            if let (Some(text), true) = (text, at.is_some() == old.expire().is_some()) {
+                if old.overwrite_string(text) {
+                    old.set_clock(clock);
+                    if let Some(at) = at {
+                        data.move_expiry(old, at);
                     }
+                    return Put::InPlace;
                 }
             }
             if let Some(make) = make.take() {
@@ -645,6 +654,32 @@ impl<'a> Tx<'a> {
         true
     }
 
+    /// Notes that fields of a hash got an expiry, for the expiry cycle; `more` when it had none with an expiry before.
+    pub fn field_expiry_set(&mut self, key: &[u8], at: i64, more: bool) {
+        self.with_shard(self.db(), key, Access::Write, |shard, data, _| {
+            data.note_field_expiry(shard, at, more);
+        });
+    }
+
+    /// Deletes the fields of a hash whose time has come, and the hash with the last of them (the expiry cycle).
+    pub fn expire_fields(&mut self, key: &[u8]) {
+        let (db, now) = (self.db(), self.now);
+        let Some(mut e) = self.place(db, key, Access::Write) else { return };
+        let ValueMut::Hash(h) = e.value_mut() else { return };
+        let mut fields = Vec::new();
+        h.remove_expired(now, usize::MAX, |f| fields.push(f.to_vec()));
+        if fields.is_empty() {
+            return;
+        }
+        self.server.stats.expired_fields.add(fields.len() as u64);
+        for f in &fields {
+            self.propagate_also(&[b"HDEL", key, f]);
+        }
+        self.notify(&event::HEXPIRED, key);
+        self.delete_if_empty(key);
+        self.modified(key);
+    }
+
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
     pub fn delete_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key) {
@@ -737,6 +772,11 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Keeps the command itself out of the log.
+    pub fn propagate_nothing(&mut self) {
+        self.effects.instead.get_or_insert_default();
+    }
+
     // ----- the whole keyspace (module path) ------------------------------------------------------------------------
 
     /// Visits all entries of a database, shard by shard, each shard held as a whole until the end of the unit.
@@ -791,6 +831,15 @@ pub fn text(arg: &[u8]) -> Cow<'_, str> {
 /// Parses an integer argument.
 pub fn int(arg: &[u8]) -> Result<i64, CommandError> {
     crate::keyspace::number::parse_i64(arg).ok_or(error::NOT_INTEGER)
+}
+
+/// Parses an integer argument that must lie in a range.
+pub fn int_between(arg: &[u8], min: i64, max: i64) -> Result<i64, CommandError> {
+    let n = int(arg)?;
+    if (min..=max).contains(&n) {
+        return Ok(n);
+    }
+    Err(error::err(format!("ERR value is out of range, value must between {min} and {max}")))
 }
 
 /// Whether an argument is this word, in any case.

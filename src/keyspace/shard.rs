@@ -2,7 +2,7 @@
 use super::entry::Entry;
 pub use super::table::hash_bytes;
 use super::table::{Table, TableItem};
-use super::value::Kind;
+use super::value::{Kind, ValueRef};
 use crate::connection::client::ClientShared;
 use crate::lock::held::HeldSet;
 use crate::lock::latch::Latch;
@@ -32,6 +32,8 @@ pub struct ShardData {
     pub module_values: u32,
     /// How many hashes have fields with an expiry (an upper bound, corrected by the expiry cycle).
     pub field_expiry: u32,
+    /// No field of a hash expires before this time (a lower bound), Unix milliseconds.
+    pub next_field_expire: i64,
     /// Watched keys (`WATCH`), by key; usually empty.
     pub watched: HashMap<Vec<u8>, Vec<Arc<ClientShared>>>,
 }
@@ -46,6 +48,8 @@ pub struct Shard {
     pub len: AtomicU32,
     /// Number of volatile keys, likewise, for `INFO`.
     pub volatile: AtomicU32,
+    /// Number of hashes with fields that expire, likewise.
+    pub field_expiry: AtomicU32,
 }
 
 // SAFETY: lock: `data` is reached through `Shard::data`, whose contract is that the latch is taken.
@@ -190,12 +194,14 @@ impl ShardData {
         Some(e)
     }
 
-    /// Replaces `old` by `new`, which has the same key.
+    /// Replaces `old` by `new`, which has the same key. The caller frees `old`.
     pub fn replace(&mut self, shard: &Shard, hash: u64, old: Entry, new: Entry) {
-        self.note_change(shard, hash, old, new, old.expire().is_some(), old.kind());
+        self.put_in_place(hash, old, new);
+        self.count(shard, old, u32::MAX);
+        self.count(shard, new, 1);
     }
 
-    /// As [`ShardData::replace`], for an old entry that was already consumed by the change.
+    /// Notes that an entry moved with its value: `old` is gone, it was volatile or not and of this kind.
     pub fn note_change(
         &mut self,
         shard: &Shard,
@@ -205,27 +211,68 @@ impl ShardData {
         old_volatile: bool,
         old_kind: Kind,
     ) {
+        debug_assert_eq!(old_kind, new.kind());
+        self.put_in_place(hash, old, new);
+        self.volatile = self.volatile.wrapping_sub(u32::from(old_volatile));
+        self.count_expiry(shard, new, 1);
+    }
+
+    fn put_in_place(&mut self, hash: u64, old: Entry, new: Entry) {
         if old != new {
             if let Some(slot) = self.table.find_mut(hash, |e| *e == old) {
                 *slot = new;
             }
         }
-        self.volatile = self.volatile.wrapping_sub(u32::from(old_volatile));
-        self.module_values = self.module_values.wrapping_sub(u32::from(old_kind == Kind::Module));
-        self.count(shard, new, 1);
+    }
+
+    /// Changes when a volatile entry expires; it stays where it is.
+    pub fn move_expiry(&mut self, entry: Entry, at: i64) {
+        debug_assert!(entry.expire().is_some());
+        let same = entry.with_expire(Some(at));
+        debug_assert!(same == entry);
+        self.next_expire = self.next_expire.min(at);
+    }
+
+    /// Notes that a hash has fields with an expiry, the soonest at `at`; `more` when it had none before.
+    pub fn note_field_expiry(&mut self, shard: &Shard, at: i64, more: bool) {
+        if more {
+            self.field_expiry = self.field_expiry.saturating_add(1);
+        }
+        if self.field_expiry == 1 || at < self.next_field_expire {
+            self.next_field_expire = at;
+        }
+        shard.field_expiry.store(self.field_expiry, Relaxed);
     }
 
     /// Adjusts the counters by one entry; `by` is 1 or -1 (wrapping).
     fn count(&mut self, shard: &Shard, e: Entry, by: u32) {
+        self.count_expiry(shard, e, by);
+        match e.kind() {
+            Kind::Module => self.module_values = self.module_values.wrapping_add(by),
+            Kind::Hash => self.count_fields(shard, e, by == 1),
+            _ => {}
+        }
+    }
+
+    fn count_expiry(&mut self, shard: &Shard, e: Entry, by: u32) {
         if let Some(at) = e.expire() {
             self.volatile = self.volatile.wrapping_add(by);
             if by == 1 && (self.volatile == 1 || at < self.next_expire) {
                 self.next_expire = at;
             }
         }
-        if e.kind() == Kind::Module {
-            self.module_values = self.module_values.wrapping_add(by);
-        }
         shard.volatile.store(self.volatile, Relaxed);
+    }
+
+    fn count_fields(&mut self, shard: &Shard, e: Entry, comes: bool) {
+        let ValueRef::Hash(h) = e.value() else { return };
+        match h.min_expire() {
+            Some(at) if comes => self.note_field_expiry(shard, at, true),
+            Some(_) => {
+                self.field_expiry = self.field_expiry.saturating_sub(1);
+                shard.field_expiry.store(self.field_expiry, Relaxed);
+            }
+            None => {}
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::module::abi;
 use crate::module::api::call_reply::{self, CallReply};
 use crate::module::api::string::bytes_of;
 use crate::module::api::LockClass;
+use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
 use crate::module::string::RStr;
 use crate::propagate::Effect;
@@ -159,7 +160,7 @@ fn prepare(
 /// Runs a command for a module: its protocol, the number of errors in it, and its effects. `None` for a dry run.
 fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>)>, Refused> {
     let server = Server::get();
-    let table = server.table.load_full();
+    let table = server.modules.current_table(server);
     let caller = ctx.session();
     let user = ctx.user.as_ref().map(|u| u.name.clone()).or_else(|| caller.user.clone());
     let command = prepare(&table, f, user.as_deref(), args, || out_of_memory(server))?;
@@ -169,6 +170,7 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>
     let resp3 = f.resp3 || f.resp_of_client && ctx.out().is_some_and(|out| out.resp3);
     let mut session = Session::internal();
     session.select(caller.db);
+    session.shared.put(client_flag::MULTI, caller.shared.has(client_flag::MULTI));
     session.shared.put(client_flag::RESP3, resp3);
     // No command is left waiting behind a call: what would block answers as it does inside a transaction.
     session.deny_blocking = true;
@@ -183,15 +185,20 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>
     Ok(Some((out, effects)))
 }
 
+/// Runs a command for the server's own purposes, without effects in the log, and returns the text that it answers.
+pub fn text_from(ctx: &Ctx, args: &[&[u8]]) -> Option<Vec<u8>> {
+    let (out, _) = run(ctx, Flags::default(), args).ok()??;
+    let mut reply = CallReply::new(out.buf, out.errors, std::ptr::null_mut());
+    if reply.errors() > 0 {
+        return None;
+    }
+    reply.text_bytes().map(<[u8]>::to_vec)
+}
+
 /// Frees a handle that automatic memory management owes.
 pub fn free_auto(_ctx: &mut Ctx, handle: *mut c_void) {
     // SAFETY: ABI: automatic memory was told of this reply, and the module did not free it.
     unsafe { call_reply::free(handle.cast()) };
-}
-
-fn set_errno(value: c_int) {
-    // SAFETY: layout: the calling thread's own errno.
-    unsafe { *libc::__errno_location() = value };
 }
 
 fn errno() -> c_int {
@@ -281,7 +288,8 @@ pub unsafe extern "C" fn backplane_replicate_impl(
         let name = CStr::from_ptr(command).to_bytes();
         (&mut *ctx, name, CStr::from_ptr(format).to_bytes(), read_args(name, list, len))
     };
-    let known = Server::get().table.load().find(name).is_some();
+    let server = Server::get();
+    let known = server.modules.current_table(server).find(name).is_some();
     let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
     if f.no_aof && f.no_replicas {
         Server::get().dirty.add(1);
