@@ -25,6 +25,7 @@ pub mod command;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod dump;
 pub mod error;
 pub mod expire;
 pub mod flush;
@@ -78,6 +79,7 @@ pub static FAMILIES: &[&[Row]] = &[
     command::ROWS,
     debug::ROWS,
     persistence::ROWS,
+    dump::ROWS,
     flush::ROWS,
 ];
 
