@@ -7,6 +7,7 @@ use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
 use crate::keyspace::shard::shard_of;
 use crate::reply::Reply;
 use crate::server::Server;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 /// `MULTI`
@@ -23,6 +24,7 @@ fn multi(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
 pub fn discard_state(server: &'static Server, session: &mut Session) {
     session.multi = None;
     session.shared.put(flag::MULTI, false);
+    session.shared.queued.store(-1, Relaxed);
     unwatch(server, session);
 }
 
@@ -43,6 +45,7 @@ pub fn unwatch(server: &'static Server, session: &mut Session) {
         unsafe { shard.latch.unlock() };
     }
     session.shared.put(flag::DIRTY_CAS, false);
+    session.shared.watching.store(0, Relaxed);
 }
 
 /// `DISCARD`
@@ -72,6 +75,7 @@ fn watch(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         }
         tx.watch(k);
         tx.session.watched.push((db, k.to_vec()));
+        tx.session.shared.watching.store(tx.session.watched.len() as u32, Relaxed);
     }
     out.ok();
     Ok(())
@@ -134,6 +138,9 @@ pub fn exec(
                 Path::Module(_) => return hand_over(server, Reason::Transaction),
                 Path::Connection if command.name == "select" => {
                     db = super::connection::db_number(server, args[1]).unwrap_or(db);
+                }
+                Path::Connection if super::needs_module_lock(server, command, &args) => {
+                    return hand_over(server, Reason::Transaction);
                 }
                 Path::Connection => {}
                 Path::Native => {

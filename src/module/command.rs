@@ -70,6 +70,7 @@ impl ModuleCommand {
             since: info.since.clone(),
             summary: info.summary.clone(),
             stats: old.and_then(|t| t.stats_of(&self.full_name)).unwrap_or_default(),
+            number: crate::dispatch::table::number_of(&self.full_name),
         }
     }
 }
