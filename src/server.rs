@@ -21,6 +21,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, OnceLock};
 
 /// What belongs to the holder of the module lock.
+#[derive(Default)]
 pub struct Holder {
     /// Shards with held keys, by index over all databases, to be cleared at the end of the unit.
     pub touched: Vec<u32>,
@@ -29,13 +30,7 @@ pub struct Holder {
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
-    pub running: (Option<&'static Module>, *const str),
-}
-
-impl Default for Holder {
-    fn default() -> Holder {
-        Holder { touched: Vec::new(), structure: 0, depth: 0, running: (None, "") }
-    }
+    pub running: Option<(&'static Module, *const str)>,
 }
 
 /// The server. There is one in a process: module functions are called without any handle to it.
@@ -75,6 +70,8 @@ pub struct Server {
     pub dirty: Counter,
     /// Keys somebody waits for in a blocking call; zero in the usual case.
     pub blocked_keys: AtomicUsize,
+    /// Pairs of a watched key and a client that watches it; zero in the usual case.
+    pub watched_keys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
     pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
     /// Started at, Unix milliseconds.
@@ -121,8 +118,8 @@ static SERVER: OnceLock<&'static Server> = OnceLock::new();
 impl Server {
     /// Makes the server of this process. Called once.
     pub fn init(config: Config, startup: Startup) -> &'static Server {
-        let databases = config.databases() as usize;
-        let client_events = config.notify_keyspace_events() as u32;
+        let databases = config.databases();
+        let client_events = config.notify_keyspace_events();
         let server: &'static Server = Box::leak(Box::new(Server {
             config,
             startup,
@@ -143,6 +140,7 @@ impl Server {
             modules: Registry::default(),
             dirty: Counter::default(),
             blocked_keys: AtomicUsize::new(0),
+            watched_keys: AtomicUsize::new(0),
             ready_keys: Mutex::default(),
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),
@@ -241,6 +239,8 @@ impl Server {
         if holder.touched.is_empty() {
             return;
         }
+        // Entries may move from now on: handles that outlive the unit look again.
+        holder.structure += 1;
         for index in holder.touched.drain(..) {
             let shard = self.keyspace.shard(index);
             shard.latch.lock();

@@ -60,8 +60,8 @@ fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
 }
 
 impl Listeners {
-    /// Opens what the configuration names. An error has been logged as Redis does.
-    pub fn open(server: &Server) -> Result<Listeners, ()> {
+    /// Opens what the configuration names. `None` when that fails, which has been logged as Redis does.
+    pub fn open(server: &Server) -> Option<Listeners> {
         let config = &server.config;
         let mut tcp = Vec::new();
         let port = config.port();
@@ -87,7 +87,7 @@ impl Listeners {
                             os_text(&e)
                         );
                         crate::log_warning!("Failed listening on port {port} (tcp), aborting.");
-                        return Err(());
+                        return None;
                     }
                 }
             }
@@ -108,15 +108,15 @@ impl Listeners {
                 }
                 Err(e) => {
                     crate::log_warning!("Failed opening Unix socket: bind: {}", os_text(&e));
-                    return Err(());
+                    return None;
                 }
             }
         }
         if tcp.is_empty() && unix.is_none() {
             crate::log_warning!("Configured to not listen anywhere, exiting.");
-            return Err(());
+            return None;
         }
-        Ok(Listeners { tcp, unix })
+        Some(Listeners { tcp, unix })
     }
 
     /// Accepts connections for ever.

@@ -127,10 +127,7 @@ pub async fn serve<S: Socket>(
                     }
                 }
                 Outcome::HandOver | Outcome::Blocked => {
-                    client = match cached.hand_over(client, &slot, &mut socket).await {
-                        Some(c) => c,
-                        None => return,
-                    };
+                    client = cached.hand_over(server, client, &slot, &mut socket).await;
                 }
                 Outcome::GiveBack => unreachable!("a serving thread keeps native requests"),
             }

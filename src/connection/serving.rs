@@ -10,9 +10,11 @@ use crate::server::Server;
 use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 
 /// A socket on its way to its serving thread.
@@ -70,12 +72,23 @@ pub struct Slot {
 struct SlotState {
     client: Option<Box<Client>>,
     waker: Option<Waker>,
+    /// Replies of a blocked client that must not wait for the end of the block.
+    early: Vec<u8>,
 }
 
 impl Slot {
     fn put(&self, client: Box<Client>) {
         let mut s = self.state.lock();
         s.client = Some(client);
+        if let Some(w) = s.waker.take() {
+            w.wake();
+        }
+    }
+
+    /// The client is blocked: the connection's task sends what it was given before and begins to watch its socket.
+    pub fn blocked(&self, early: Vec<u8>) {
+        let mut s = self.state.lock();
+        s.early.extend_from_slice(&early);
         if let Some(w) = s.waker.take() {
             w.wake();
         }
@@ -174,14 +187,16 @@ impl Cached {
         }
     }
 
-    /// Gives the client to the module thread and waits for it. `None` when the connection ended meanwhile: whoever has
-    /// the client then cleans up.
+    /// Gives the client to the module thread and waits for it. While it is blocked, its socket is watched: what arrives is
+    /// kept for later, and the end of the connection is reported to the module thread.
     pub async fn hand_over<S: Socket>(
         &self,
+        server: &'static Server,
         client: Box<Client>,
         slot: &Arc<Slot>,
-        _socket: &mut S,
-    ) -> Option<Box<Client>> {
+        socket: &mut S,
+    ) -> Box<Client> {
+        let shared = client.session.shared.clone();
         {
             let mut jobs = self.jobs.lock();
             jobs.push(Job::Client { client, slot: slot.clone(), thread: self.number });
@@ -189,19 +204,70 @@ impl Cached {
                 self.jobs_ready.notify_one();
             }
         }
-        poll_fn(|cx| {
-            let mut s = slot.state.lock();
-            match s.client.take() {
-                Some(c) => Poll::Ready(Some(c)),
-                None => {
-                    s.waker = Some(cx.waker().clone());
-                    Poll::Pending
+        let (mut arrived, mut ended) = (Vec::new(), false);
+        let (mut early, mut sent) = (Vec::new(), 0);
+        let mut client = poll_fn(|cx| {
+            {
+                let mut s = slot.state.lock();
+                early.append(&mut s.early);
+                if let Some(c) = s.client.take() {
+                    return Poll::Ready(c);
+                }
+                s.waker = Some(cx.waker().clone());
+            }
+            while sent < early.len() {
+                match Pin::new(&mut *socket).poll_write(cx, &early[sent..]) {
+                    Poll::Ready(Ok(n)) if n > 0 => sent += n,
+                    _ => break,
                 }
             }
+            if shared.has(flag::BLOCKED) && !ended && arrived.len() < MOST_WHILE_BLOCKED {
+                ended = self.read_blocked(cx, socket, &mut arrived);
+                if ended {
+                    let id = shared.id;
+                    server
+                        .queue
+                        .task(Box::new(move || crate::module::blocked::disconnected(server, id)));
+                }
+            }
+            Poll::Pending
         })
-        .await
+        .await;
+        client.input.extend_from_slice(&arrived);
+        if sent < early.len() {
+            client.out.buf.splice(0..0, early.drain(sent..));
+        }
+        client
+    }
+
+    /// Reads what a blocked client sends; true when its connection ended.
+    fn read_blocked<S: Socket>(
+        &self,
+        cx: &mut std::task::Context<'_>,
+        socket: &mut S,
+        arrived: &mut Vec<u8>,
+    ) -> bool {
+        let mut buf = self.take_input();
+        let ended = loop {
+            let mut read = ReadBuf::new(&mut buf);
+            match Pin::new(&mut *socket).poll_read(cx, &mut read) {
+                Poll::Pending => break false,
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                    arrived.extend_from_slice(read.filled());
+                    if arrived.len() >= MOST_WHILE_BLOCKED {
+                        break false;
+                    }
+                }
+                Poll::Ready(_) => break true,
+            }
+        };
+        self.give_input(buf);
+        ended
     }
 }
+
+/// What a blocked client may send ahead.
+const MOST_WHILE_BLOCKED: usize = 1 << 20;
 
 /// Passes the jobs of one turn of the event loop on: it runs behind the connections that became ready with it.
 async fn pass_jobs_on(server: &'static Server, cached: Arc<Cached>) {
@@ -218,6 +284,9 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
+        // Before it sleeps, a thread lets others run once: on a busy machine those are the clients whose next requests it
+        // would be woken for one by one. On an idle one this returns at once.
+        .on_thread_park(std::thread::yield_now)
         .build()
         .expect("a serving thread has its event loop");
     let cached = Arc::new(Cached {

@@ -171,6 +171,15 @@ pub fn unknown_subcommand(container: &str, sub: &[u8]) -> CommandError {
     ))
 }
 
+/// The error for a request that the table does not resolve.
+pub fn not_found(table: &Table, args: &[&[u8]]) -> CommandError {
+    match table.find(args[0]) {
+        Some(container) if args.len() > 1 => unknown_subcommand(&container.name, args[1]),
+        Some(container) => error::arity(&container.full_name),
+        None => unknown_command(args),
+    }
+}
+
 /// Looks a request up and checks what can be checked without its keys.
 pub fn check<'t>(
     server: &Server,
@@ -179,11 +188,7 @@ pub fn check<'t>(
     args: &[&[u8]],
 ) -> Result<&'t Arc<Command>, CommandError> {
     let Some(command) = table.resolve(args) else {
-        return Err(match table.find(args[0]) {
-            Some(container) if args.len() > 1 => unknown_subcommand(&container.name, args[1]),
-            Some(container) => error::arity(&container.full_name),
-            None => unknown_command(args),
-        });
+        return Err(not_found(table, args));
     };
     if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
         return Err(error::arity(&command.full_name));
@@ -208,7 +213,7 @@ pub fn check<'t>(
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
     }
     if session.multi.is_some() && command.has(flags::NO_MULTI) {
-        return Err(error::err(format!("ERR Command not allowed inside a transaction")));
+        return Err(error::err("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
 }
@@ -328,7 +333,7 @@ fn run(
         }
         (Path::Connection, _) => {
             let mut tx = match side {
-                Side::Serving(_) => Tx::native(server, session, now, &[]),
+                Side::Serving(_) => Tx::native(server, session, now, None),
                 Side::Module => Tx::module(server, session, now),
             };
             call(&mut tx, command, args, out);
@@ -344,7 +349,7 @@ fn run(
                 Locked::Parked => Step::Parked,
                 Locked::NeedsModulePath => hand_over(server, Reason::Value),
                 Locked::Yes(_guard) => {
-                    let mut tx = Tx::native(server, session, now, &plan.shards);
+                    let mut tx = Tx::native(server, session, now, Some(&plan));
                     call(&mut tx, command, args, out);
                     Step::Done
                 }
@@ -381,11 +386,12 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
         count_errors(tx.server, out);
     }
     observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
-    if tx.dirty != dirty {
+    let changed = tx.dirty != dirty;
+    if changed {
         tx.server.dirty.add(tx.dirty - dirty);
-        if tx.server.log.active() {
-            crate::propagate::finish(tx, command, args);
-        }
+    }
+    if tx.server.log.active() {
+        crate::propagate::finish(tx, command, args, changed);
     }
 }
 
@@ -396,7 +402,7 @@ pub struct Plan {
     pub shards: SmallVec<[u32; 4]>,
     /// The keys.
     pub keys: SmallVec<[PlannedKey; 4]>,
-    /// A key argument's bytes for each key, to look at its value before the command runs.
+    /// Where each key's bytes are in the arguments, which outlive the plan's transaction.
     names: SmallVec<[(*const u8, usize); 4]>,
     /// Reads too must not meet module values.
     values: bool,
@@ -479,6 +485,19 @@ impl Plan {
         }
         self.keys.push(PlannedKey { shard, hash: hash_bytes(key), access });
         self.names.push((key.as_ptr(), key.len()));
+    }
+
+    /// The shard and the hash of a key; `None` if the plan does not have its shard.
+    #[inline]
+    pub fn place_of(&self, db: usize, key: &[u8]) -> Option<(u32, u64)> {
+        // Bodies name keys by their arguments, so the address nearly always tells which one it is.
+        for (k, name) in self.keys.iter().zip(&self.names) {
+            if *name == (key.as_ptr(), key.len()) && k.shard as usize / SHARDS == db {
+                return Some((k.shard, k.hash));
+            }
+        }
+        let shard = (db * SHARDS + shard_of(key)) as u32;
+        self.shards.contains(&shard).then(|| (shard, hash_bytes(key)))
     }
 
     /// Takes the latches and checks that the native path can do it.

@@ -160,9 +160,7 @@ fn getname(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `CLIENT SETNAME name`
 fn setname(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if !super::connection::valid_client_text(args[2]) {
-        return Err(err(
-            "ERR Client names cannot contain spaces, newlines or special characters.",
-        ));
+        return Err(err("ERR Client names cannot contain spaces, newlines or special characters."));
     }
     *tx.session.shared.name.lock() = text(args[2]).into_owned();
     out.ok();
@@ -348,7 +346,7 @@ fn unblock(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         _ => return Err(super::server::subcommand_syntax(args)),
     };
     let id = int(args[2])?;
-    let done = crate::module::blocked::unblock_by_command(tx.server, id as u64, with_error);
+    let done = crate::module::blocked::unblock_by_id(tx.server, id as u64, with_error);
     out.int(i64::from(done));
     Ok(())
 }
@@ -459,7 +457,14 @@ pub static ROWS: &[Row] = &[Row {
             row("setinfo", 4, OWN, "7.2.0", "Says what uses the connection.", setinfo),
             row("setname", 3, OWN, "2.6.9", "Names the connection.", setname),
             row("trackinginfo", 2, OWN, "6.2.0", "Tells about tracked keys.", trackinginfo),
-            row("unblock", -3, ADMIN, "5.0.0", "Lets a blocked client go on.", unblock),
+            row(
+                "unblock",
+                -3,
+                ADMIN | flags::ARGS_DECIDE,
+                "5.0.0",
+                "Lets a blocked client go on.",
+                unblock,
+            ),
             row("unpause", 2, ADMIN, "6.2.0", "Ends a pause.", unpause),
         ],
     )

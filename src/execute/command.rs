@@ -5,6 +5,8 @@ use super::{is, text, CommandResult, Tx};
 use crate::dispatch::table::{
     flags, key, Begin, Body, Command, Find, KeyPositions, KeySpec, Row, Table,
 };
+use crate::module::abi;
+use crate::module::command::CommandArg;
 use crate::reply::Reply;
 use std::sync::Arc;
 
@@ -181,12 +183,18 @@ fn write_info(c: &Command, out: &mut Reply) {
     let categories = categories(c);
     out.set(categories.len());
     categories.iter().for_each(|name| out.simple(format!("@{name}")));
-    let tips = super::command_tips::of(&c.full_name);
-    out.array(tips.len());
-    tips.iter().for_each(|t| out.bulk_str(t));
-    out.array(c.keys.len());
+    if let Body::Module(m) = &c.body {
+        let info = m.info.lock();
+        out.set(info.tips.len());
+        info.tips.iter().for_each(|t| out.bulk_str(t));
+    } else {
+        let tips = super::command_tips::of(&c.full_name);
+        out.set(tips.len());
+        tips.iter().for_each(|t| out.bulk_str(t));
+    }
+    out.set(c.keys.len());
     c.keys.iter().for_each(|k| write_key_spec(k, out));
-    out.array(c.subs.len());
+    out.set(c.subs.len());
     c.subs.iter().for_each(|s| write_info(s, out));
 }
 
@@ -220,31 +228,103 @@ fn info(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-fn write_docs(c: &Command, out: &mut Reply) {
-    let module = match &c.body {
-        Body::Module(m) => Some(m),
-        _ => None,
-    };
-    let complexity = module.map(|m| m.info.lock().complexity.clone()).unwrap_or_default();
-    let mut fields: Vec<(&str, &str)> = Vec::new();
-    for (name, value) in [("summary", &c.summary), ("since", &c.since)] {
-        if !value.is_empty() {
-            fields.push((name, value));
+/// Types of arguments, by `abi::ARG_TYPE_*`.
+const ARG_TYPES: [&str; 9] =
+    ["string", "integer", "double", "key", "pattern", "unix-time", "pure-token", "oneof", "block"];
+
+fn write_args(args: &[CommandArg], out: &mut Reply) {
+    out.array(args.len());
+    for a in args {
+        let nested = [abi::ARG_TYPE_ONEOF, abi::ARG_TYPE_BLOCK].contains(&a.arg_type);
+        let at = out.deferred();
+        let mut n = 2;
+        out.bulk(b"name");
+        out.bulk_str(&a.name);
+        out.bulk(b"type");
+        out.bulk_str(ARG_TYPES.get(a.arg_type as usize).copied().unwrap_or("string"));
+        if !nested {
+            n += 1;
+            out.bulk(b"display_text");
+            out.bulk_str(a.display_text.as_ref().unwrap_or(&a.name));
         }
+        if a.key_spec_index != -1 {
+            n += 1;
+            out.bulk(b"key_spec_index");
+            out.int(i64::from(a.key_spec_index));
+        }
+        let texts = [
+            ("token", &a.token),
+            ("summary", &a.summary),
+            ("since", &a.since),
+            ("deprecated_since", &a.deprecated_since),
+        ];
+        for (name, value) in texts {
+            if let Some(value) = value {
+                n += 1;
+                out.bulk_str(name);
+                out.bulk_str(value);
+            }
+        }
+        let bits = [
+            (abi::CMD_ARG_OPTIONAL, "optional"),
+            (abi::CMD_ARG_MULTIPLE, "multiple"),
+            (abi::CMD_ARG_MULTIPLE_TOKEN, "multiple_token"),
+        ];
+        let set: Vec<&str> =
+            bits.iter().filter(|(bit, _)| a.flags & bit != 0).map(|(_, name)| *name).collect();
+        if !set.is_empty() {
+            n += 1;
+            out.bulk(b"flags");
+            out.set(set.len());
+            set.iter().for_each(|name| out.simple(name));
+        }
+        if nested {
+            n += 1;
+            out.bulk(b"arguments");
+            write_args(&a.subargs, out);
+        }
+        out.fill_map(at, n);
     }
-    fields.push(("group", c.group));
-    if !complexity.is_empty() {
-        fields.push(("complexity", &complexity));
-    }
-    if let Some(m) = module {
-        fields.push(("module", m.module.name()));
-    }
-    out.map(fields.len() + usize::from(!c.subs.is_empty()));
-    for (name, value) in fields {
+}
+
+fn write_docs(c: &Command, out: &mut Reply) {
+    let at = out.deferred();
+    let mut n = 0;
+    let mut put = |out: &mut Reply, name: &str, value: &str| {
+        n += 1;
         out.bulk_str(name);
         out.bulk_str(value);
+    };
+    for (name, value) in [("summary", &c.summary), ("since", &c.since)] {
+        if !value.is_empty() {
+            put(out, name, value);
+        }
+    }
+    put(out, "group", c.group);
+    if let Body::Module(m) = &c.body {
+        let info = m.info.lock();
+        if let Some(complexity) = &info.complexity {
+            put(out, "complexity", complexity);
+        }
+        put(out, "module", m.module.name());
+        if !info.history.is_empty() {
+            n += 1;
+            out.bulk(b"history");
+            out.set(info.history.len());
+            for (since, change) in &info.history {
+                out.array(2);
+                out.bulk_str(since);
+                out.bulk_str(change);
+            }
+        }
+        if !info.args.is_empty() {
+            n += 1;
+            out.bulk(b"arguments");
+            write_args(&info.args, out);
+        }
     }
     if !c.subs.is_empty() {
+        n += 1;
         out.bulk(b"subcommands");
         out.map(c.subs.len());
         for s in &c.subs {
@@ -252,6 +332,7 @@ fn write_docs(c: &Command, out: &mut Reply) {
             write_docs(s, out);
         }
     }
+    out.fill_map(at, n);
 }
 
 /// `COMMAND DOCS [name ...]`
@@ -319,6 +400,12 @@ fn list(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// Whether `COMMAND GETKEYS` has to ask a module, and so needs the module lock.
+pub fn asks_modules(server: &crate::server::Server, args: &[&[u8]]) -> bool {
+    args.len() > 2
+        && server.table.load().resolve(&args[2..]).is_some_and(|c| c.has(flags::MODULE_GETKEYS))
+}
+
 /// The keys of a command line, for `GETKEYS` and `GETKEYSANDFLAGS`.
 fn keys_of(table: &Table, args: &[&[u8]]) -> Result<KeyPositions, super::CommandError> {
     let c = table.resolve(args).ok_or(err("ERR Invalid command specified"))?;
@@ -384,16 +471,20 @@ const fn sub(row: Row, since: &'static str) -> Row {
     Row { acl: &["connection"], since, ..row }
 }
 
+const fn asking(row: Row) -> Row {
+    Row { flags: row.flags | flags::ARGS_DECIDE, ..row }
+}
+
 /// The family's commands.
 pub static ROWS: &[Row] = &[Row {
     subs: &[
         sub(any("count", 2, "Counts the commands.", count), "2.8.13"),
         sub(any("docs", -2, "Describes commands.", docs), "7.0.0"),
-        sub(any("getkeys", -3, "Shows the keys of a command line.", getkeys), "2.8.13"),
-        sub(
+        asking(sub(any("getkeys", -3, "Shows the keys of a command line.", getkeys), "2.8.13")),
+        asking(sub(
             any("getkeysandflags", -3, "Shows keys and what happens to them.", getkeysandflags),
             "7.0.0",
-        ),
+        )),
         sub(any("help", 2, "Tells about the subcommands.", help), "5.0.0"),
         sub(any("info", -2, "Tells about commands.", info), "2.8.13"),
         sub(any("list", -2, "Lists names of commands.", list), "7.0.0"),

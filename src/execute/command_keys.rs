@@ -19,7 +19,8 @@ fn behind(args: &[&[u8]], from: usize, words: &[&str]) -> Option<usize> {
     (from..args.len().saturating_sub(1)).rfind(hit).map(|i| i + 1)
 }
 
-/// Positions and flags of the keys in `args`; `None` when the arguments do not make sense.
+/// Positions and flags of the keys in `args`; `None` when the arguments do not make sense. Some commands of modules are
+/// asked themselves ([`flags::MODULE_GETKEYS`]): the caller then has the module lock.
 pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
     let mut found = KeyPositions::new();
     if !c.has(flags::MODULE) {
@@ -59,7 +60,7 @@ pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
             _ => {}
         }
     }
-    c.key_positions(args)
+    crate::module::command::key_positions(c, args)
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@ fn extra() -> Option<&'static dyn ExtraConfigs> {
 pub fn asks_modules(_: &Server, args: &[&[u8]]) -> bool {
     let Some(extra) = extra() else { return false };
     let all = extra.all();
-    args[2..].iter().any(|pattern| {
-        all.iter().any(|row| glob::glob_match(pattern, row.name.as_bytes(), true))
-    })
+    args[2..]
+        .iter()
+        .any(|pattern| all.iter().any(|row| glob::glob_match(pattern, row.name.as_bytes(), true)))
 }
 
 /// What the server does when directives change.
@@ -113,8 +113,7 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         extra: extra(),
         hooks: Some(&Hooks(tx.server)),
     };
-    let outcome =
-        tx.server.config.set(&pairs, context).map_err(|e| err(e.to_string()))?;
+    let outcome = tx.server.config.set(&pairs, context).map_err(|e| err(e.to_string()))?;
     tell_modules(&outcome.names);
     out.ok();
     Ok(())
@@ -122,8 +121,7 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// Fires the server event for changed directives. The calling thread has the module lock.
 fn tell_modules(names: &[String]) {
-    let names: Vec<CString> =
-        names.iter().filter_map(|n| CString::new(n.as_str()).ok()).collect();
+    let names: Vec<CString> = names.iter().filter_map(|n| CString::new(n.as_str()).ok()).collect();
     let pointers: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
     let mut data = abi::ConfigChange {
         version: 1,
@@ -198,20 +196,19 @@ pub static ROWS: &[Row] = &[Row {
     ..Row::container(
         "config",
         &[
-            Row {
-                since: "2.0.0",
-                ..deciding(admin_noscript("get", -3, "Shows directives.", get))
-            },
+            Row { since: "2.0.0", ..deciding(admin_noscript("get", -3, "Shows directives.", get)) },
             Row { since: "5.0.0", ..any("help", 2, "Tells about the subcommands.", help) },
             Row { since: "2.0.0", ..admin_noscript("resetstat", 2, "Resets counters.", resetstat) },
             Row {
                 since: "2.8.0",
-                ..deciding(admin_noscript("rewrite", 2, "Rewrites the configuration file.", rewrite))
+                ..deciding(admin_noscript(
+                    "rewrite",
+                    2,
+                    "Rewrites the configuration file.",
+                    rewrite,
+                ))
             },
-            Row {
-                since: "2.0.0",
-                ..deciding(admin_noscript("set", -4, "Sets directives.", set))
-            },
+            Row { since: "2.0.0", ..deciding(admin_noscript("set", -4, "Sets directives.", set)) },
         ],
     )
 }];

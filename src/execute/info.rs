@@ -150,7 +150,7 @@ fn server_fields(server: &Server, f: &mut Fields) {
     let mut listener = 0;
     if c.port() != 0 {
         let mut line = "name=tcp".to_string();
-        c.bind().iter().for_each(|b| drop(write!(line, ",bind={b}")));
+        c.bind().iter().for_each(|b| line.push_str(&format!(",bind={b}")));
         f.put("listener0", format!("{line},port={}", c.port()));
         listener = 1;
     }
@@ -370,10 +370,7 @@ fn stats_fields(server: &Server, f: &mut Fields) {
         ],
     );
     f.put("acl_access_denied_auth", s.acl_denied_auth.get());
-    zeros(
-        f,
-        &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"],
-    );
+    zeros(f, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
 }
 
 fn replication_fields(server: &Server, f: &mut Fields) {
@@ -403,9 +400,8 @@ fn cpu_fields(_: &Server, f: &mut Fields) {
 }
 
 fn module_list(server: &Server, f: &mut Fields) {
-    let list = |names: &BTreeSet<String>| {
-        names.iter().map(String::as_str).collect::<Vec<_>>().join("|")
-    };
+    let list =
+        |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join("|");
     let options = [
         (abi::OPTIONS_HANDLE_IO_ERRORS, "handle-io-errors"),
         (abi::OPTIONS_HANDLE_REPL_ASYNC_LOAD, "handle-repl-async-load"),

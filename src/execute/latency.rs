@@ -234,7 +234,10 @@ pub static ROWS: &[Row] = &[Row {
                 ..admin_noscript("histogram", -2, "Shows durations by command.", histogram)
             },
             Row { since: "2.8.13", ..admin_noscript("history", 3, "Lists samples.", history) },
-            Row { since: "2.8.13", ..admin_noscript("latest", 2, "Shows the last samples.", latest) },
+            Row {
+                since: "2.8.13",
+                ..admin_noscript("latest", 2, "Shows the last samples.", latest)
+            },
             Row { since: "2.8.13", ..admin_noscript("reset", -2, "Forgets samples.", reset) },
         ],
     )

@@ -3,8 +3,9 @@
 //! One command family, one file; each file ends in the table of its rows. [`FAMILIES`] lists the tables.
 use crate::connection::client::{flag, Session};
 use crate::dispatch::table::{flags, Command, Row};
+use crate::dispatch::Plan;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::event::{self, Event};
+use crate::keyspace::event::{self, class, Event};
 use crate::keyspace::hash::Hash;
 use crate::keyspace::list::List;
 use crate::keyspace::set::Set;
@@ -15,9 +16,11 @@ use crate::keyspace::zset::SortedSet;
 use crate::lock::held::Access;
 use crate::server::Server;
 use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub mod bitmap;
 pub mod client;
+mod collection;
 pub mod command;
 pub mod command_keys;
 mod command_tips;
@@ -28,6 +31,7 @@ pub mod error;
 pub mod expire;
 pub mod flush;
 pub mod generic;
+pub mod handle;
 pub mod hash;
 pub mod info;
 pub mod latency;
@@ -46,6 +50,8 @@ pub mod stream;
 pub mod string;
 pub mod transaction;
 pub mod zset;
+pub mod zset_combine;
+pub mod zset_range;
 
 pub use error::{CommandError, CommandResult};
 
@@ -62,6 +68,8 @@ pub static FAMILIES: &[&[Row]] = &[
     list::ROWS,
     set::ROWS,
     zset::ROWS,
+    zset_range::ROWS,
+    zset_combine::ROWS,
     stream::ROWS,
     bitmap::ROWS,
     expire::ROWS,
@@ -87,6 +95,7 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
             "config|get" => config::asks_modules(server, args),
+            "command|getkeys" | "command|getkeysandflags" => command::asks_modules(server, args),
             _ => true,
         }
 }
@@ -111,6 +120,18 @@ pub enum Expiry {
     At(i64),
 }
 
+/// What [`Tx::put`] did.
+enum Put {
+    /// The key was absent.
+    New,
+    /// The string was overwritten where it is.
+    InPlace,
+    /// This entry was replaced; the caller frees it.
+    Replaced(Entry),
+    /// Nothing: this entry needs more than the latch allows.
+    Slow(Entry),
+}
+
 /// A transaction: the only way in which a command body reaches keys.
 ///
 /// References that it gives out borrow it, so a body cannot keep one across a change or an event.
@@ -125,27 +146,47 @@ pub struct Tx<'a> {
     pub dirty: u64,
     /// What goes to the effect log in place of the command itself; see `propagate`.
     pub effects: crate::propagate::Effects,
+    /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
+    pub collected: Option<Vec<crate::propagate::Effect>>,
     mode: Mode,
-    plan: &'a [u32],
+    plan: Option<&'a Plan>,
 }
 
 impl<'a> Tx<'a> {
-    /// A transaction whose latches the caller has taken and keeps until it is done.
-    /// `plan` lists their shards.
+    /// A transaction whose latches the caller has taken, as its plan says, and keeps until it is done. Without a plan
+    /// it reaches no keys.
     pub fn native(
         server: &'static Server,
         session: &'a mut Session,
         now: i64,
-        plan: &'a [u32],
+        plan: Option<&'a Plan>,
     ) -> Tx<'a> {
         let mode = Mode::Native;
-        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan }
+        Tx {
+            session,
+            server,
+            now,
+            dirty: 0,
+            effects: Default::default(),
+            collected: None,
+            mode,
+            plan,
+        }
     }
 
     /// A transaction under the module lock, which the calling thread has.
     pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
         let mode = Mode::Module;
-        Tx { session, server, now, dirty: 0, effects: Default::default(), mode, plan: &[] }
+        Tx {
+            session,
+            server,
+            now,
+            dirty: 0,
+            effects: Default::default(),
+            collected: None,
+            mode,
+            plan: None,
+        }
     }
 
     /// Which path this is; for the dispatcher, not for bodies.
@@ -182,15 +223,17 @@ impl<'a> Tx<'a> {
         access: Access,
         f: impl FnOnce(&'static Shard, &mut ShardData, u64) -> R,
     ) -> R {
-        let (shard, index) = self.shard(db, key);
-        let hash = hash_bytes(key);
         match self.mode {
             Mode::Native => {
-                assert!(self.plan.contains(&index), "a native command touched an undeclared key");
+                let place = self.plan.and_then(|plan| plan.place_of(db, key));
+                let (index, hash) = place.expect("a native command touched an undeclared key");
+                let shard = self.server.keyspace.shard(index);
                 // SAFETY: lock: a native transaction has the latches of all shards of its plan.
                 f(shard, unsafe { shard.data() }, hash)
             }
             Mode::Module => {
+                let (shard, index) = self.shard(db, key);
+                let hash = hash_bytes(key);
                 shard.latch.lock();
                 // SAFETY: lock: taken on the line above, released below.
                 let data = unsafe { shard.data() };
@@ -230,16 +273,39 @@ impl<'a> Tx<'a> {
         match self.live(self.db(), key, Access::Read) {
             Some(e) => {
                 self.server.stats.keyspace_hits.add(1);
-                if !self.session.shared.has(flag::NO_TOUCH) {
-                    e.set_clock(self.server.access_clock(self.now, e.clock()));
-                }
+                self.touch(e);
                 Some(e.value())
             }
             None => {
                 self.server.stats.keyspace_misses.add(1);
+                let listeners = self.server.client_events() | self.server.module_events();
+                if listeners & class::KEY_MISS != 0 {
+                    self.fire(self.db(), &event::KEYMISS, key);
+                }
                 None
             }
         }
+    }
+
+    /// Counts an access to an entry.
+    #[inline]
+    pub fn touch(&self, e: Entry) {
+        if !self.session.shared.has(flag::NO_TOUCH) {
+            e.set_clock(self.server.access_clock(self.now, e.clock()));
+        }
+    }
+
+    /// Counts an access to a key, whatever `CLIENT NO-TOUCH` says; false if there is no such key (`TOUCH`).
+    pub fn touch_key(&self, key: &[u8]) -> bool {
+        let found = self.live(self.db(), key, Access::Read);
+        match found {
+            Some(e) => {
+                self.server.stats.keyspace_hits.add(1);
+                e.set_clock(self.server.access_clock(self.now, e.clock()));
+            }
+            None => self.server.stats.keyspace_misses.add(1),
+        }
+        found.is_some()
     }
 
     /// The value of a key, without counting an access (`TYPE`, `OBJECT`, `DEBUG`).
@@ -331,18 +397,28 @@ impl<'a> Tx<'a> {
             self.expire_now(key);
             return None;
         }
-        e.set_clock(self.server.access_clock(self.now, e.clock()));
+        self.touch(e);
         Some(e)
     }
 
     /// Deletes an expired key, with event and effect.
     pub fn expire_now(&mut self, key: &[u8]) {
-        if let Some(e) = self.unlink(self.db(), key) {
+        self.expire_in(self.db(), key);
+    }
+
+    fn expire_in(&mut self, db: usize, key: &[u8]) {
+        let Some(e) = self.place(db, key, Access::Write) else { return };
+        if let ValueRef::Module(m) = e.value() {
+            crate::module::datatype::unlinked(key, db, m);
+        }
+        if let Some(e) = self.unlink(db, key) {
             e.free();
             self.server.stats.expired_keys.add(1);
-            self.propagate_also(&[b"DEL", key]);
-            self.modified(key);
-            self.notify(&event::EXPIRED_KEY, key);
+            if self.server.log.active() {
+                self.effects.also(db, &[b"DEL", key]);
+            }
+            self.modified_in(db, key);
+            self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
 
@@ -440,24 +516,21 @@ impl<'a> Tx<'a> {
 
     /// Sets a key to a value, replacing what it had. Fires `new` for a new key; other events are the caller's.
     pub fn set(&mut self, key: &[u8], value: Value, expiry: Expiry) {
-        let clock = self.server.access_clock(self.now, 0);
-        self.put(self.db(), key, expiry, |key, at| Entry::new(key, value, at, clock), None);
+        self.set_in(self.db(), key, value, expiry);
     }
 
     /// Sets a key in another database.
     pub fn set_in(&mut self, db: usize, key: &[u8], value: Value, expiry: Expiry) {
-        let clock = self.server.access_clock(self.now, 0);
-        self.put(db, key, expiry, |key, at| Entry::new(key, value, at, clock), None);
+        self.put(db, key, expiry, |key, at, clock| Entry::new(key, value, at, clock), None);
     }
 
     /// Sets a key to a string, in place where that is possible.
     pub fn set_string(&mut self, key: &[u8], text: &[u8], expiry: Expiry) {
-        let clock = self.server.access_clock(self.now, 0);
         self.put(
             self.db(),
             key,
             expiry,
-            |key, at| Entry::new_string(key, text, at, clock),
+            |key, at, clock| Entry::new_string(key, text, at, clock),
             Some(text),
         );
     }
@@ -467,16 +540,23 @@ impl<'a> Tx<'a> {
         db: usize,
         key: &[u8],
         expiry: Expiry,
-        make: impl FnOnce(&[u8], Option<i64>) -> Entry,
+        make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
         text: Option<&[u8]>,
     ) {
         let clock = self.server.access_clock(self.now, 0);
-        let (replaced, is_new) = self.with_shard(db, key, Access::Write, |shard, data, hash| {
+        let now = self.now;
+        let mut make = Some(make);
+        let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
                 let at = if let Expiry::At(ms) = expiry { Some(ms) } else { None };
-                data.insert(shard, hash, make(key, at));
-                return (None, true);
+                if let Some(make) = make.take() {
+                    data.insert(shard, hash, make(key, at, clock));
+                }
+                return Put::New;
             };
+            if old.is_expired(now) || old.kind() == Kind::Module {
+                return Put::Slow(old);
+            }
             let at = match expiry {
                 Expiry::Clear => None,
                 Expiry::Keep => old.expire(),
@@ -486,22 +566,66 @@ impl<'a> Tx<'a> {
                 if let Some(text) = text {
                     if old.overwrite_string(text) {
                         old.set_clock(clock);
-                        return (None, false);
+                        return Put::InPlace;
                     }
                 }
             }
-            let new = make(key, at);
-            data.replace(shard, hash, old, new);
-            (Some(old), false)
+            if let Some(make) = make.take() {
+                let new = make(key, at, clock);
+                data.replace(shard, hash, old, new);
+            }
+            Put::Replaced(old)
         });
-        if let Some(old) = replaced {
-            self.structure_changed();
-            // Outside of the latch: freeing a module's value calls the module.
-            old.free();
+        match put {
+            Put::InPlace => {}
+            Put::New => {
+                self.structure_changed();
+                self.notify_in(db, &event::NEW_KEY, key);
+            }
+            Put::Replaced(old) => {
+                self.structure_changed();
+                old.free();
+            }
+            Put::Slow(old) => {
+                if let Some(make) = make {
+                    self.put_slowly(db, key, expiry, old, make);
+                }
+            }
         }
-        if is_new {
-            self.structure_changed();
-            self.notify(&event::NEW_KEY, key);
+    }
+
+    /// Sets a key that has an expired value, which owes an event, or a module's value, which the module frees.
+    #[cold]
+    fn put_slowly(
+        &mut self,
+        db: usize,
+        key: &[u8],
+        expiry: Expiry,
+        old: Entry,
+        make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
+    ) {
+        if old.is_expired(self.now) {
+            self.expire_in(db, key);
+            return self.put(db, key, expiry, make, None);
+        }
+        if let ValueRef::Module(m) = old.value() {
+            crate::module::datatype::unlinked(key, db, m);
+        }
+        let clock = self.server.access_clock(self.now, 0);
+        let replaced = self.with_shard(db, key, Access::Write, |shard, data, hash| {
+            let old = data.find(hash, key)?;
+            let at = match expiry {
+                Expiry::Clear => None,
+                Expiry::Keep => old.expire(),
+                Expiry::At(ms) => Some(ms),
+            };
+            data.replace(shard, hash, old, make(key, at, clock));
+            Some(old)
+        });
+        self.structure_changed();
+        // Outside of the latch: freeing a module's value calls the module.
+        if let Some(old) = replaced {
+            old.free();
         }
     }
 
@@ -518,16 +642,7 @@ impl<'a> Tx<'a> {
         if self.live_mut(key).is_none() {
             return false;
         }
-        if let Some(ValueRef::Module(m)) = self.peek(key) {
-            crate::module::datatype::unlinked(key, self.db(), m);
-        }
-        match self.unlink(self.db(), key) {
-            Some(e) => {
-                e.free();
-                true
-            }
-            None => false,
-        }
+        self.remove_in(self.db(), key)
     }
 
     /// Takes a live key's value and expiry out of the database. No event.
@@ -553,10 +668,10 @@ impl<'a> Tx<'a> {
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
     pub fn delete_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key) {
-            Some(ValueRef::List(v)) => v.len() == 0,
-            Some(ValueRef::Set(v)) => v.len() == 0,
-            Some(ValueRef::Hash(v)) => v.len() == 0,
-            Some(ValueRef::Zset(v)) => v.len() == 0,
+            Some(ValueRef::List(v)) => v.is_empty(),
+            Some(ValueRef::Set(v)) => v.is_empty(),
+            Some(ValueRef::Hash(v)) => v.is_empty(),
+            Some(ValueRef::Zset(v)) => v.is_empty(),
             _ => false,
         };
         if empty {
@@ -576,7 +691,16 @@ impl<'a> Tx<'a> {
     }
 
     /// As [`Tx::modified`], in another database.
+    #[inline]
     pub fn modified_in(&mut self, db: usize, key: &[u8]) {
+        if self.server.watched_keys.load(Relaxed) != 0 {
+            self.tell_watchers(db, key);
+        }
+        self.server.key_ready(db, key);
+    }
+
+    #[cold]
+    fn tell_watchers(&self, db: usize, key: &[u8]) {
         self.with_shard(db, key, Access::Write, |_, data, _| {
             if data.watched.is_empty() {
                 return;
@@ -585,13 +709,14 @@ impl<'a> Tx<'a> {
                 c.put(flag::DIRTY_CAS, true);
             }
         });
-        self.server.key_ready(db, key);
     }
 
     /// Makes the session's client a watcher of a key.
     pub fn watch(&mut self, key: &[u8]) {
         let client = self.session.shared.clone();
         self.with_shard(self.db(), key, Access::Read, |_, data, _| {
+            // Under the latch: who takes it next, to change the key, sees the count.
+            self.server.watched_keys.fetch_add(1, Relaxed);
             data.watched.entry(key.to_vec()).or_default().push(client);
         });
     }
@@ -605,6 +730,11 @@ impl<'a> Tx<'a> {
     /// As [`Tx::notify`], in another database.
     #[inline]
     pub fn notify_in(&mut self, db: usize, event: &'static Event, key: &[u8]) {
+        self.fire(db, event, key);
+    }
+
+    #[inline]
+    fn fire(&self, db: usize, event: &'static Event, key: &[u8]) {
         if self.server.module_events() & event.class != 0 && self.mode == Mode::Module {
             crate::module::event::keyspace_event(db, event.class, event.name, key);
         }

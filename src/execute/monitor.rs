@@ -43,8 +43,8 @@ impl Monitors {
         } else {
             shared.addr.clone()
         };
-        let mut line =
-            format!("+{}.{:06} [{} {from}]", us / 1_000_000, us % 1_000_000, session.db).into_bytes();
+        let mut line = format!("+{}.{:06} [{} {from}]", us / 1_000_000, us % 1_000_000, session.db)
+            .into_bytes();
         for a in redacted(command, args) {
             line.push(b' ');
             line.extend(quote(a));

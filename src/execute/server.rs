@@ -63,12 +63,7 @@ pub const fn row(
     summary: &'static str,
     run: Handler,
 ) -> Row {
-    Row {
-        path: PathRule::Connection,
-        group: "server",
-        summary,
-        ..Row::new(name, arity, bits, run)
-    }
+    Row { path: PathRule::Connection, group: "server", summary, ..Row::new(name, arity, bits, run) }
 }
 
 /// A row for anybody.

@@ -37,6 +37,7 @@ pub fn unwatch(server: &'static Server, session: &mut Session) {
         let data = unsafe { shard.data() };
         if let Some(list) = data.watched.get_mut(&key) {
             list.retain(|c| !Arc::ptr_eq(c, &session.shared));
+            server.watched_keys.fetch_sub(1, Relaxed);
             if list.is_empty() {
                 data.watched.remove(&key);
             }
@@ -171,8 +172,8 @@ pub fn exec(
                     return Step::Done;
                 }
                 let multi = session.multi.take().expect("looked above");
-                let mut tx = Tx::native(server, session, now, &plan.shards);
-                run_queue(&mut tx, &queue, multi, out);
+                let mut tx = Tx::native(server, session, now, Some(&plan));
+                run_queue(&mut tx, &queue, &multi, out);
                 drop(guard);
             }
         }
@@ -184,7 +185,7 @@ pub fn exec(
         }
         let multi = session.multi.take().expect("looked above");
         let mut tx = Tx::module(server, session, now);
-        run_queue(&mut tx, &queue, multi, out);
+        run_queue(&mut tx, &queue, &multi, out);
     }
     discard_state(server, session);
     Step::Done
@@ -193,12 +194,12 @@ pub fn exec(
 fn run_queue(
     tx: &mut Tx<'_>,
     commands: &[Arc<crate::dispatch::table::Command>],
-    multi: crate::connection::client::Multi,
+    multi: &crate::connection::client::Multi,
     out: &mut Reply,
 ) {
     out.array(commands.len());
     let deny = std::mem::replace(&mut tx.session.deny_blocking, true);
-    for (command, q) in commands.iter().zip(multi.queue) {
+    for (command, q) in commands.iter().zip(&multi.queue) {
         let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
         if matches!(command.body, Body::Container) {
             continue;

@@ -1,6 +1,6 @@
 //! Access clocks and eviction.
-use crate::config::enums::maxmemory_policy;
 use super::shard::Db;
+use crate::config::enums::maxmemory_policy;
 use crate::config::Config;
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +17,7 @@ fn minutes(now_ms: i64) -> u32 {
 pub fn lfu_count(now_ms: i64, clock: u32, decay_minutes: u32) -> u32 {
     let (then, counter) = (clock >> 8, clock & 0xff);
     let elapsed = (minutes(now_ms) + 0x1_0000 - then) & 0xffff;
-    let periods = if decay_minutes == 0 { 0 } else { elapsed / decay_minutes };
+    let periods = elapsed.checked_div(decay_minutes).unwrap_or(0);
     counter.saturating_sub(periods)
 }
 

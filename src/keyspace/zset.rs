@@ -119,6 +119,14 @@ impl SortedSet {
         }
     }
 
+    /// Before a command adds `count` members to a set that exists: leaves the listpack at once if they are too many for
+    /// one (`ZADD`).
+    pub fn prepare(&mut self, count: usize, limits: &ZsetLimits) {
+        if count > limits.max_listpack_entries {
+            self.unpack();
+        }
+    }
+
     fn unpack(&mut self) -> &mut Full {
         if let Repr::Packed(lp) = &self.repr {
             let mut full = Full::with_capacity(packed::len(lp) + 1);

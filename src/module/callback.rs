@@ -5,7 +5,7 @@ use crate::server::Server;
 
 /// What the holder of the module lock is running, restored when dropped.
 pub struct Running {
-    before: (Option<&'static Module>, *const str),
+    before: Option<(&'static Module, *const str)>,
 }
 
 /// Notes that `what` of `module` runs now, until the guard is dropped. The caller has the module lock.
@@ -13,7 +13,7 @@ pub fn running(module: &'static Module, what: &str) -> Running {
     // SAFETY: lock: this function's contract.
     let holder = unsafe { Server::get().holder() };
     holder.depth += 1;
-    Running { before: std::mem::replace(&mut holder.running, (Some(module), what)) }
+    Running { before: holder.running.replace((module, what)) }
 }
 
 impl Drop for Running {

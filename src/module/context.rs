@@ -132,6 +132,24 @@ impl Ctx {
         ctx
     }
 
+    /// A context that outlives a call: of a module's own thread, or of the module at large. With a blocked client, replies
+    /// go to that client's waiting room.
+    pub fn detached(module: Option<&'static Module>, blocked: Option<Arc<BlockedClient>>) -> Ctx {
+        let mut ctx = Self::internal(module);
+        ctx.flags |= flag::THREAD_SAFE;
+        if let Some(b) = blocked {
+            let mut own = Box::new(Session::new(b.shared.clone()));
+            own.authenticated = true;
+            own.user = None;
+            own.db = b.db;
+            ctx.session = &mut *own;
+            ctx.own_session = Some(own);
+            ctx.reply = b.thread_reply();
+            ctx.blocked = Some(b);
+        }
+        ctx
+    }
+
     /// The client's session, or the context's own.
     #[allow(clippy::mut_from_ref)]
     pub fn session(&self) -> &mut Session {
@@ -157,7 +175,17 @@ impl Ctx {
     /// A transaction on behalf of this context. The calling thread has the module lock.
     #[inline]
     pub fn tx(&self) -> Tx<'_> {
-        Tx::module(Server::get(), self.session(), self.now)
+        Tx::module(Server::get(), self.session(), self.time())
+    }
+
+    /// What time it is for this context: a command keeps the time of its start, a context that may live long does not.
+    #[inline]
+    pub fn time(&self) -> i64 {
+        if self.flags & flag::COMMAND != 0 {
+            self.now
+        } else {
+            now_ms()
+        }
     }
 
     /// Remembers something for automatic memory management, if it is on.
@@ -178,6 +206,15 @@ impl Ctx {
         }
     }
 
+    /// Passes the effects of `Replicate` and its kin on to the log.
+    pub fn pass_effects_on(&mut self) {
+        let server = Server::get();
+        if !self.effects.is_empty() && server.log.active() {
+            server.log.append(&self.effects);
+        }
+        self.effects.clear();
+    }
+
     /// Ends the call: frees what is owed, closes what was left open, passes effects on.
     pub fn finish(&mut self) {
         // In the order of making: a key handle may use a string that came before it, never one that came later.
@@ -193,10 +230,6 @@ impl Ctx {
             self.postponed.clear();
         }
         self.pool.clear();
-        let server = Server::get();
-        if !self.effects.is_empty() && server.log.active() {
-            server.log.append(&self.effects);
-        }
-        self.effects.clear();
+        self.pass_effects_on();
     }
 }

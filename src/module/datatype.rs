@@ -3,7 +3,8 @@ use super::string::RStr;
 use crate::keyspace::value::{ModuleType, ModuleValue};
 use std::ffi::c_void;
 
-/// Frees a value through its module. The calling thread has the module lock.
+/// Frees a value through its module. The calling thread has the module lock, and gives the value up.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is the module's own; only the module looks behind it
 pub fn free_value(ty: &ModuleType, value: *mut c_void) {
     if let Some(free) = ty.methods.free {
         // SAFETY: ABI: the value came from this type's module and is given up here; lock: the module lock is held.

@@ -1,12 +1,15 @@
 //! Delivery of keyspace events and server events to modules.
 use super::abi;
-use super::callback::with_context;
+use super::callback::{running, with_context};
+use super::context::Ctx;
 use super::registry::Module;
 use super::string::RStr;
-use crate::connection::client::ClientShared;
+use crate::connection::client::{ClientShared, Session};
+use crate::reply::Reply;
 use crate::server::Server;
-use std::ffi::{c_void, CStr};
+use std::ffi::{c_char, c_void, CStr, CString};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
 
 /// A job that a notification callback left for the end of the unit.
 pub struct PostJob {
@@ -25,42 +28,135 @@ pub struct PostJob {
 // SAFETY: lock: jobs are run by the holder of the module lock.
 unsafe impl Send for PostJob {}
 
-/// Tells the subscribed modules of a keyspace event. The calling thread has the module lock.
-pub fn keyspace_event(db: usize, class: u32, name: &'static CStr, key: &[u8]) {
+/// Tells the subscribed modules of a keyspace event. The event's address reaches them unchanged. The calling thread has
+/// the module lock.
+pub fn keyspace_event(db: usize, class: u32, name: &CStr, key: &[u8]) {
     let server = Server::get();
     let subscriptions = server.modules.keyspace.load_full();
     let key = RStr::new(key);
     for s in subscriptions.iter().filter(|s| s.mask & class != 0) {
         let nested = s.module.has_option(abi::OPTIONS_ALLOW_NESTED_KEYSPACE_NOTIFICATIONS);
-        if s.active.swap(true, Relaxed) && !nested {
+        let was_active = s.active.swap(true, Relaxed);
+        if was_active && !nested {
             continue;
         }
         with_context(s.module, db, "keyspace notification", |ctx| {
             if let Some(f) = s.callback {
-                // SAFETY: ABI: registered for this signature; the event's name is static; lock: held.
+                // SAFETY: ABI: registered for this signature; the event's name outlives the call; lock: held.
                 unsafe { f(ctx.cast(), class as i32, name.as_ptr(), key.cast()) };
             }
         });
-        s.active.store(false, Relaxed);
+        s.active.store(was_active, Relaxed);
     }
     // SAFETY: ABI: our own reference.
     unsafe { RStr::release(key) };
 }
 
-/// Fires a server event to all subscribed modules but `except`. The calling thread has the module lock.
+/// Whether a module listens to a server event.
+pub fn listened(id: u64) -> bool {
+    Server::get().modules.events.load().iter().any(|s| s.event.id == id)
+}
+
+/// Fires a server event, with the data that its id promises, to all subscribed modules but `except`. The calling thread
+/// has the module lock.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is only passed on
 pub fn server_event(id: u64, sub: u64, data: *mut c_void, except: Option<&'static Module>) {
-    let server = Server::get();
-    for s in server.modules.events.load_full().iter().filter(|s| s.event.id == id) {
+    server_event_in(0, id, sub, data, except);
+}
+
+fn server_event_in(
+    db: usize,
+    id: u64,
+    sub: u64,
+    data: *mut c_void,
+    except: Option<&'static Module>,
+) {
+    for s in Server::get().modules.events.load_full().iter().filter(|s| s.event.id == id) {
         if except.is_some_and(|m| std::ptr::eq(m, s.module)) {
             continue;
         }
-        with_context(s.module, 0, "server event", |ctx| {
+        with_context(s.module, db, "server event", |ctx| {
             if let Some(f) = s.callback {
                 // SAFETY: ABI: registered for this signature; `data` is what the event's id promises; lock: held.
                 unsafe { f(ctx.cast(), s.event, sub, data) };
             }
         });
     }
+}
+
+/// Fires an event that has no data. The calling thread has the module lock.
+pub fn plain_event(id: u64, sub: u64) {
+    server_event(id, sub, std::ptr::null_mut(), None);
+}
+
+/// `FLUSHDB` and `FLUSHALL` begin (`SUBEVENT_FLUSHDB_START`) or ended; no database means all. The calling thread has the
+/// module lock.
+pub fn flush_event(sub: u64, db: Option<usize>, sync: bool) {
+    let mut info = abi::FlushInfo {
+        version: abi::FLUSHINFO_VERSION,
+        sync: i32::from(sync),
+        dbnum: db.map_or(-1, |n| n as i32),
+    };
+    let data = (&raw mut info).cast();
+    server_event_in(db.unwrap_or(0), abi::EVENT_FLUSHDB, sub, data, None);
+}
+
+/// A save begins, ended or failed: `SUBEVENT_PERSISTENCE_*`. In the process that calls `rdb_save`, before the first and
+/// after the last call. The calling thread has the module lock, or is a forked child's.
+pub fn persistence_event(sub: u64) {
+    plain_event(abi::EVENT_PERSISTENCE, sub);
+}
+
+/// Loading begins, ended or failed: `SUBEVENT_LOADING_*`. The calling thread has the module lock.
+pub fn loading_event(sub: u64) {
+    plain_event(abi::EVENT_LOADING, sub);
+}
+
+/// How far loading is, 0 to 1024, or -1. The calling thread has the module lock.
+pub fn loading_progress_event(sub: u64, progress: i32) {
+    let hz = Server::get().config.hz() as i32;
+    let mut info = abi::LoadingProgress { version: abi::LOADING_PROGRESS_VERSION, hz, progress };
+    server_event(abi::EVENT_LOADING_PROGRESS, sub, (&raw mut info).cast(), None);
+}
+
+/// `SWAPDB` exchanged two databases. The calling thread has the module lock.
+pub fn swapdb_event(first: usize, second: usize) {
+    let mut info = abi::SwapDbInfo {
+        version: abi::SWAPDBINFO_VERSION,
+        dbnum_first: first as i32,
+        dbnum_second: second as i32,
+    };
+    server_event(abi::EVENT_SWAPDB, 0, (&raw mut info).cast(), None);
+}
+
+/// The server is about to end. The calling thread has the module lock.
+pub fn shutdown_event() {
+    plain_event(abi::EVENT_SHUTDOWN, 0);
+}
+
+/// One round of the server's regular work. The calling thread has the module lock.
+pub fn cron_event(hz: i64) {
+    if !listened(abi::EVENT_CRON_LOOP) {
+        return;
+    }
+    let mut info = abi::CronLoop { version: abi::CRON_LOOP_VERSION, hz: hz as i32 };
+    server_event(abi::EVENT_CRON_LOOP, 0, (&raw mut info).cast(), None);
+}
+
+/// `CONFIG SET` changed these directives. The calling thread has the module lock.
+pub fn config_event(names: &[String]) {
+    if names.is_empty() || !listened(abi::EVENT_CONFIG) {
+        return;
+    }
+    let names: Vec<CString> =
+        names.iter().filter_map(|n| CString::new(n.as_bytes()).ok()).collect();
+    let pointers: Vec<*const c_char> = names.iter().map(|n| n.as_ptr()).collect();
+    let mut info = abi::ConfigChange {
+        version: abi::CONFIGCHANGE_VERSION,
+        num_changes: pointers.len() as u32,
+        config_names: pointers.as_ptr(),
+    };
+    server_event(abi::EVENT_CONFIG, abi::SUBEVENT_CONFIG_CHANGE, (&raw mut info).cast(), None);
 }
 
 /// Runs the jobs that notification callbacks left, and the ones that those leave.
@@ -87,23 +183,36 @@ pub fn run_post_jobs(server: &'static Server) {
 }
 
 /// A client connected: posts the event to the module thread if a module listens.
-pub fn client_connected(server: &'static Server, client: &ClientShared) {
-    client_changed(server, client, 0);
+pub fn client_connected(server: &'static Server, client: &Arc<ClientShared>) {
+    client_changed(server, client, abi::SUBEVENT_CLIENT_CHANGE_CONNECTED);
 }
 
 /// A client disconnected: likewise.
-pub fn client_disconnected(server: &'static Server, client: &ClientShared) {
-    client_changed(server, client, 1);
+pub fn client_disconnected(server: &'static Server, client: &Arc<ClientShared>) {
+    client_changed(server, client, abi::SUBEVENT_CLIENT_CHANGE_DISCONNECTED);
 }
 
-fn client_changed(server: &'static Server, client: &ClientShared, sub: u64) {
-    let listened =
-        server.modules.events.load().iter().any(|s| s.event.id == abi::EVENT_CLIENT_CHANGE);
-    if !listened {
+fn client_changed(server: &'static Server, client: &Arc<ClientShared>, sub: u64) {
+    if !listened(abi::EVENT_CLIENT_CHANGE) {
         return;
     }
-    let mut info = super::api::client::info_of(client);
-    server.queue.task(Box::new(move || {
-        server_event(abi::EVENT_CLIENT_CHANGE, sub, (&raw mut info).cast(), None);
-    }));
+    let client = client.clone();
+    server.queue.task(Box::new(move || client_event(server, client, sub)));
+}
+
+/// Fires a client event with the client itself behind the context.
+fn client_event(server: &'static Server, client: Arc<ClientShared>, sub: u64) {
+    let mut info = super::api::client::info_of(&client);
+    let mut session = Session::new(client);
+    session.db = usize::from(info.db);
+    let mut nowhere = Reply { muted: true, ..Reply::default() };
+    let subscriptions = server.modules.events.load_full();
+    for s in subscriptions.iter().filter(|s| s.event.id == abi::EVENT_CLIENT_CHANGE) {
+        let Some(f) = s.callback else { continue };
+        let _running = running(s.module, "server event");
+        let mut ctx = Ctx::for_client(Some(s.module), &mut session, &mut nowhere);
+        // SAFETY: ABI: registered for this signature, with this event's data; lock: tasks run under the module lock.
+        unsafe { f((&raw mut ctx).cast(), s.event, sub, (&raw mut info).cast()) };
+        ctx.finish();
+    }
 }

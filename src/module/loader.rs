@@ -71,6 +71,7 @@ pub fn load_with_configs(
     if status == abi::ERR || !module.is_named() {
         if module.is_named() {
             clean_up(server, module);
+            super::api::command::remove_categories_of(module);
         }
         *module.library.lock() = None;
         return fail(format!("Module {path} initialization failed. Module not loaded."));

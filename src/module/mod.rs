@@ -4,12 +4,15 @@
 pub mod abi;
 pub mod api;
 pub mod blocked;
+pub mod border;
 pub mod callback;
 pub mod command;
 pub mod context;
 pub mod cron;
 pub mod datatype;
 pub mod event;
+pub mod event_loop;
+pub mod key;
 pub mod loader;
 pub mod registry;
 pub mod string;

@@ -2,6 +2,7 @@
 use super::abi;
 use super::command::ModuleCommand;
 use super::timer::Timers;
+use crate::dispatch::table::Table;
 use crate::keyspace::value::ModuleType;
 use crate::server::Server;
 use arc_swap::ArcSwap;
@@ -151,6 +152,8 @@ pub struct Registry {
     pub post_jobs: Mutex<Vec<super::event::PostJob>>,
     /// Command filters, in registration order.
     pub filters: ArcSwap<Vec<Arc<super::api::filter::Filter>>>,
+    /// A module being loaded whose commands are not in the table yet.
+    stale: Mutex<Option<&'static Module>>,
 }
 
 impl Registry {
@@ -169,8 +172,28 @@ impl Registry {
         self.list().iter().find_map(|m| m.types.lock().iter().find(|t| matches(t)).cloned())
     }
 
+    /// Notes that a module's commands changed while it is being loaded. The table is made anew when somebody looks for a
+    /// command, or when the load is over: once, not once for every command.
+    pub fn commands_changed(&self, loading: &'static Module) {
+        *self.stale.lock() = Some(loading);
+        if !loading.onload.load(Relaxed) {
+            self.rebuild_table(Server::get(), None);
+        }
+    }
+
+    /// The command table as it is now, commands of a module that is being loaded included. The caller has the module
+    /// lock.
+    pub fn current_table(&self, server: &Server) -> Arc<Table> {
+        let stale = *self.stale.lock();
+        if stale.is_some() {
+            self.rebuild_table(server, stale);
+        }
+        server.table.load_full()
+    }
+
     /// Rebuilds the command table after commands, subscriptions or filters changed. The caller has the module lock.
     pub fn rebuild_table(&self, server: &Server, extra: Option<&'static Module>) {
+        *self.stale.lock() = None;
         let mut commands: Vec<Arc<ModuleCommand>> = Vec::new();
         for m in self.list().into_iter().chain(extra) {
             commands.extend(m.commands.lock().iter().cloned());
@@ -178,7 +201,7 @@ impl Registry {
         let events = self.keyspace.load().iter().fold(0, |mask, s| mask | s.mask);
         let filters = !self.filters.load().is_empty();
         let old = server.table.load();
-        let table = crate::dispatch::table::Table::build(&commands, events, filters, Some(&old));
+        let table = Table::build(&commands, events, filters, Some(&old));
         server.swap_table(table);
     }
 }

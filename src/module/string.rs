@@ -110,6 +110,33 @@ impl RStr {
             (*s).ptr = v.as_mut_ptr();
         }
     }
+
+    /// Gives back what a grown text's buffer has beyond the text.
+    ///
+    /// # Safety
+    /// As for [`RStr::append`].
+    pub unsafe fn trim(s: *mut RStr) {
+        // SAFETY: ABI: this function's contract; layout: the buffer was a vector of this capacity.
+        unsafe {
+            if (*s).cap == 0 {
+                return;
+            }
+            let mut v = Vec::from_raw_parts((*s).ptr, (*s).len + 1, (*s).cap);
+            v.shrink_to_fit();
+            let mut v = std::mem::ManuallyDrop::new(v);
+            (*s).cap = v.capacity();
+            (*s).ptr = v.as_mut_ptr();
+        }
+    }
+
+    /// Bytes that the string takes.
+    ///
+    /// # Safety
+    /// `s` is a live string that nobody changes meanwhile.
+    pub unsafe fn memory(s: *const RStr) -> usize {
+        // SAFETY: ABI: this function's contract.
+        unsafe { layout((*s).inline).size() + (*s).cap }
+    }
 }
 
 #[cfg(test)]

@@ -156,6 +156,11 @@ impl CommandStats {
         }
     }
 
+    /// Adds time that a blocked call spent after it was counted.
+    pub fn add_time(&self, ns: u64) {
+        self.mine().ns.fetch_add(ns, Relaxed);
+    }
+
     /// Counts a call that ended in an error.
     pub fn failed(&self) {
         self.mine().failed.fetch_add(1, Relaxed);
@@ -249,7 +254,9 @@ impl ErrorStats {
 /// The code of an error reply: its first word, if it ends within 31 bytes.
 pub fn error_code(text: &[u8]) -> &str {
     let end = text[..text.len().min(31)].iter().position(|&c| c == b' ');
-    end.and_then(|end| std::str::from_utf8(&text[..end]).ok()).filter(|c| !c.is_empty()).unwrap_or("ERR")
+    end.and_then(|end| std::str::from_utf8(&text[..end]).ok())
+        .filter(|c| !c.is_empty())
+        .unwrap_or("ERR")
 }
 
 /// Samples kept for a momentary rate.

@@ -39,20 +39,26 @@ impl Effects {
     }
 }
 
-/// Appends the effects of a finished command to the log. The caller has its latches or holds its keys.
+/// Appends the effects of a finished command to the log, or to what the transaction collects. The caller has its latches
+/// or holds its keys. `changed`: the command itself changed something.
 pub fn finish(
     tx: &mut crate::execute::Tx<'_>,
     command: &crate::dispatch::table::Command,
     args: &[&[u8]],
+    changed: bool,
 ) {
     let effects = std::mem::take(&mut tx.effects);
     let mut all = match effects.instead {
         Some(list) => list,
-        None if command.has(crate::dispatch::table::flags::MODULE) => Vec::new(),
+        None if !changed || command.has(crate::dispatch::table::flags::MODULE) => Vec::new(),
         None => vec![effect(tx.db(), args)],
     };
     all.extend(effects.also);
-    if !all.is_empty() {
-        tx.server.log.append(&all);
+    if all.is_empty() {
+        return;
+    }
+    match &mut tx.collected {
+        Some(list) => list.extend(all),
+        None => tx.server.log.append(&all),
     }
 }

@@ -1,11 +1,379 @@
-//! `Call`, call replies, promises, `Replicate*`.
-use crate::module::context::Ctx;
-use std::ffi::c_void;
+//! `Call` and `Replicate*`: commands run by modules, and what they write to the effect log. Replies are in
+//! [`super::call_reply`].
+use crate::connection::client::{flag as client_flag, Session};
+use crate::dispatch;
+use crate::dispatch::table::{flags, Body, Command, Table};
+use crate::execute::{error, CommandError, Tx};
+use crate::keyspace::evict::out_of_memory;
+use crate::keyspace::number;
+use crate::module::abi;
+use crate::module::api::call_reply::{self, CallReply};
+use crate::module::api::string::bytes_of;
+use crate::module::api::LockClass;
+use crate::module::context::{flag, Auto, Ctx};
+use crate::module::string::RStr;
+use crate::propagate::Effect;
+use crate::reply::Reply;
+use crate::server::Server;
+use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
+use std::sync::Arc;
+
+/// One argument behind a format, as the shims read it (`BackplaneArg` of `ffi/shims.h`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Arg {
+    kind: i32,
+    ptr: *const c_void,
+    len: usize,
+    number: c_longlong,
+}
+
+/// A command with its arguments.
+pub type Args<'a> = SmallVec<[Cow<'a, [u8]>; 8]>;
+
+/// The flag letters of a format.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Flags {
+    /// `!`
+    pub replicate: bool,
+    /// `A`
+    pub no_aof: bool,
+    /// `R`
+    pub no_replicas: bool,
+    /// `3`
+    pub resp3: bool,
+    /// `0`
+    pub resp_of_client: bool,
+    /// `C`
+    pub as_user: bool,
+    /// `S`
+    pub script: bool,
+    /// `W`
+    pub no_writes: bool,
+    /// `M`
+    pub deny_oom: bool,
+    /// `E`
+    pub errors: bool,
+    /// `D`
+    pub dry_run: bool,
+    /// `K`
+    pub may_block: bool,
+}
+
+/// Reads the letters of a format; `None` if one is unknown.
+pub fn read_format(format: &[u8]) -> Option<Flags> {
+    let mut f = Flags::default();
+    for letter in format {
+        match letter {
+            b'c' | b's' | b'b' | b'l' | b'v' => {}
+            b'!' => f.replicate = true,
+            b'A' => f.no_aof = true,
+            b'R' => f.no_replicas = true,
+            b'3' => f.resp3 = true,
+            b'0' => f.resp_of_client = true,
+            b'C' => f.as_user = true,
+            b'S' => f.script = true,
+            b'W' => f.no_writes = true,
+            b'M' => f.deny_oom = true,
+            b'E' => f.errors = true,
+            b'D' => (f.dry_run, f.errors) = (true, true),
+            b'K' => f.may_block = true,
+            _ => return None,
+        }
+    }
+    Some(f)
+}
+
+/// The arguments of a command, its name first.
+///
+/// # Safety
+/// ABI: `list` points to `len` arguments that the shims read; what they point to lives as long as the result.
+pub unsafe fn read_args<'a>(name: &'a [u8], list: *const Arg, len: usize) -> Args<'a> {
+    let mut all = Args::new();
+    all.push(Cow::Borrowed(name));
+    if len == 0 {
+        return all;
+    }
+    // SAFETY: ABI: this function's contract, here and for what each argument points to.
+    unsafe {
+        for a in std::slice::from_raw_parts(list, len) {
+            match a.kind as u8 {
+                b's' => all.push(Cow::Borrowed(RStr::bytes(a.ptr.cast()))),
+                b'l' => all.push(Cow::Owned(number::format_i64(a.number).to_vec())),
+                b'v' if a.len > 0 => {
+                    let strings = std::slice::from_raw_parts(a.ptr.cast::<*const RStr>(), a.len);
+                    all.extend(strings.iter().map(|s| Cow::Borrowed(RStr::bytes(*s))));
+                }
+                b'c' | b'b' => all.push(Cow::Borrowed(bytes_of(a.ptr.cast(), a.len))),
+                _ => {}
+            }
+        }
+    }
+    all
+}
+
+/// Why a call did not run: errno, and the text for callers that asked for it.
+struct Refused(c_int, CommandError);
+
+fn refused(errno: c_int, text: impl Into<Cow<'static, str>>) -> Refused {
+    Refused(errno, error::err(text))
+}
+
+/// Looks a command up and checks everything that `Call` checks before it runs.
+fn prepare(
+    table: &Table,
+    f: Flags,
+    user: Option<&str>,
+    args: &[&[u8]],
+    no_memory: impl FnOnce() -> bool,
+) -> Result<Arc<Command>, Refused> {
+    if f.as_user && user.is_none() {
+        return Err(refused(
+            libc::ENOTSUP,
+            "ERR cannot run as user, no user directly attached to context or context's client",
+        ));
+    }
+    let Some(command) = table.resolve(args) else {
+        return Err(Refused(libc::ENOENT, dispatch::not_found(table, args)));
+    };
+    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+        return Err(Refused(libc::EINVAL, error::arity(&command.full_name)));
+    }
+    let name = &command.full_name;
+    if f.script && command.has(flags::NOSCRIPT) {
+        let text = format!("ERR command '{name}' is not allowed on script mode");
+        return Err(refused(libc::ESPIPE, text));
+    }
+    if f.deny_oom && command.has(flags::DENYOOM) && no_memory() {
+        return Err(Refused(libc::ENOSPC, error::OOM));
+    }
+    if f.no_writes && command.has(flags::WRITE) {
+        let text = format!("ERR Write command '{name}' was called while write is not allowed.");
+        return Err(refused(libc::ENOSPC, text));
+    }
+    Ok(command.clone())
+}
+
+/// Runs a command for a module: its protocol, the number of errors in it, and its effects. `None` for a dry run.
+fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>)>, Refused> {
+    let server = Server::get();
+    let table = server.table.load_full();
+    let caller = ctx.session();
+    let user = ctx.user.as_ref().map(|u| u.name.clone()).or_else(|| caller.user.clone());
+    let command = prepare(&table, f, user.as_deref(), args, || out_of_memory(server))?;
+    if f.dry_run {
+        return Ok(None);
+    }
+    let resp3 = f.resp3 || f.resp_of_client && ctx.out().is_some_and(|out| out.resp3);
+    let mut session = Session::internal();
+    session.select(caller.db);
+    session.shared.put(client_flag::RESP3, resp3);
+    // No command is left waiting behind a call: what would block answers as it does inside a transaction.
+    session.deny_blocking = true;
+    if f.as_user {
+        session.user = user;
+    }
+    let mut out = Reply::new(resp3);
+    let mut tx = Tx::module(server, &mut session, ctx.time());
+    tx.collected = Some(Vec::new());
+    dispatch::call(&mut tx, &command, args, &mut out);
+    let effects = tx.collected.take().unwrap_or_default();
+    Ok(Some((out, effects)))
+}
 
 /// Frees a handle that automatic memory management owes.
-pub fn free_auto(_ctx: &mut Ctx, _handle: *mut c_void) {}
+pub fn free_auto(_ctx: &mut Ctx, handle: *mut c_void) {
+    // SAFETY: ABI: automatic memory was told of this reply, and the module did not free it.
+    unsafe { call_reply::free(handle.cast()) };
+}
 
-crate::api! {}
+fn set_errno(value: c_int) {
+    // SAFETY: layout: the calling thread's own errno.
+    unsafe { *libc::__errno_location() = value };
+}
+
+fn errno() -> c_int {
+    // SAFETY: layout: the calling thread's own errno.
+    unsafe { *libc::__errno_location() }
+}
+
+/// `Call`, with its arguments read.
+///
+/// # Safety
+/// ABI: called by the shim, as `ffi/shims.h` says; lock: the caller has the module lock.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backplane_call_impl(
+    ctx: *mut Ctx,
+    command: *const c_char,
+    format: *const c_char,
+    list: *const Arg,
+    len: usize,
+) -> *mut CallReply {
+    super::enter("Call", LockClass::Locked);
+    let before = errno();
+    // SAFETY: ABI: a live context, C strings, and what the shim read.
+    let (ctx, name, format) = unsafe {
+        (&mut *ctx, CStr::from_ptr(command).to_bytes(), CStr::from_ptr(format).to_bytes())
+    };
+    let Some(f) = read_format(format) else {
+        set_errno(libc::EBADF);
+        return std::ptr::null_mut();
+    };
+    // SAFETY: ABI: as above.
+    let args = unsafe { read_args(name, list, len) };
+    // This is where command filters (`module::api::filter`) see, and may rewrite, the arguments of a call.
+    let words: SmallVec<[&[u8]; 8]> = args.iter().map(|a| &**a).collect();
+    let (bytes, errors) = match run(ctx, f, &words) {
+        Ok(None) => {
+            set_errno(before);
+            return std::ptr::null_mut();
+        }
+        Ok(Some((out, mut effects))) => {
+            if f.replicate && !(f.no_aof && f.no_replicas) {
+                ctx.effects.append(&mut effects);
+            }
+            set_errno(before);
+            (out.buf, out.errors)
+        }
+        Err(Refused(code, text)) => {
+            set_errno(code);
+            if !f.errors {
+                return std::ptr::null_mut();
+            }
+            let mut out = Reply::new(false);
+            out.error(text.0.as_bytes());
+            (out.buf, out.errors)
+        }
+    };
+    let automatic = ctx.flags & flag::AUTO_MEMORY != 0;
+    let owner: *mut Ctx = if automatic { ctx } else { std::ptr::null_mut() };
+    let reply = Box::into_raw(CallReply::new(bytes, errors, owner));
+    ctx.remember(Auto::Reply(reply.cast()));
+    reply
+}
+
+/// Adds an effect at the end of the context's unit.
+fn add_effect(ctx: &mut Ctx, args: Vec<Vec<u8>>) {
+    let server = Server::get();
+    if server.log.active() {
+        ctx.effects.push(Effect { db: ctx.session().db, args });
+    }
+    server.dirty.add(1);
+}
+
+/// `Replicate`, with its arguments read.
+///
+/// # Safety
+/// ABI: called by the shim, as `ffi/shims.h` says; lock: the caller has the module lock.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backplane_replicate_impl(
+    ctx: *mut Ctx,
+    command: *const c_char,
+    format: *const c_char,
+    list: *const Arg,
+    len: usize,
+) -> c_int {
+    super::enter("Replicate", LockClass::Locked);
+    // SAFETY: ABI: a live context, C strings, and what the shim read.
+    let (ctx, name, format, args) = unsafe {
+        let name = CStr::from_ptr(command).to_bytes();
+        (&mut *ctx, name, CStr::from_ptr(format).to_bytes(), read_args(name, list, len))
+    };
+    let known = Server::get().table.load().find(name).is_some();
+    let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
+    if f.no_aof && f.no_replicas {
+        Server::get().dirty.add(1);
+    } else {
+        add_effect(ctx, args.into_iter().map(Cow::into_owned).collect());
+    }
+    abi::OK
+}
+
+api! {
+    /// Replicates the command as it was called.
+    [Locked] fn ReplicateVerbatim(ctx: *mut Ctx) -> c_int {
+        // SAFETY: ABI: a live context, whose arguments live as long as it.
+        unsafe {
+            let ctx = &mut *ctx;
+            let args = if Server::get().log.active() && !ctx.argv.is_null() {
+                (0..ctx.argc).map(|i| RStr::bytes(*ctx.argv.add(i)).to_vec()).collect()
+            } else {
+                Vec::new()
+            };
+            add_effect(ctx, args);
+        }
+        abi::OK
+    }
+}
+
+unsafe extern "C" {
+    fn backplane_rm_Call();
+    fn backplane_rm_Replicate();
+}
 
 /// Functions of this family that are C shims (`ffi/shims.c`).
-pub const SHIMS: &[super::Export] = &[];
+pub const SHIMS: &[super::Export] = &[
+    super::shim("Call", LockClass::Locked, backplane_rm_Call),
+    super::shim("Replicate", LockClass::Locked, backplane_rm_Replicate),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_of_formats() {
+        let f = read_format(b"v!CE3").expect("known letters");
+        assert!(f.replicate && f.as_user && f.errors && f.resp3 && !f.dry_run);
+        let f = read_format(b"D").expect("a known letter");
+        assert!(f.dry_run && f.errors, "a dry run returns errors");
+        assert_eq!(read_format(b"cZ"), None);
+        assert_eq!(read_format(b""), Some(Flags::default()));
+    }
+
+    #[test]
+    fn arguments_of_all_letters() {
+        let s = RStr::new(b"str");
+        let vector = [s, s];
+        let arg =
+            |kind: u8, ptr: *const c_void, len, number| Arg { kind: kind.into(), ptr, len, number };
+        let list = [
+            arg(b's', s.cast(), 0, 0),
+            arg(b'c', c"text".as_ptr().cast(), 4, 0),
+            arg(b'b', c"ab".as_ptr().cast(), 0, 0),
+            arg(b'l', std::ptr::null(), 0, -7),
+            arg(b'v', vector.as_ptr().cast(), 2, 0),
+            arg(b'v', std::ptr::null(), 0, 0),
+        ];
+        // SAFETY: layout: the test's own arguments and string.
+        unsafe {
+            let all = read_args(b"name", list.as_ptr(), list.len());
+            let all: Vec<&[u8]> = all.iter().map(|a| &**a).collect();
+            assert_eq!(all, [&b"name"[..], b"str", b"text", b"", b"-7", b"str", b"str"]);
+            RStr::release(s);
+        }
+    }
+
+    #[test]
+    fn checks_in_order() {
+        let table = Table::build(&[], 0, false, None);
+        let check = |letters: &[u8], user: Option<&str>, args: &[&[u8]]| {
+            let f = read_format(letters).expect("known letters");
+            prepare(&table, f, user, args, || true).err().map(|r| (r.0, r.1 .0.into_owned()))
+        };
+        assert_eq!(check(b"C", None, &[b"nope"]).map(|e| e.0), Some(libc::ENOTSUP));
+        assert_eq!(check(b"", None, &[b"nope"]).map(|e| e.0), Some(libc::ENOENT));
+        assert_eq!(check(b"W", None, &[b"set"]).map(|e| e.0), Some(libc::EINVAL));
+        assert_eq!(
+            check(b"W", None, &[b"set", b"a", b"b"]),
+            Some((
+                libc::ENOSPC,
+                "ERR Write command 'set' was called while write is not allowed.".into()
+            ))
+        );
+        assert_eq!(check(b"M", None, &[b"set", b"a", b"b"]).map(|e| e.0), Some(libc::ENOSPC));
+        assert_eq!(check(b"CW", Some("u"), &[b"get", b"a"]), None);
+    }
+}

@@ -13,7 +13,7 @@ pub fn info_of(client: &ClientShared) -> abi::ClientInfo {
         (flag::MULTI, abi::CLIENTINFO_FLAG_MULTI),
     ] {
         if client.has(ours) {
-            flags |= theirs as u64;
+            flags |= theirs;
         }
     }
     let (host, port) = client.addr.rsplit_once(':').unwrap_or((&client.addr, "0"));

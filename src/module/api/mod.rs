@@ -106,6 +106,7 @@ macro_rules! api {
 pub mod acl;
 pub mod blocked;
 pub mod call;
+pub mod call_reply;
 pub mod client;
 pub mod cluster;
 pub mod command;
@@ -139,6 +140,7 @@ static FAMILIES: &[&[Export]] = &[
     acl::TABLE,
     blocked::TABLE,
     call::TABLE,
+    call_reply::TABLE,
     client::TABLE,
     cluster::TABLE,
     command::TABLE,
@@ -209,8 +211,8 @@ pub unsafe extern "C" fn get_api(name: *const c_char, target: *mut *const c_void
         }
         None => {
             // SAFETY: lock: modules resolve names inside OnLoad, under the module lock.
-            let module = unsafe { Server::get().holder() }.running.0;
-            if let (Some(m), Some(b)) = (module, bare) {
+            let module = unsafe { Server::get().holder() }.running;
+            if let (Some((m, _)), Some(b)) = (module, bare) {
                 m.missing.lock().push(b.to_string());
             }
             1

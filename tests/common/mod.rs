@@ -1,0 +1,255 @@
+//! What integration tests share: a server as a process, and a plain RESP client.
+#![allow(dead_code)]
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The folder of the real modules; `make test` puts them there.
+pub fn real_modules() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/reference/lib");
+    assert!(dir.join("rejson.so").exists(), "{} is missing: run tools/get-modules", dir.display());
+    dir
+}
+
+/// Our own test modules, compiled once per test process.
+pub fn own_modules() -> PathBuf {
+    static DIR: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    DIR.get_or_init(|| {
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules-test");
+        let status = Command::new("make")
+            .arg("-s")
+            .arg("-C")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("modules-test"))
+            .arg(format!("OUT={}", out.display()))
+            .status()
+            .expect("make runs");
+        assert!(status.success(), "modules-test does not build");
+        out
+    })
+    .clone()
+}
+
+/// A fresh folder under the build folder.
+pub fn fresh_dir(name: &str) -> PathBuf {
+    static N: AtomicUsize = AtomicUsize::new(0);
+    let n = N.fetch_add(1, Ordering::Relaxed);
+    let dir =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{n}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).expect("a folder for the test");
+    dir
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    pub child: Child,
+    pub port: u16,
+    pub dir: PathBuf,
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+impl Server {
+    /// Starts a server with these arguments beside port, folder and log, and waits until it answers.
+    pub fn start(args: &[&str]) -> Server {
+        Server::start_in(fresh_dir("server"), args)
+    }
+
+    /// As [`Server::start`], in a folder that may hold files.
+    pub fn start_in(dir: PathBuf, args: &[&str]) -> Server {
+        let port = free_port();
+        let mut child = Server::command(&dir, port, args).spawn().expect("the server starts");
+        for _ in 0..1200 {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("the server ended with {status}:\n{}", log_of(&dir));
+            }
+            if let Ok(s) = TcpStream::connect(("127.0.0.1", port)) {
+                let mut c = Client::on(s);
+                if c.cmd(&["PING"]) == Reply::Status("PONG".into()) {
+                    return Server { child, port, dir };
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the server does not answer:\n{}", log_of(&dir));
+    }
+
+    /// The command line of a server.
+    pub fn command(dir: &Path, port: u16, args: &[&str]) -> Command {
+        let mut c = Command::new(env!("CARGO_BIN_EXE_backplane"));
+        c.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--logfile", "log"])
+            .args(["--dir", &dir.display().to_string(), "--save", ""])
+            .args(["--enable-debug-command", "yes", "--enable-module-command", "yes"])
+            .args(args)
+            .current_dir(dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        c
+    }
+
+    /// Runs a server that is expected to end by itself: its exit code and its log.
+    pub fn run_to_end(args: &[&str]) -> (Option<i32>, String) {
+        let dir = fresh_dir("server");
+        let status = Server::command(&dir, free_port(), args).status().expect("the server runs");
+        (status.code(), log_of(&dir))
+    }
+
+    pub fn client(&self) -> Client {
+        Client::on(TcpStream::connect(("127.0.0.1", self.port)).expect("the server accepts"))
+    }
+
+    pub fn log(&self) -> String {
+        log_of(&self.dir)
+    }
+
+    /// Asserts that the process is alive and answers.
+    pub fn assert_alive(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "the server died:\n{}", self.log());
+        assert_eq!(self.client().cmd(&["PING"]), Reply::Status("PONG".into()));
+    }
+}
+
+fn log_of(dir: &Path) -> String {
+    std::fs::read(dir.join("log"))
+        .map(|b| String::from_utf8_lossy(&b).into_owned())
+        .unwrap_or_default()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A reply.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    Status(String),
+    Error(String),
+    Int(i64),
+    Bulk(String),
+    Nil,
+    Array(Vec<Reply>),
+    Other(char, String),
+}
+
+impl Reply {
+    pub fn int(&self) -> i64 {
+        match self {
+            Reply::Int(n) => *n,
+            Reply::Bulk(s) => s.parse().unwrap_or_else(|_| panic!("no number: {s}")),
+            other => panic!("no number: {other:?}"),
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        match self {
+            Reply::Status(s) | Reply::Error(s) | Reply::Bulk(s) => s,
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    pub fn items(&self) -> &[Reply] {
+        match self {
+            Reply::Array(a) => a,
+            other => panic!("no array: {other:?}"),
+        }
+    }
+
+    pub fn ok(&self) {
+        assert_eq!(*self, Reply::Status("OK".into()));
+    }
+}
+
+/// A connection.
+pub struct Client {
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn on(stream: TcpStream) -> Client {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        let reader = BufReader::new(stream.try_clone().unwrap());
+        Client { stream, reader }
+    }
+
+    pub fn send(&mut self, args: &[&str]) {
+        self.stream.write_all(&encode(args)).expect("the server reads");
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the server reads");
+    }
+
+    pub fn cmd(&mut self, args: &[&str]) -> Reply {
+        self.send(args);
+        self.read()
+    }
+
+    fn line(&mut self) -> String {
+        let mut s = String::new();
+        let n = self.reader.read_line(&mut s).expect("the server replies in time");
+        assert!(n > 0, "the server closed the connection");
+        s.trim_end().to_string()
+    }
+
+    /// Reads to the end of the connection.
+    pub fn rest(&mut self) -> String {
+        let mut s = String::new();
+        let _ = self.reader.read_to_string(&mut s);
+        s
+    }
+
+    pub fn read(&mut self) -> Reply {
+        let line = self.line();
+        let (kind, rest) = (line.as_bytes()[0] as char, &line[1..]);
+        match kind {
+            '+' => Reply::Status(rest.into()),
+            '-' => Reply::Error(rest.into()),
+            ':' => Reply::Int(rest.parse().unwrap()),
+            '_' => Reply::Nil,
+            '$' | '=' => match rest.parse::<i64>().unwrap() {
+                -1 => Reply::Nil,
+                n => {
+                    let mut b = vec![0; n as usize + 2];
+                    self.reader.read_exact(&mut b).unwrap();
+                    b.truncate(n as usize);
+                    Reply::Bulk(String::from_utf8_lossy(&b).into_owned())
+                }
+            },
+            '*' | '~' | '>' | '%' => match rest.parse::<i64>().unwrap() {
+                -1 => Reply::Nil,
+                n => {
+                    let n = if kind == '%' { 2 * n } else { n };
+                    Reply::Array((0..n).map(|_| self.read()).collect())
+                }
+            },
+            other => Reply::Other(other, rest.into()),
+        }
+    }
+}
+
+/// A request in RESP.
+pub fn encode(args: &[&str]) -> Vec<u8> {
+    let mut b = format!("*{}\r\n", args.len()).into_bytes();
+    for a in args {
+        b.extend_from_slice(format!("${}\r\n{a}\r\n", a.len()).as_bytes());
+    }
+    b
+}
+
+/// A field of `INFO`.
+pub fn info(c: &mut Client, section: &str, field: &str) -> String {
+    let text = c.cmd(&["INFO", section]);
+    let prefix = format!("{field}:");
+    let line = text.text().lines().find(|l| l.starts_with(&prefix)).map(str::to_string);
+    line.unwrap_or_else(|| panic!("no {field} in INFO {section}"))[prefix.len()..].to_string()
+}

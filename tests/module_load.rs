@@ -1,0 +1,148 @@
+//! Loading modules: the real ones in every order, and everything that can be wrong with a file.
+mod common;
+use common::{own_modules, real_modules, Reply, Server};
+use std::os::unix::fs::PermissionsExt;
+
+const LOAD_ERROR: &str = "ERR Error loading the extension. Please check the server logs.";
+
+fn path(dir: &std::path::Path, file: &str) -> String {
+    dir.join(file).display().to_string()
+}
+
+fn names(s: &Server) -> Vec<String> {
+    let list = s.client().cmd(&["MODULE", "LIST"]);
+    let mut n: Vec<String> = list.items().iter().map(|m| m.items()[1].text().into()).collect();
+    n.sort();
+    n
+}
+
+#[test]
+fn real_modules_load_at_start_in_both_orders() {
+    let lib = real_modules();
+    for order in [["redisearch.so", "rejson.so"], ["rejson.so", "redisearch.so"]] {
+        let mut args = Vec::new();
+        let paths: Vec<String> = ["rediscompat.so", "redistimeseries.so", "redisbloom.so"]
+            .iter()
+            .chain(&order)
+            .map(|f| path(&lib, f))
+            .collect();
+        for p in &paths {
+            args.extend(["--loadmodule", p.as_str()]);
+        }
+        let mut s = Server::start(&args);
+        assert_eq!(names(&s), ["ReJSON", "RedisCompat", "bf", "search", "timeseries"]);
+        // RediSearch indexes JSON only if it found RedisJSON's shared API.
+        let mut c = s.client();
+        c.cmd(&["FT.CREATE", "i", "ON", "JSON", "SCHEMA", "$.t", "AS", "t", "TEXT"]).ok();
+        c.cmd(&["JSON.SET", "doc", "$", r#"{"t":"hello world"}"#]).ok();
+        assert_eq!(c.cmd(&["FT.SEARCH", "i", "hello", "NOCONTENT"]).items()[0], Reply::Int(1));
+        s.assert_alive();
+    }
+}
+
+#[test]
+fn real_modules_load_at_run_time_while_clients_run() {
+    let lib = real_modules();
+    let mut s = Server::start(&["--server-threads", "2"]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for t in 0..2 {
+            let mut c = s.client();
+            let stop = &stop;
+            scope.spawn(move || {
+                let mut n = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    n += 1;
+                    let key = format!("k{t}");
+                    assert_eq!(c.cmd(&["INCR", &key]), Reply::Int(n));
+                }
+            });
+        }
+        let mut c = s.client();
+        c.cmd(&["MODULE", "LOAD", &path(&lib, "redisearch.so")]).ok();
+        c.cmd(&["MODULE", "LOADEX", &path(&lib, "rejson.so")]).ok();
+        c.cmd(&["MODULE", "LOAD", &path(&lib, "redistimeseries.so"), "RETENTION_POLICY", "5000"])
+            .ok();
+        c.cmd(&["MODULE", "LOADEX", &path(&lib, "redisbloom.so"), "ARGS", "ERROR_RATE", "0.1"])
+            .ok();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(names(&s), ["ReJSON", "bf", "search", "timeseries"]);
+    s.assert_alive();
+}
+
+fn check_refused(s: &mut Server, file: &str, reason: &str) {
+    let r = s.client().cmd(&["MODULE", "LOAD", file]);
+    assert_eq!(r, Reply::Error(LOAD_ERROR.into()), "{file}");
+    assert!(s.log().contains(reason), "{file}: no {reason:?} in the log:\n{}", s.log());
+    s.assert_alive();
+    assert!(names(s).is_empty());
+}
+
+#[test]
+fn broken_files_are_refused_with_the_cause() {
+    let own = own_modules();
+    let dir = common::fresh_dir("broken");
+    let mut s = Server::start(&[]);
+
+    check_refused(&mut s, "/no/such/file.so", "/no/such/file.so failed to load");
+
+    let text = dir.join("text.so");
+    std::fs::write(&text, "this is no shared object").unwrap();
+    check_refused(&mut s, &text.display().to_string(), "It does not have execute permissions.");
+    std::fs::set_permissions(&text, std::fs::Permissions::from_mode(0o755)).unwrap();
+    check_refused(&mut s, &text.display().to_string(), "file too short");
+    std::fs::write(&text, "this is no shared object ".repeat(100)).unwrap();
+    check_refused(&mut s, &text.display().to_string(), "invalid ELF header");
+
+    // The machine field of the ELF header says another processor.
+    let mut elf = std::fs::read(own.join("empty.so")).unwrap();
+    elf[18] = 0xb7;
+    let wrong = dir.join("wrong_arch.so");
+    std::fs::write(&wrong, elf).unwrap();
+    std::fs::set_permissions(&wrong, std::fs::Permissions::from_mode(0o755)).unwrap();
+    check_refused(&mut s, &wrong.display().to_string(), "wrong_arch.so failed to load");
+
+    check_refused(&mut s, &path(&own, "noentry.so"), "does not export RedisModule_OnLoad() symbol");
+    check_refused(&mut s, &path(&own, "missing_lib.so"), "cannot open shared object file");
+}
+
+#[test]
+fn a_module_that_fails_to_load_leaves_nothing_behind() {
+    let own = own_modules();
+    let mut s = Server::start(&[]);
+    let before = s.client().cmd(&["COMMAND", "COUNT"]);
+    for _ in 0..3 {
+        check_refused(
+            &mut s,
+            &path(&own, "fail_onload.so"),
+            "initialization failed. Module not loaded",
+        );
+    }
+    assert_eq!(s.client().cmd(&["COMMAND", "COUNT"]), before);
+}
+
+#[test]
+fn a_module_that_fails_at_start_ends_the_server() {
+    let own = own_modules();
+    let (code, log) = Server::run_to_end(&["--loadmodule", &path(&own, "fail_onload.so")]);
+    assert_eq!(code, Some(1));
+    assert!(log.contains("Can't load module from"), "{log}");
+}
+
+#[test]
+fn a_module_without_types_can_be_loaded_and_unloaded_again_and_again() {
+    let own = own_modules();
+    let mut s = Server::start(&[]);
+    let mut c = s.client();
+    for _ in 0..100 {
+        c.cmd(&["MODULE", "LOAD", &path(&own, "empty.so")]).ok();
+        assert_eq!(names(&s).len(), 1);
+        c.cmd(&["MODULE", "UNLOAD", &names(&s)[0]]).ok();
+    }
+    assert_eq!(
+        c.cmd(&["MODULE", "UNLOAD", "nobody"]),
+        Reply::Error("ERR Error unloading module: no such module with that name".into())
+    );
+    s.assert_alive();
+}
