@@ -28,8 +28,7 @@ impl Dice {
 
 #[test]
 fn no_torn_read_and_no_deadlock() {
-    let seconds =
-        std::env::var("STRESS_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
+    let seconds = std::env::var("STRESS_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
     let module = own_modules().join("timer_thread.so").display().to_string();
     let mut server = Server::start(&["--server-threads", "4", "--loadmodule", &module]);
     let mut c = server.client();
@@ -48,7 +47,8 @@ fn no_torn_read_and_no_deadlock() {
             scope.spawn(move || {
                 let mut d = Dice(t + 1);
                 while running() {
-                    let (a, b, n) = (account(d.roll()), account(d.roll()), (d.roll() % 9).to_string());
+                    let (a, b, n) =
+                        (account(d.roll()), account(d.roll()), (d.roll() % 9).to_string());
                     c.send(&["MULTI"]);
                     c.send(&["DECRBY", &a, &n]);
                     c.send(&["INCRBY", &b, &n]);
