@@ -21,6 +21,7 @@ use crate::server::Server;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 /// One argument behind a format, as the shims read it (`BackplaneArg` of `ffi/shims.h`).
@@ -170,7 +171,7 @@ struct Ran {
 /// Runs a command for a module. `None` for a dry run.
 fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let server = Server::get();
-    let table = server.table.load_full();
+    let table = server.modules.current_table(server);
     let caller = ctx.session();
     let user = ctx.user.as_ref().map(|u| u.name.clone()).or_else(|| caller.user.clone());
     let command = prepare(&table, f, user.as_deref(), args, || out_of_memory(server))?;
@@ -194,6 +195,26 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     dispatch::call(&mut tx, &command, args, &mut out);
     let effects = tx.collected.take().unwrap_or_default();
     Ok(Some(Ran { out, effects, blocked: session.blocked_on.take() }))
+}
+
+/// Runs a command for a module as the command filters leave it.
+fn run_filtered(ctx: &Ctx, f: Flags, given: &[&[u8]]) -> Result<Option<Ran>, Refused> {
+    let server = Server::get();
+    if let Some(m) = ctx.module {
+        m.in_call.fetch_add(1, Relaxed);
+    }
+    let filtered = (!server.modules.filters.load().is_empty())
+        .then(|| super::filter::apply(server, ctx.session().shared.id, given));
+    let rewritten = filtered.as_ref().map(super::filter::Filtered::args);
+    let words: &[&[u8]] = rewritten.as_deref().unwrap_or(given);
+    let ran = match words.first() {
+        Some(_) => run(ctx, f, words),
+        None => Err(refused(libc::ENOENT, "ERR unknown command ''")),
+    };
+    if let Some(m) = ctx.module {
+        m.in_call.fetch_sub(1, Relaxed);
+    }
+    ran
 }
 
 /// Runs a command for the server's own purposes, without effects in the log, and returns the text that it answers.
@@ -241,9 +262,8 @@ pub unsafe extern "C" fn backplane_call_impl(
     };
     // SAFETY: ABI: as above.
     let args = unsafe { read_args(name, list, len) };
-    // This is where command filters (`module::api::filter`) see, and may rewrite, the arguments of a call.
     let words: SmallVec<[&[u8]; 8]> = args.iter().map(|a| &**a).collect();
-    let ran = run(ctx, f, &words);
+    let ran = run_filtered(ctx, f, &words);
     let automatic = ctx.flags & flag::AUTO_MEMORY != 0;
     let owner: *mut Ctx = if automatic { ctx } else { std::ptr::null_mut() };
     let reply = match ran {
@@ -306,7 +326,8 @@ pub unsafe extern "C" fn backplane_replicate_impl(
         let name = CStr::from_ptr(command).to_bytes();
         (&mut *ctx, name, CStr::from_ptr(format).to_bytes(), read_args(name, list, len))
     };
-    let known = Server::get().table.load().find(name).is_some();
+    let server = Server::get();
+    let known = server.modules.current_table(server).find(name).is_some();
     let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
     if f.no_aof && f.no_replicas {
         Server::get().dirty.add(1);
