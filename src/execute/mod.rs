@@ -27,6 +27,7 @@ mod command_tips;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod dump;
 pub mod error;
 pub mod expire;
 pub mod flush;
@@ -87,6 +88,7 @@ pub static FAMILIES: &[&[Row]] = &[
     slowlog::ROWS,
     monitor::ROWS,
     persistence::ROWS,
+    dump::ROWS,
     flush::ROWS,
 ];
 
