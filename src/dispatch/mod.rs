@@ -385,7 +385,8 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call(&mut tx, command, args, out);
-            if session.blocked_on.is_some() {
+            if let Some(b) = &session.blocked_on {
+                b.state.lock().stats = Some(command.stats.clone());
                 Step::Blocked
             } else {
                 Step::Done
