@@ -42,6 +42,7 @@ pub mod pubsub;
 pub mod scan;
 pub mod server;
 pub mod set;
+pub mod sort;
 pub mod stream;
 pub mod string;
 pub mod transaction;
@@ -79,6 +80,7 @@ pub static FAMILIES: &[&[Row]] = &[
     debug::ROWS,
     persistence::ROWS,
     flush::ROWS,
+    sort::ROWS,
 ];
 
 /// How a transaction reaches keys; see [`crate::lock`].
