@@ -358,7 +358,8 @@ fn operations(tx: &Tx<'_>, args: &[&[u8]]) -> Result<Vec<Operation>, CommandErro
             i += 2;
             continue;
         }
-        if !writes && !(is(word, "get") && more >= 2) {
+        let reads = is(word, "get") && more >= 2;
+        if !(reads || writes) {
             return Err(SYNTAX);
         }
         let field = Field::parse(args[i + 1])?;

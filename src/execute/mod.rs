@@ -2,7 +2,7 @@
 //!
 //! One command family, one file; each file ends in the table of its rows. [`FAMILIES`] lists the tables.
 use crate::connection::client::{flag, Session};
-use crate::dispatch::table::Row;
+use crate::dispatch::table::{flags, Command, Row};
 use crate::dispatch::Plan;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::event::{self, class, Event};
@@ -22,9 +22,12 @@ pub mod bitmap;
 pub mod client;
 mod collection;
 pub mod command;
+pub mod command_keys;
+mod command_tips;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod dump;
 pub mod error;
 pub mod expire;
 pub mod flush;
@@ -33,15 +36,19 @@ pub mod handle;
 pub mod hash;
 pub mod hash_expire;
 pub mod info;
+pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod module;
+pub mod monitor;
 pub mod object;
+pub mod pause;
 pub mod persistence;
 pub mod pubsub;
 pub mod scan;
 pub mod server;
 pub mod set;
+pub mod slowlog;
 pub mod sort;
 pub mod stream;
 pub mod string;
@@ -78,10 +85,27 @@ pub static FAMILIES: &[&[Row]] = &[
     client::ROWS,
     command::ROWS,
     debug::ROWS,
+    latency::ROWS,
+    slowlog::ROWS,
+    monitor::ROWS,
     persistence::ROWS,
+    dump::ROWS,
     flush::ROWS,
     sort::ROWS,
 ];
+
+/// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
+/// (`INFO everything`, `CONFIG SET`).
+#[inline]
+pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> bool {
+    command.has(flags::ARGS_DECIDE)
+        && match command.full_name.as_str() {
+            "info" => info::asks_modules(server, args),
+            "config|get" => config::asks_modules(server, args),
+            "command|getkeys" | "command|getkeysandflags" => command::asks_modules(server, args),
+            _ => true,
+        }
+}
 
 /// How a transaction reaches keys; see [`crate::lock`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

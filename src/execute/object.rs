@@ -107,8 +107,7 @@ fn value_bytes(tx: &Tx<'_>, name: &[u8], e: Entry, samples: usize) -> usize {
         ValueRef::Zset(v) => size_of_val(v) + v.mem_bytes(),
         ValueRef::Stream(v) => size_of_val(v) + v.mem_bytes(),
         ValueRef::Module(m) => {
-            let _ = (name, samples, tx);
-            size_of_val(m)
+            size_of_val(m) + crate::module::datatype::mem_usage(name, tx.db(), m, samples)
         }
     }
 }
