@@ -50,6 +50,7 @@ pub mod scan;
 pub mod server;
 pub mod set;
 pub mod slowlog;
+pub mod sort;
 pub mod stream;
 pub mod string;
 pub mod transaction;
@@ -91,6 +92,7 @@ pub static FAMILIES: &[&[Row]] = &[
     persistence::ROWS,
     dump::ROWS,
     flush::ROWS,
+    sort::ROWS,
 ];
 
 /// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
