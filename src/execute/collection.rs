@@ -50,6 +50,15 @@ pub(super) fn sample_count(arg: &[u8]) -> Result<(usize, bool), CommandError> {
     Ok((n.unsigned_abs() as usize, n < 0))
 }
 
+/// A timeout in milliseconds; zero waits for ever.
+pub(super) fn timeout_ms(arg: &[u8]) -> Result<i64, CommandError> {
+    match int(arg) {
+        Ok(n) if n >= 0 => Ok(n),
+        Ok(_) => Err(err("ERR timeout is negative")),
+        Err(_) => Err(err("ERR timeout is not an integer or out of range")),
+    }
+}
+
 /// The argument `numkeys` at `at`, and where the keys end.
 pub(super) fn key_count(args: &[&[u8]], at: usize) -> Result<usize, CommandError> {
     let n = int_in(args[at], 1, i64::MAX, Some("ERR numkeys should be greater than 0"))?;

@@ -51,7 +51,7 @@ impl End {
 }
 
 fn empty_list() -> Value {
-    Value::List(Box::new(List::new()))
+    Value::List(Box::default())
 }
 
 fn push(

@@ -43,6 +43,9 @@ pub mod scan;
 pub mod server;
 pub mod set;
 pub mod stream;
+pub mod stream_group;
+pub mod stream_info;
+pub mod stream_pending;
 pub mod string;
 pub mod transaction;
 pub mod zset;
@@ -68,6 +71,9 @@ pub static FAMILIES: &[&[Row]] = &[
     zset_range::ROWS,
     zset_combine::ROWS,
     stream::ROWS,
+    stream_group::ROWS,
+    stream_pending::ROWS,
+    stream_info::ROWS,
     bitmap::ROWS,
     expire::ROWS,
     scan::ROWS,

@@ -64,7 +64,7 @@ fn add(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, mut options: AddOptions
     if nx && xx {
         return Err(err("ERR XX and NX options at the same time are not compatible"));
     }
-    if (gt && nx) || (lt && nx) || (gt && lt) {
+    if [gt, lt, nx].iter().filter(|o| **o).count() > 1 {
         return Err(err("ERR GT, LT, and/or NX options at the same time are not compatible"));
     }
     let count = pairs.len() / 2;
