@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub mod bitmap;
+pub mod blocking;
 pub mod client;
 mod collection;
 pub mod command;
@@ -159,6 +160,8 @@ pub struct Tx<'a> {
     pub effects: crate::propagate::Effects,
     /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
     pub collected: Option<Vec<crate::propagate::Effect>>,
+    /// Keys that changed and that somebody waits for, with their databases (native path).
+    pub ready: Vec<(usize, Vec<u8>)>,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -180,6 +183,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            ready: Vec::new(),
             mode,
             plan,
         }
@@ -195,6 +199,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            ready: Vec::new(),
             mode,
             plan: None,
         }
@@ -766,6 +771,15 @@ impl<'a> Tx<'a> {
     pub fn modified_in(&mut self, db: usize, key: &[u8]) {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
+        }
+        self.key_ready(db, key);
+    }
+
+    /// Tells clients that wait for a key to look at it when the command is done.
+    #[inline]
+    pub fn key_ready(&mut self, db: usize, key: &[u8]) {
+        if self.server.awaited_keys.load(Relaxed) != 0 {
+            self.tell_waiters(db, key);
         }
         self.server.key_ready(db, key);
     }

@@ -1,5 +1,6 @@
 //! Streams: entries. Groups are in `stream_group`, pending entries in `stream_pending`, `XINFO` in `stream_info`.
-use super::collection::{bulk_item, node_limits, row, spec};
+use super::blocking::{Form, Needs, Wait};
+use super::collection::{bulk_item, node_limits, row, spec, timeout_ms};
 use super::error::{arity, err, NO_SUCH_KEY, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Tx};
 use crate::dispatch::table::{flags, key, Begin, Find, KeySpec, Row};
@@ -421,7 +422,7 @@ pub(super) struct Read<'a> {
 
 impl<'a> Read<'a> {
     /// Parses the arguments; `in_group` for `XREADGROUP`.
-    pub fn parse(args: &'a [&'a [u8]], in_group: bool) -> Result<Read<'a>, CommandError> {
+    pub fn parse(args: &'a [&'a [u8]], in_group: bool, now: i64) -> Result<Read<'a>, CommandError> {
         let mut r = Read { block: None, count: 0, no_ack: false, group: None, keys: &[], ids: &[] };
         let only_group = |what: &str| {
             Err(err(format!(
@@ -434,7 +435,7 @@ impl<'a> Read<'a> {
             match args[i] {
                 a if more > 0 && is(a, "block") => {
                     i += 1;
-                    r.block = Some(super::collection::timeout_ms(args[i])?);
+                    r.block = Some(timeout_ms(now, args[i])?);
                 }
                 a if more > 0 && is(a, "count") => {
                     i += 1;
@@ -477,6 +478,23 @@ impl<'a> Read<'a> {
             return Err(err("ERR Missing GROUP option for XREADGROUP"));
         }
         Ok(r)
+    }
+}
+
+impl Read<'_> {
+    /// The arguments before `STREAMS`, without the timeout.
+    pub fn head(&self, name: &[u8]) -> Vec<Vec<u8>> {
+        let mut head = vec![name.to_vec()];
+        if let Some((group, consumer)) = self.group {
+            head.extend([b"GROUP".to_vec(), group.to_vec(), consumer.to_vec()]);
+        }
+        if self.count > 0 {
+            head.extend([b"COUNT".to_vec(), self.count.to_string().into_bytes()]);
+        }
+        if self.no_ack {
+            head.push(b"NOACK".to_vec());
+        }
+        head
     }
 }
 
@@ -530,13 +548,16 @@ fn read_from(stream: Option<&Stream>, arg: &[u8]) -> Result<StreamId, CommandErr
 
 /// `XREAD [COUNT count] [BLOCK milliseconds] STREAMS key ... id ...`
 fn xread(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let read = Read::parse(args, false)?;
+    let read = Read::parse(args, false, tx.now)?;
+    // Behind `$` means behind what the stream had when the command came first.
+    let before = tx.session.retry.as_mut().and_then(|r| r.ids.take());
     let mut from = Vec::with_capacity(read.keys.len());
-    for (key, arg) in read.keys.iter().zip(read.ids) {
+    for (i, (key, arg)) in read.keys.iter().zip(read.ids).enumerate() {
+        let arg = before.as_ref().and_then(|ids| ids.get(i)).map_or(*arg, |id| id);
         from.push(read_from(tx.stream(key)?, arg)?);
     }
     let mut reply = StreamsReply::begin(out);
-    for (key, from) in read.keys.iter().zip(from) {
+    for (key, &from) in read.keys.iter().zip(&from) {
         let Some(stream) = tx.stream(key)? else { continue };
         if stream.last().is_none_or(|top| top.id <= from) {
             continue;
@@ -545,10 +566,25 @@ fn xread(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         reply.stream(out, key);
         reply_entries(out, stream.range(start, StreamId::MAX, false), read.count);
     }
-    if !reply.end(out) {
-        out.null_array();
+    if reply.end(out) {
+        return Ok(());
     }
-    Ok(())
+    let Some(timeout) = read.block else {
+        out.null_array();
+        return Ok(());
+    };
+    let ids = read.ids.iter().zip(&from).map(|(arg, from)| match *arg {
+        b"$" => from.to_string().into_bytes(),
+        other => other.to_vec(),
+    });
+    let wait = Wait {
+        keys: read.keys.iter().map(|k| k.to_vec()).collect(),
+        form: Form::Streams(read.head(args[0]), ids.collect()),
+        needs: Needs::Entries(from),
+        timeout,
+        null_is_bulk: false,
+    };
+    tx.wait_for(wait, out)
 }
 
 /// Group and ACL category of the family.

@@ -1,4 +1,5 @@
 //! Streams: consumer groups and reading in them.
+use super::blocking::{Form, Needs, Wait};
 use super::collection::row;
 use super::error::{err, NOT_INTEGER};
 use super::stream::{
@@ -152,7 +153,7 @@ fn destroy(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         tx.dirty += 1;
         tx.notify(&event::XGROUP_DESTROY, key);
         // Readers that wait in the group have to learn that it is gone.
-        tx.server.key_ready(tx.db(), key);
+        tx.key_ready(tx.db(), key);
     }
     Ok(())
 }
@@ -273,7 +274,7 @@ fn read_from(arg: &[u8]) -> Result<From, CommandError> {
 
 /// `XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key ... id ...`
 fn xreadgroup(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let read = Read::parse(args, true)?;
+    let read = Read::parse(args, true, tx.now)?;
     let Some((name, consumer)) = read.group else { return Err(super::error::SYNTAX) };
     propagate_only_effects(tx);
     let mut from = Vec::with_capacity(read.keys.len());
@@ -312,10 +313,21 @@ fn xreadgroup(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult
             }
         }
     }
-    if !reply.end(out) {
-        out.null_array();
+    if reply.end(out) {
+        return Ok(());
     }
-    Ok(())
+    let Some(timeout) = read.block else {
+        out.null_array();
+        return Ok(());
+    };
+    let wait = Wait {
+        keys: read.keys.iter().map(|k| k.to_vec()).collect(),
+        needs: Needs::Group(name.to_vec()),
+        form: Form::Streams(read.head(args[0]), read.ids.iter().map(|i| i.to_vec()).collect()),
+        timeout,
+        null_is_bulk: false,
+    };
+    tx.wait_for(wait, out)
 }
 
 /// Delivers new entries of one stream to a consumer.

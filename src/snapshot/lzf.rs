@@ -35,7 +35,8 @@ impl Seen {
 
     /// Notes the three bytes at `pos`, and tells where they (or others with the same hash) were before.
     fn swap(&mut self, text: &[u8], pos: usize) -> Option<usize> {
-        let word = u32::from(text[pos]) << 16 | u32::from(text[pos + 1]) << 8 | u32::from(text[pos + 2]);
+        let word =
+            u32::from(text[pos]) << 16 | u32::from(text[pos + 1]) << 8 | u32::from(text[pos + 2]);
         let slot = (word >> (24 - TABLE_BITS)).wrapping_sub(word.wrapping_mul(5)) as usize
             & ((1 << TABLE_BITS) - 1);
         let old = std::mem::replace(&mut self.at[slot], self.base + pos as u32);
@@ -94,9 +95,8 @@ fn compress_with(seen: &mut Seen, text: &[u8], max: usize) -> Option<Vec<u8>> {
     let mut pos = 0;
     while pos + 2 < end {
         let before = seen.swap(text, pos);
-        let found = before.filter(|&b| {
-            b > 0 && pos - b <= MAX_OFFSET && text[b..b + 3] == text[pos..pos + 3]
-        });
+        let found = before
+            .filter(|&b| b > 0 && pos - b <= MAX_OFFSET && text[b..b + 3] == text[pos..pos + 3]);
         let Some(from) = found else {
             if out.bytes.len() >= max {
                 return None;
