@@ -5,10 +5,12 @@
 use super::client::{flag, Client, ClientShared, Session};
 use super::{serve, Socket};
 use crate::dispatch::table::Table;
+use crate::execute::blocking;
+use crate::module::blocked::Parked;
 use crate::module::thread::Job;
 use crate::server::Server;
 use parking_lot::Mutex;
-use std::future::poll_fn;
+use std::future::{poll_fn, Future};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -260,6 +262,70 @@ impl Cached {
         if sent < early.len() {
             client.out.buf.splice(0..0, early.drain(sent..));
         }
+        client
+    }
+
+    /// Waits until the client's request, which waits for keys, is answered or has to run again. Watches the socket
+    /// meanwhile, as above.
+    pub async fn wait_for_keys<S: Socket>(
+        &self,
+        server: &'static Server,
+        client: Box<Client>,
+        slot: &Arc<Slot>,
+        socket: &mut S,
+    ) -> Box<Client> {
+        let Some(waiter) = client.session.waiting.as_ref().map(|w| w.waiter.clone()) else {
+            return client;
+        };
+        let shared = client.session.shared.clone();
+        shared.put(flag::BLOCKED, true);
+        *shared.waiter.lock() = Some(waiter.clone());
+        let (mut arrived, mut ended) = (Vec::new(), false);
+        let mut timer = waiter.deadline.map(|at| {
+            let left = (at - crate::observe::clock::now_ms()).max(0) as u64;
+            Box::pin(tokio::time::sleep(std::time::Duration::from_millis(left)))
+        });
+        let parked = Parked { client, slot: slot.clone(), thread: self.number };
+        let mut client = match waiter.park(parked) {
+            Err(mut parked) => {
+                blocking::run_again(&mut parked.client);
+                parked.client
+            }
+            Ok(()) => {
+                poll_fn(|cx| {
+                    {
+                        let mut s = slot.state.lock();
+                        if let Some(c) = s.client.take() {
+                            return Poll::Ready(c);
+                        }
+                        s.waker = Some(cx.waker().clone());
+                    }
+                    // Whoever takes the client out of the waiter answers it; here that is the time or the connection's
+                    // end. If somebody else was faster, the client is on its way home.
+                    if timer.as_mut().is_some_and(|t| t.as_mut().poll(cx).is_ready()) {
+                        timer = None;
+                        if let Some(mut p) = waiter.take() {
+                            waiter.time_out(server, &mut p.client);
+                            return Poll::Ready(p.client);
+                        }
+                    }
+                    if !ended && arrived.len() < MOST_WHILE_BLOCKED {
+                        ended = self.read_blocked(cx, socket, &mut arrived);
+                        if let Some(p) = ended.then(|| waiter.take()).flatten() {
+                            return Poll::Ready(p.client);
+                        }
+                    }
+                    Poll::Pending
+                })
+                .await
+            }
+        };
+        waiter.leave(server);
+        *shared.waiter.lock() = None;
+        shared.put(flag::BLOCKED, false);
+        client.session.waiting = None;
+        client.session.close |= ended;
+        client.input.extend_from_slice(&arrived);
         client
     }
 
