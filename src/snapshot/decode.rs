@@ -71,9 +71,8 @@ impl Decoder<'_> {
             types::LIST => self.list_of_elements(r)?,
             types::LIST_QUICKLIST | types::LIST_QUICKLIST_2 => self.quicklist(r, ty)?,
             types::LIST_ZIPLIST => {
-                let lp = legacy::ziplist(&r.string()?).ok_or_else(|| {
-                    r.corrupt("List ziplist integrity check failed.")
-                })?;
+                let lp = legacy::ziplist(&r.string()?)
+                    .ok_or_else(|| r.corrupt("List ziplist integrity check failed."))?;
                 let elements = lp.iter().map(|e| Ok(e.to_vec()));
                 self.list_from(elements)?
             }
@@ -171,8 +170,7 @@ impl Decoder<'_> {
         let n = r.count(1)?;
         let mut list = List::for_loading();
         for _ in 0..n {
-            let container =
-                if ty == types::LIST_QUICKLIST_2 { r.len()? } else { NODE_PACKED };
+            let container = if ty == types::LIST_QUICKLIST_2 { r.len()? } else { NODE_PACKED };
             let bytes = r.string()?;
             if bytes.is_empty() {
                 return Err(r.corrupt("an empty node in a list"));

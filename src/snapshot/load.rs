@@ -150,11 +150,8 @@ fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> 
     }
     let p = &server.persistence;
     p.loading_loaded_bytes.store(r.position(), Relaxed);
-    let empty = if l.empty > 0 {
-        format!(", empty keys skipped: {}", l.empty)
-    } else {
-        String::new()
-    };
+    let empty =
+        if l.empty > 0 { format!(", empty keys skipped: {}", l.empty) } else { String::new() };
     crate::log_notice!(
         "Done loading RDB, keys loaded: {}, keys expired: {}{empty}.",
         l.loaded,

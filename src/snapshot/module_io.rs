@@ -151,7 +151,9 @@ impl Io {
         let r = unsafe { &mut *r };
         let result = match r.len() {
             Ok(found) if found == opcode => f(r),
-            Ok(found) => Err(r.corrupt(format!("opcode {found} where the module expects {opcode}"))),
+            Ok(found) => {
+                Err(r.corrupt(format!("opcode {found} where the module expects {opcode}")))
+            }
             Err(e) => Err(e),
         };
         match result {
@@ -398,7 +400,11 @@ pub fn load_aux(
 }
 
 /// The data of a value without id and end (`SaveDataTypeToString`). `None` if the module fails.
-pub fn value_to_string(ty: &Arc<ModuleType>, value: *mut c_void, compress: bool) -> Option<Vec<u8>> {
+pub fn value_to_string(
+    ty: &Arc<ModuleType>,
+    value: *mut c_void,
+    compress: bool,
+) -> Option<Vec<u8>> {
     let save = ty.methods.rdb_save?;
     let mut out = Writer::to_memory(compress);
     let mut io = Io::saving(&mut out, ty, None);

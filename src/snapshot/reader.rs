@@ -117,8 +117,7 @@ impl<'a> Reader<'a> {
         let mut out = Vec::new();
         while out.len() < len {
             let have = out.len();
-            let step =
-                if self.size == u64::MAX { (len - have).min(STEP) } else { len - have };
+            let step = if self.size == u64::MAX { (len - have).min(STEP) } else { len - have };
             out.try_reserve_exact(step).map_err(|_| self.corrupt("out of memory for a string"))?;
             out.resize(have + step, 0);
             self.fill(&mut out[have..])?;

@@ -168,9 +168,8 @@ pub unsafe extern "C" fn backplane_emit_aof_impl(
         return;
     }
     // SAFETY: ABI: C strings of the module, and the array that the shim made.
-    let (name, format, given) = unsafe {
-        (CStr::from_ptr(command), CStr::from_ptr(format), slice_of(args, num_args))
-    };
+    let (name, format, given) =
+        unsafe { (CStr::from_ptr(command), CStr::from_ptr(format), slice_of(args, num_args)) };
     let known = Server::get().table.load().find(name.to_bytes()).is_some();
     let letters = format.to_bytes();
     if !known || letters.iter().any(|l| !b"csblv!AR3CSWMED0K".contains(l)) {
