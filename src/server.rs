@@ -100,6 +100,16 @@ pub struct Server {
     pub clock_ms: AtomicI64,
     /// The module thread's kernel id.
     pub module_thread: AtomicUsize,
+    /// `CLIENT PAUSE`
+    pub pause: crate::execute::pause::Pause,
+    /// `MONITOR`
+    pub monitors: crate::execute::monitor::Monitors,
+    /// `SLOWLOG`
+    pub slowlog: crate::execute::slowlog::SlowLog,
+    /// `LATENCY`
+    pub latency: crate::execute::latency::Latency,
+    /// `used_memory` when the server was ready to load its data.
+    pub startup_memory: AtomicU64,
 }
 
 // SAFETY: lock: `holder` is reached only through `Server::holder`, whose contract is the module lock.
@@ -147,6 +157,11 @@ impl Server {
             peak_memory: AtomicU64::new(0),
             clock_ms: AtomicI64::new(crate::observe::clock::now_ms()),
             module_thread: AtomicUsize::new(0),
+            pause: Default::default(),
+            monitors: Default::default(),
+            slowlog: Default::default(),
+            latency: Default::default(),
+            startup_memory: AtomicU64::new(0),
         }));
         assert!(SERVER.set(server).is_ok(), "one server in a process");
         server
@@ -254,6 +269,11 @@ impl Server {
         if last != 0 && now.saturating_sub(last) < 1_000_000 {
             return self.memory.0.load(Relaxed);
         }
+        self.refresh_used_memory(now)
+    }
+
+    /// As [`Server::used_memory`], read now.
+    pub fn refresh_used_memory(&self, now: u64) -> u64 {
         let used = crate::module::api::memory::allocated();
         self.memory.0.store(used, Relaxed);
         self.memory.1.store(now, Relaxed);

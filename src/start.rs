@@ -5,7 +5,7 @@ use crate::connection::serving::{self, ServingThread};
 use crate::observe::log;
 use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 mod signals;
 
@@ -28,6 +28,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     );
     crate::log_notice!("Backplane version={}", env!("CARGO_PKG_VERSION"));
     let Some(listeners) = Listeners::open(server) else { return 1 };
+    let _ = LISTENING.set((server.config.port(), server.config.bind()));
     crate::log_notice!("Running mode=standalone, port={}.", server.config.port());
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
@@ -101,6 +102,14 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
     }
     crate::log_warning!("Redis is now ready to exit, bye bye...");
     std::process::exit(0);
+}
+
+/// Port and addresses that the sockets were opened with.
+static LISTENING: OnceLock<(u64, Arc<[String]>)> = OnceLock::new();
+
+/// Whether the sockets are those that `port` and `bind` say now.
+pub fn listens_as_configured(config: &Config) -> bool {
+    LISTENING.get().is_none_or(|(port, bind)| *port == config.port() && *bind == config.bind())
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {

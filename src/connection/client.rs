@@ -5,7 +5,9 @@ use crate::reply::Reply;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed,
+};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -62,7 +64,7 @@ pub struct ClientShared {
     pub flags: AtomicU32,
     /// Number of the selected database.
     pub db: AtomicU32,
-    /// Index of the last command in the table of command names, for `CLIENT LIST`.
+    /// Number of the last command (`dispatch::table::name_of`), for `CLIENT LIST`.
     pub last_command: AtomicU32,
     /// `CLIENT SETNAME`
     pub name: Mutex<String>,
@@ -76,6 +78,10 @@ pub struct ClientShared {
     pub subscriptions: (AtomicU32, AtomicU32, AtomicU32),
     /// Commands executed.
     pub commands: AtomicU64,
+    /// Commands queued by `MULTI`, -1 outside of it, for `CLIENT LIST`.
+    pub queued: AtomicI32,
+    /// Watched keys, for `CLIENT LIST`.
+    pub watching: AtomicU32,
     /// The reply of the current request has been pushed through the mailbox already.
     pub quiet: AtomicBool,
 }
@@ -105,6 +111,8 @@ impl ClientShared {
             mailbox: Mutex::default(),
             subscriptions: Default::default(),
             commands: AtomicU64::new(0),
+            queued: AtomicI32::new(-1),
+            watching: AtomicU32::new(0),
             quiet: AtomicBool::new(false),
         }
     }

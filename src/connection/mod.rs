@@ -222,6 +222,7 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     let shared = client.session.shared.clone();
     *shared.fd.lock() = None;
     server.clients.lock().remove(&shared.id);
+    server.monitors.remove(&shared);
     crate::execute::pubsub::unsubscribe_all(server, &mut client.session);
     crate::execute::transaction::unwatch(server, &mut client.session);
     crate::module::event::client_disconnected(server, &shared);

@@ -3,6 +3,7 @@
 //! The path is data in the table ([`table::Path`]), decided when the table is made. What can only be seen at run time
 //! (a key is held; a key has a module's value that the command would have to free) is found before the body runs, with
 //! all latches taken, so a body never has to back out.
+mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
@@ -102,6 +103,9 @@ pub fn run_input(
                     if args.is_empty() {
                         return Step::Done;
                     }
+                    if table.filters {
+                        return filter(server, table, session, out, args, side, now);
+                    }
                     execute(server, table, session, out, args, side, now)
                 });
                 match step {
@@ -134,9 +138,18 @@ fn reject(session: &mut Session, out: &mut Reply, e: CommandError) -> Step {
     if let Some(m) = &mut session.multi {
         m.aborted = true;
     }
-    Server::get().stats.error_replies.add(1);
     out.error(e.0.as_bytes());
+    count_errors(Server::get(), out);
     Step::Done
+}
+
+/// Counts the error replies written since the last count.
+pub fn count_errors(server: &Server, out: &mut Reply) {
+    for code in out.codes.split(|&c| c == b' ').filter(|c| !c.is_empty()) {
+        server.stats.error_replies.add(1);
+        server.stats.errors.count(&text(code));
+    }
+    out.codes.clear();
 }
 
 fn unknown_command(args: &[&[u8]]) -> CommandError {
@@ -208,6 +221,27 @@ pub fn check<'t>(
     Ok(command)
 }
 
+/// Lets the modules' command filters see, and rewrite, a request before anything else looks at it.
+fn filter(
+    server: &'static Server,
+    table: &Table,
+    session: &mut Session,
+    out: &mut Reply,
+    args: &[&[u8]],
+    side: Side<'_>,
+    now: i64,
+) -> Step {
+    if matches!(side, Side::Serving(_)) {
+        return hand_over(server, Reason::Filter);
+    }
+    let filtered = crate::module::api::filter::apply(server, session.shared.id, args);
+    let args = filtered.args();
+    if args.is_empty() {
+        return Step::Done;
+    }
+    execute(server, table, session, out, &args, side, now)
+}
+
 fn execute(
     server: &'static Server,
     table: &Table,
@@ -219,8 +253,14 @@ fn execute(
 ) -> Step {
     let command = match check(server, table, session, args) {
         Ok(c) => c,
-        Err(e) => return reject(session, out, e),
+        Err(e) => {
+            if let Some(c) = table.resolve(args) {
+                c.stats.rejected();
+            }
+            return reject(session, out, e);
+        }
     };
+    session.shared.last_command.store(command.number, Relaxed);
     if let Some(multi) = &mut session.multi {
         if !matches!(
             command.name.as_str(),
@@ -228,11 +268,12 @@ fn execute(
         ) {
             if command.has(flags::DENYOOM) && crate::keyspace::evict::out_of_memory(server) {
                 multi.aborted = true;
-                out.error(error::OOM.0.as_bytes());
-                return Step::Done;
+                command.stats.rejected();
+                return reject(session, out, error::OOM);
             }
             let args = args.iter().map(|a| a.to_vec()).collect();
             multi.queue.push(Queued { command: command.clone(), args });
+            session.shared.queued.store(multi.queue.len() as i32, Relaxed);
             reply_queued(session, out);
             return Step::Done;
         }
@@ -244,14 +285,30 @@ fn execute(
                 return hand_over(server, Reason::ServerWide)
             }
             Side::Module if !crate::keyspace::evict::make_room(server) => {
-                return reject(session, out, error::OOM)
+                command.stats.rejected();
+                return reject(session, out, error::OOM);
             }
             _ => {}
         }
     }
+    if server.pause.applies(server, session, command) {
+        return match side {
+            Side::Serving(waker) => server.pause.park(server, session, waker),
+            // It waits on its serving thread.
+            Side::Module => Step::GiveBack,
+        };
+    }
     let start = out.buf.len();
     let step = if command.name == "exec" && session.multi.is_some() {
-        crate::execute::transaction::exec(server, table, session, out, side, now)
+        let begin = mono_ns();
+        let step = crate::execute::transaction::exec(server, table, session, out, side, now);
+        if step == Step::Done {
+            let ns = mono_ns() - begin;
+            let errors = u64::from(out.buf.get(start) == Some(&b'-'));
+            observe::finished(server, session, command, args, ns, errors);
+            count_errors(server, out);
+        }
+        step
     } else {
         run(server, session, out, command, args, side, now)
     };
@@ -293,6 +350,11 @@ fn run(
     now: i64,
 ) -> Step {
     match (command.path, side) {
+        (Path::Connection, Side::Serving(_))
+            if crate::execute::needs_module_lock(server, command, args) =>
+        {
+            hand_over(server, Reason::ServerWide)
+        }
         (Path::Connection, _) => {
             let mut tx = match side {
                 Side::Serving(_) => Tx::native(server, session, now, None),
@@ -343,11 +405,11 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     if let Err(e) = result {
         out.error(e.0.as_bytes());
     }
+    let ns = mono_ns() - start;
     if out.errors != errors {
-        command.stats.failed.fetch_add(1, Relaxed);
-        tx.server.stats.error_replies.add(out.errors - errors);
+        count_errors(tx.server, out);
     }
-    command.stats.add(mono_ns() - start);
+    observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     let changed = tx.dirty != dirty;
     if changed {
         tx.server.dirty.add(tx.dirty - dirty);
@@ -500,6 +562,7 @@ impl Plan {
 pub fn begin_multi(session: &mut Session) {
     session.multi = Some(Multi::default());
     session.shared.put(flag::MULTI, true);
+    session.shared.queued.store(0, Relaxed);
 }
 
 /// True for the word `HELP` as the only argument behind a container.

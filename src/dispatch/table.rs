@@ -2,10 +2,11 @@
 use crate::execute::{CommandResult, Tx};
 use crate::lock::held::Access;
 use crate::module::command::ModuleCommand;
+pub use crate::observe::stats::CommandStats;
 use crate::reply::Reply;
+use parking_lot::RwLock;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// The body of a command. `args[0]` is its name.
@@ -40,6 +41,9 @@ pub mod flags {
     pub const MODULE_GETCHANNELS: u64 = 1 << 28;
     /// Ours: meets values in ways that need a module's callbacks (copy, serialise, measure), even for reading.
     pub const VALUES: u64 = 1 << 40;
+    /// Ours: a `PathRule::Connection` command whose arguments decide whether it needs the module lock, see
+    /// `execute::needs_module_lock`.
+    pub const ARGS_DECIDE: u64 = 1 << 41;
     /// Names in the order in which `COMMAND INFO` prints them.
     pub const NAMES: &[(u64, &str)] = &[
         (WRITE, "write"),
@@ -264,17 +268,28 @@ pub enum Path {
     Module(Reason),
 }
 
-/// Counters of one command, for `INFO commandstats`.
-#[derive(Default)]
-pub struct CommandStats {
-    /// Calls.
-    pub calls: AtomicU64,
-    /// Nanoseconds in its body.
-    pub ns: AtomicU64,
-    /// Refused before execution.
-    pub rejected: AtomicU64,
-    /// Ended in an error.
-    pub failed: AtomicU64,
+/// Names of commands by number, for places that remember a command in an atomic (`CLIENT LIST`). Never forgotten: there
+/// are as many as there are commands.
+static NAMES: RwLock<(Vec<&'static str>, Option<HashMap<&'static str, u32>>)> =
+    RwLock::new((Vec::new(), None));
+
+/// The number of a command's full name.
+pub(crate) fn number_of(full_name: &str) -> u32 {
+    let mut guard = NAMES.write();
+    let (names, numbers) = &mut *guard;
+    let numbers = numbers.get_or_insert_default();
+    if let Some(n) = numbers.get(full_name) {
+        return *n;
+    }
+    let name: &'static str = Box::leak(full_name.to_owned().into_boxed_str());
+    names.push(name);
+    numbers.insert(name, names.len() as u32 - 1);
+    names.len() as u32 - 1
+}
+
+/// The full name with this number.
+pub fn name_of(number: u32) -> Option<&'static str> {
+    NAMES.read().0.get(number as usize).copied()
 }
 
 /// A command in the table.
@@ -307,6 +322,8 @@ pub struct Command {
     pub summary: String,
     /// Counters; shared by all versions of the table.
     pub stats: Arc<CommandStats>,
+    /// Number of its full name, see [`name_of`].
+    pub number: u32,
 }
 
 /// A key position in an argument list, with the flags of its specification.
@@ -425,6 +442,7 @@ impl Command {
             group: row.group,
             since: row.since.to_string(),
             summary: row.summary.to_string(),
+            number: number_of(&full_name),
             full_name,
             stats,
         }
@@ -566,16 +584,6 @@ impl Table {
     /// All commands, in the order of their families.
     pub fn all(&self) -> &[Arc<Command>] {
         &self.all
-    }
-}
-
-impl CommandStats {
-    /// Counts one call.
-    #[inline]
-    pub fn add(&self, ns: u64) {
-        // Relaxed load and store would lose counts between threads; an uncontended atomic add costs little more.
-        self.calls.fetch_add(1, Relaxed);
-        self.ns.fetch_add(ns, Relaxed);
     }
 }
 

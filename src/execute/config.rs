@@ -1,5 +1,214 @@
 //! `CONFIG`.
-use crate::dispatch::table::Row;
+use super::error::err;
+use super::server::{admin_noscript, any, is_local, write_help};
+use super::{CommandResult, Tx};
+use crate::config::enums::maxmemory_policy;
+use crate::config::{
+    glob, ApplyError, ConfigHooks, ExtraConfigs, LoadModule, RewriteContext, SetContext,
+};
+use crate::dispatch::table::{flags, Row};
+use crate::module::abi;
+use crate::observe::clock::mono_ns;
+use crate::reply::Reply;
+use crate::server::Server;
+use std::ffi::CString;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The directives of modules.
+fn extra() -> Option<&'static dyn ExtraConfigs> {
+    None
+}
+
+/// Whether `CONFIG GET` asks for a module's directive, and so needs the module lock.
+pub fn asks_modules(_: &Server, args: &[&[u8]]) -> bool {
+    let Some(extra) = extra() else { return false };
+    let all = extra.all();
+    args[2..]
+        .iter()
+        .any(|pattern| all.iter().any(|row| glob::glob_match(pattern, row.name.as_bytes(), true)))
+}
+
+/// What the server does when directives change.
+pub struct Hooks(pub &'static Server);
+
+impl Hooks {
+    fn refuse(name: &str, reason: impl Into<String>) -> Result<(), ApplyError> {
+        Err(ApplyError { name: name.to_string(), reason: Some(reason.into()) })
+    }
+
+    fn apply_one(&self, name: &'static str) -> Result<(), ApplyError> {
+        let (server, c) = (self.0, &self.0.config);
+        match name {
+            "notify-keyspace-events" => server.set_client_events(c.notify_keyspace_events()),
+            "loglevel" => crate::observe::log::set_verbosity(c.loglevel()),
+            "maxmemory" => {
+                let (limit, used) = (c.maxmemory(), server.refresh_used_memory(mono_ns()));
+                if limit > 0 && used > limit {
+                    crate::log_warning!(
+                        "WARNING: the new maxmemory value set via CONFIG SET ({limit}) is smaller than the current \
+                         memory usage ({used}). This will result in key eviction and/or the inability to accept new \
+                         write commands depending on the maxmemory-policy."
+                    );
+                }
+            }
+            "maxmemory-policy" => apply_policy(server),
+            "port" | "bind" if !crate::start::listens_as_configured(c) => {
+                return Self::refuse(
+                    name,
+                    "The listening sockets of a running server cannot be changed: restart it",
+                );
+            }
+            "tls-port" if c.tls_port() != 0 => {
+                return Self::refuse(name, "This server is built without TLS");
+            }
+            "appendonly" if c.appendonly() => {
+                return Self::refuse(name, "This server has no append only file");
+            }
+            "activedefrag" if c.activedefrag() => {
+                return Self::refuse(
+                    name,
+                    "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified \
+                     Jemalloc like the one shipped by default with the Redis source distribution",
+                );
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Makes `maxmemory-policy` effective for access clocks.
+pub fn apply_policy(server: &Server) {
+    let policy = server.config.maxmemory_policy();
+    let lfu = [maxmemory_policy::ALLKEYS_LFU, maxmemory_policy::VOLATILE_LFU].contains(&policy);
+    server.lfu.store(lfu, Relaxed);
+}
+
+impl ConfigHooks for Hooks {
+    fn apply(&self, changed: &[&'static str]) -> Result<(), ApplyError> {
+        changed.iter().try_for_each(|name| self.apply_one(name))
+    }
+}
+
+/// `CONFIG GET pattern ...`
+fn get(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let found = tx.server.config.get(&args[2..], extra());
+    out.map(found.len());
+    for (name, value) in found {
+        out.bulk(&name);
+        out.bulk(&value);
+    }
+    Ok(())
+}
+
+/// `CONFIG SET name value ...`
+fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if args.len() % 2 != 0 {
+        return Err(super::error::arity("config|set"));
+    }
+    let pairs: Vec<(&[u8], &[u8])> = args[2..].chunks_exact(2).map(|p| (p[0], p[1])).collect();
+    let context = SetContext {
+        local_client: is_local(tx.session),
+        loading: tx.server.loading.load(Relaxed),
+        extra: extra(),
+        hooks: Some(&Hooks(tx.server)),
+    };
+    let outcome = tx.server.config.set(&pairs, context).map_err(|e| err(e.to_string()))?;
+    tell_modules(&outcome.names);
+    out.ok();
+    Ok(())
+}
+
+/// Fires the server event for changed directives. The calling thread has the module lock.
+fn tell_modules(names: &[String]) {
+    let names: Vec<CString> = names.iter().filter_map(|n| CString::new(n.as_str()).ok()).collect();
+    let pointers: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
+    let mut data = abi::ConfigChange {
+        version: 1,
+        num_changes: pointers.len() as u32,
+        config_names: pointers.as_ptr(),
+    };
+    let sub = abi::SUBEVENT_CONFIG_CHANGE;
+    crate::module::event::server_event(abi::EVENT_CONFIG, sub, (&raw mut data).cast(), None);
+}
+
+/// `CONFIG RESETSTAT`
+fn resetstat(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    tx.server.stats.reset();
+    for c in tx.server.table.load().all() {
+        c.stats.reset();
+        c.subs.iter().for_each(|s| s.stats.reset());
+    }
+    out.ok();
+    Ok(())
+}
+
+/// `CONFIG REWRITE`
+fn rewrite(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let Some(path) = &tx.server.startup.config_file else {
+        return Err(err("ERR The server is running without a config file"));
+    };
+    let modules: Vec<LoadModule> = tx
+        .server
+        .modules
+        .list()
+        .iter()
+        .map(|m| LoadModule { path: m.path.clone().into_bytes(), args: m.args.clone() })
+        .collect();
+    let context = RewriteContext { users: &[], modules: &modules, extra: extra() };
+    if let Err(e) = tx.server.config.rewrite(path, context) {
+        let reason = crate::config::os_error_text(&e);
+        crate::log_warning!("CONFIG REWRITE failed: {reason}");
+        return Err(err(format!("ERR Rewriting config file: {reason}")));
+    }
+    crate::log_notice!("CONFIG REWRITE executed with success.");
+    out.ok();
+    Ok(())
+}
+
+/// `CONFIG HELP`
+fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    write_help(
+        out,
+        args,
+        &[
+            "GET <pattern> [<pattern> ...]",
+            "    Show directives whose names match a pattern, with their values.",
+            "SET <directive> <value> [<directive> <value> ...]",
+            "    Set directives: all of them or, after an error, none.",
+            "RESETSTAT",
+            "    Set the counters that INFO shows back to zero.",
+            "REWRITE",
+            "    Bring the configuration file up to date.",
+        ],
+    );
+    Ok(())
+}
+
+const fn deciding(row: Row) -> Row {
+    Row { flags: row.flags | flags::ARGS_DECIDE, ..row }
+}
 
 /// The family's commands.
-pub static ROWS: &[Row] = &[];
+pub static ROWS: &[Row] = &[Row {
+    since: "2.0.0",
+    summary: "The server's directives.",
+    ..Row::container(
+        "config",
+        &[
+            Row { since: "2.0.0", ..deciding(admin_noscript("get", -3, "Shows directives.", get)) },
+            Row { since: "5.0.0", ..any("help", 2, "Tells about the subcommands.", help) },
+            Row { since: "2.0.0", ..admin_noscript("resetstat", 2, "Resets counters.", resetstat) },
+            Row {
+                since: "2.8.0",
+                ..deciding(admin_noscript(
+                    "rewrite",
+                    2,
+                    "Rewrites the configuration file.",
+                    rewrite,
+                ))
+            },
+            Row { since: "2.0.0", ..deciding(admin_noscript("set", -4, "Sets directives.", set)) },
+        ],
+    )
+}];

@@ -62,6 +62,7 @@ fn authenticate(tx: &mut Tx<'_>, user: &[u8], password: &[u8]) -> Result<(), Com
     let right =
         user == b"default" && required.as_ref().is_none_or(|p| p.is_empty() || same(p, password));
     if !right {
+        tx.server.stats.acl_denied_auth.add(1);
         return Err(err("WRONGPASS invalid username-password pair or user is disabled."));
     }
     tx.session.authenticated = true;
@@ -170,7 +171,8 @@ fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     tx.session.reply_mode = ReplyMode::On;
     tx.session.authenticated = default_user_is_open(tx.server);
     set_protocol(tx.session, out, false);
-    for f in [flag::NO_TOUCH, flag::NO_EVICT, flag::MONITOR] {
+    tx.server.monitors.remove(&tx.session.shared);
+    for f in [flag::NO_TOUCH, flag::NO_EVICT] {
         tx.session.shared.put(f, false);
     }
     tx.session.shared.name.lock().clear();

@@ -1,5 +1,591 @@
 //! `INFO`.
-use crate::dispatch::table::Row;
+use super::server::row;
+use super::{text, CommandResult, Tx};
+use crate::connection::client::flag;
+use crate::dispatch::table::{flags, Command, Row, REASON_NAMES};
+use crate::module::abi;
+use crate::module::registry::Module;
+use crate::observe::clock::{mono_ns, now_ms, now_us};
+use crate::observe::process::{self, CpuTimes, Whose};
+use crate::reply::Reply;
+use crate::server::Server;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A section: its name and what writes its fields.
+type Section = (&'static str, &'static str, fn(&Server, &mut Fields));
+
+/// All sections of the server, in order: name, heading, fields. `module_list` goes by a second name too.
+const SECTIONS: &[Section] = &[
+    ("server", "Server", server_fields),
+    ("clients", "Clients", client_fields),
+    ("memory", "Memory", memory_fields),
+    ("persistence", "Persistence", persistence_fields),
+    ("stats", "Stats", stats_fields),
+    ("replication", "Replication", replication_fields),
+    ("cpu", "CPU", cpu_fields),
+    ("module_list", "Modules", module_list),
+    ("commandstats", "Commandstats", command_stats),
+    ("errorstats", "Errorstats", error_stats),
+    ("latencystats", "Latencystats", latency_stats),
+    ("cluster", "Cluster", cluster_fields),
+    ("keyspace", "Keyspace", keyspace_fields),
+];
+
+/// Sections that a plain `INFO` leaves out.
+const NOT_DEFAULT: [&str; 2] = ["commandstats", "latencystats"];
+
+/// What was asked for.
+struct Wanted {
+    names: BTreeSet<String>,
+    all: bool,
+    everything: bool,
+}
+
+impl Wanted {
+    fn new<'a>(words: impl IntoIterator<Item = &'a str>) -> Wanted {
+        let mut w = Wanted { names: BTreeSet::new(), all: false, everything: false };
+        let mut any = false;
+        for word in words {
+            any = true;
+            match word.to_ascii_lowercase().as_str() {
+                "default" => w.add_default(),
+                "all" => w.all = true,
+                "everything" => (w.all, w.everything) = (true, true),
+                name => drop(w.names.insert(name.to_string())),
+            }
+        }
+        if !any {
+            w.add_default();
+        }
+        w
+    }
+
+    fn add_default(&mut self) {
+        let names = SECTIONS.iter().map(|s| s.0).filter(|n| !NOT_DEFAULT.contains(n));
+        self.names.extend(names.map(String::from));
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.all
+            || self.names.contains(name)
+            || name == "module_list" && self.names.contains("modules")
+    }
+
+    /// Whether the modules' own sections are asked for: by a name that is none of ours too.
+    fn modules(&self) -> bool {
+        let ours = |n: &String| {
+            SECTIONS.iter().any(|s| s.0 == n) || n == BACKPLANE || n == "modules" || n == "debug"
+        };
+        self.everything
+            || self.names.contains("modules")
+            || !self.names.iter().all(ours)
+            || self.all && !self.names.is_empty()
+    }
+}
+
+/// Our own section: on request, or with `everything`.
+const BACKPLANE: &str = "backplane";
+
+/// Text of `INFO` in the making.
+struct Fields(String);
+
+impl Fields {
+    fn put(&mut self, name: &str, value: impl std::fmt::Display) {
+        let _ = write!(self.0, "{name}:{value}\r\n");
+    }
+
+    /// A number of bytes, and once more for people under `name_human`.
+    fn bytes(&mut self, name: &str, n: u64) {
+        self.put(name, n);
+        self.put(&format!("{name}_human"), human(n));
+    }
+}
+
+/// Bytes with a unit, as `INFO` shows them.
+pub fn human(n: u64) -> String {
+    const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
+    if n < 1024 {
+        return format!("{n}B");
+    }
+    let mut x = n as f64 / 1024.0;
+    let mut unit = 0;
+    while x >= 1024.0 && unit < UNITS.len() - 1 {
+        x /= 1024.0;
+        unit += 1;
+    }
+    format!("{x:.2}{}", UNITS[unit])
+}
+
+fn server_fields(server: &Server, f: &mut Fields) {
+    let c = &server.config;
+    let up = (now_ms() - server.started) / 1000;
+    f.put("redis_version", crate::config::load::REDIS_VERSION);
+    f.put("redis_git_sha1", "00000000");
+    f.put("redis_git_dirty", 0);
+    f.put("redis_build_id", "0");
+    f.put("redis_mode", if c.cluster_enabled() { "cluster" } else { "standalone" });
+    f.put("os", process::system_name());
+    f.put("arch_bits", usize::BITS);
+    f.put("monotonic_clock", "POSIX clock_gettime");
+    f.put("multiplexing_api", "epoll");
+    f.put("atomicvar_api", "c11-builtin");
+    f.put("gcc_version", "0.0.0");
+    f.put("process_id", std::process::id());
+    f.put("process_supervised", "no");
+    f.put("run_id", &server.run_id);
+    f.put("tcp_port", c.port());
+    f.put("server_time_usec", now_us());
+    f.put("uptime_in_seconds", up);
+    f.put("uptime_in_days", up / 86400);
+    f.put("hz", c.hz());
+    f.put("configured_hz", c.hz());
+    f.put("lru_clock", now_ms() / 1000 & 0xff_ffff);
+    let executable = std::env::current_exe().unwrap_or_default();
+    f.put("executable", executable.display());
+    let file = server.startup.config_file.as_ref();
+    f.put("config_file", file.map(|p| p.display().to_string()).unwrap_or_default());
+    f.put("io_threads_active", 0);
+    let mut listener = 0;
+    if c.port() != 0 {
+        let mut line = "name=tcp".to_string();
+        c.bind().iter().for_each(|b| line.push_str(&format!(",bind={b}")));
+        f.put("listener0", format!("{line},port={}", c.port()));
+        listener = 1;
+    }
+    if let Some(path) = c.unixsocket().filter(|p| !p.is_empty()) {
+        f.put(&format!("listener{listener}"), format!("name=unix,bind={}", text(&path)));
+    }
+}
+
+fn client_fields(server: &Server, f: &mut Fields) {
+    let (mut connected, mut blocked, mut pubsub, mut watching, mut watched) = (0, 0, 0, 0, 0);
+    for c in server.clients.lock().values() {
+        connected += 1;
+        blocked += u32::from(c.has(flag::BLOCKED));
+        pubsub += u32::from(c.has(flag::PUBSUB));
+        let keys = c.watching.load(Relaxed);
+        watching += u32::from(keys > 0);
+        watched += keys;
+    }
+    f.put("connected_clients", connected);
+    f.put("cluster_connections", 0);
+    f.put("maxclients", server.config.maxclients());
+    f.put("client_recent_max_input_buffer", 0);
+    f.put("client_recent_max_output_buffer", 0);
+    f.put("blocked_clients", blocked);
+    f.put("tracking_clients", 0);
+    f.put("pubsub_clients", pubsub);
+    f.put("watching_clients", watching);
+    f.put("clients_in_timeout_table", 0);
+    f.put("total_watched_keys", watched);
+    f.put("total_blocking_keys", server.blocked_keys.load(Relaxed));
+    f.put("total_blocking_keys_on_nokey", 0);
+}
+
+/// Bytes of the table slot and the header that each key costs beside its own bytes.
+const PER_KEY: u64 = 32;
+
+fn memory_fields(server: &Server, f: &mut Fields) {
+    let used = server.refresh_used_memory(mono_ns());
+    let peak = server.peak_memory.load(Relaxed).max(used);
+    let rss = process::resident();
+    let startup = server.startup_memory.load(Relaxed);
+    let keys: usize = server.keyspace.dbs().iter().map(crate::keyspace::shard::Db::len).sum();
+    let overhead = (startup + keys as u64 * PER_KEY).min(used);
+    let dataset = used - overhead;
+    let net = used.saturating_sub(startup);
+    let [allocated, active, resident, _] = crate::module::api::memory::allocator_figures();
+    let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
+    let percent = |a: u64, b: u64| format!("{:.2}%", 100.0 * ratio(a, b));
+    let c = &server.config;
+    let policy = c.get_str("maxmemory-policy").unwrap_or_default();
+    f.bytes("used_memory", used);
+    f.bytes("used_memory_rss", rss);
+    f.bytes("used_memory_peak", peak);
+    f.put("used_memory_peak_perc", percent(used, peak));
+    f.put("used_memory_overhead", overhead);
+    f.put("used_memory_startup", startup);
+    f.put("used_memory_dataset", dataset);
+    f.put("used_memory_dataset_perc", percent(dataset, net));
+    f.put("allocator_allocated", allocated);
+    f.put("allocator_active", active);
+    f.put("allocator_resident", resident);
+    f.put("allocator_muzzy", 0);
+    f.bytes("total_system_memory", process::system_memory());
+    // Scripts and functions: this version has neither.
+    for name in ["used_memory_lua", "used_memory_vm_eval"] {
+        f.put(name, 0);
+    }
+    f.put("used_memory_lua_human", human(0));
+    for name in [
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+        "used_memory_vm_total",
+    ] {
+        f.put(name, 0);
+    }
+    f.put("used_memory_vm_total_human", human(0));
+    f.put("used_memory_functions", 0);
+    f.bytes("used_memory_scripts", 0);
+    f.bytes("maxmemory", c.maxmemory());
+    f.put("maxmemory_policy", policy);
+    f.put("allocator_frag_ratio", format!("{:.2}", ratio(active, allocated)));
+    f.put("allocator_frag_bytes", active.saturating_sub(allocated));
+    f.put("allocator_rss_ratio", format!("{:.2}", ratio(resident, active)));
+    f.put("allocator_rss_bytes", resident as i64 - active as i64);
+    f.put("rss_overhead_ratio", format!("{:.2}", ratio(rss, resident)));
+    f.put("rss_overhead_bytes", rss as i64 - resident as i64);
+    f.put("mem_fragmentation_ratio", format!("{:.2}", ratio(rss, used)));
+    f.put("mem_fragmentation_bytes", rss as i64 - used as i64);
+    for name in [
+        "mem_not_counted_for_evict",
+        "mem_replication_backlog",
+        "mem_total_replication_buffers",
+        "mem_clients_slaves",
+        "mem_clients_normal",
+        "mem_cluster_links",
+        "mem_aof_buffer",
+    ] {
+        f.put(name, 0);
+    }
+    f.put("mem_allocator", "jemalloc-5.3.0");
+    f.put("mem_overhead_db_hashtable_rehashing", 0);
+    f.put("active_defrag_running", 0);
+    f.put("lazyfree_pending_objects", 0);
+    f.put("lazyfreed_objects", 0);
+}
+
+fn persistence_fields(server: &Server, f: &mut Fields) {
+    let p = &server.persistence;
+    let status = if p.last_bgsave_failed.load(Relaxed) { "err" } else { "ok" };
+    f.put("loading", u32::from(server.loading.load(Relaxed)));
+    f.put("async_loading", 0);
+    f.put("current_cow_peak", 0);
+    f.put("current_cow_size", 0);
+    f.put("current_cow_size_age", 0);
+    f.put("current_fork_perc", "0.00");
+    f.put("current_save_keys_processed", 0);
+    f.put("current_save_keys_total", 0);
+    f.put("rdb_changes_since_last_save", server.dirty.get());
+    f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
+    let last_save = p.last_save.load(Relaxed);
+    f.put("rdb_last_save_time", if last_save > 0 { last_save } else { server.started / 1000 });
+    f.put("rdb_last_bgsave_status", status);
+    f.put("rdb_last_bgsave_time_sec", -1);
+    f.put("rdb_current_bgsave_time_sec", -1);
+    f.put("rdb_saves", 0);
+    f.put("rdb_last_cow_size", 0);
+    f.put("rdb_last_load_keys_expired", 0);
+    f.put("rdb_last_load_keys_loaded", 0);
+    // There is no AOF in this version, whatever `appendonly` says.
+    f.put("aof_enabled", 0);
+    f.put("aof_rewrite_in_progress", 0);
+    f.put("aof_rewrite_scheduled", 0);
+    f.put("aof_last_rewrite_time_sec", -1);
+    f.put("aof_current_rewrite_time_sec", -1);
+    f.put("aof_last_bgrewrite_status", "ok");
+    f.put("aof_rewrites", 0);
+    f.put("aof_rewrites_consecutive_failures", 0);
+    f.put("aof_last_write_status", "ok");
+    f.put("aof_last_cow_size", 0);
+    f.put("module_fork_in_progress", 0);
+    f.put("module_fork_last_cow_size", 0);
+}
+
+fn stats_fields(server: &Server, f: &mut Fields) {
+    let s = &server.stats;
+    let [commands, bytes_in, bytes_out] = s.rates.get();
+    let kb = |n: u64| format!("{:.2}", n as f64 / 1024.0);
+    let over_since = s.eviction_exceeded_ns.1.load(Relaxed);
+    let over_now = if over_since == 0 { 0 } else { mono_ns().saturating_sub(over_since) };
+    let zeros = |f: &mut Fields, names: &[&str]| names.iter().for_each(|n| f.put(n, 0));
+    f.put("total_connections_received", s.connections_received.get());
+    f.put("total_commands_processed", s.commands_processed.get());
+    f.put("instantaneous_ops_per_sec", commands);
+    f.put("total_net_input_bytes", s.net_input_bytes.get());
+    f.put("total_net_output_bytes", s.net_output_bytes.get());
+    zeros(f, &["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    f.put("instantaneous_input_kbps", kb(bytes_in));
+    f.put("instantaneous_output_kbps", kb(bytes_out));
+    f.put("instantaneous_input_repl_kbps", "0.00");
+    f.put("instantaneous_output_repl_kbps", "0.00");
+    f.put("rejected_connections", s.rejected_connections.get());
+    zeros(f, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    f.put("expired_subkeys", s.expired_fields.get());
+    f.put("expired_keys", s.expired_keys.get());
+    f.put("expired_stale_perc", "0.00");
+    zeros(f, &["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    f.put("evicted_keys", s.evicted_keys.get());
+    zeros(f, &["evicted_clients", "evicted_scripts"]);
+    let over_total = s.eviction_exceeded_ns.0.load(Relaxed) + over_now;
+    f.put("total_eviction_exceeded_time", over_total / 1_000_000);
+    f.put("current_eviction_exceeded_time", over_now / 1_000_000);
+    f.put("keyspace_hits", s.keyspace_hits.get());
+    f.put("keyspace_misses", s.keyspace_misses.get());
+    f.put("pubsub_channels", server.pubsub.channel_count());
+    f.put("pubsub_patterns", server.pubsub.pattern_count());
+    f.put("pubsubshard_channels", server.pubsub.shard_channel_count());
+    f.put("latest_fork_usec", 0);
+    f.put("total_forks", s.forks.get());
+    zeros(
+        f,
+        &[
+            "migrate_cached_sockets",
+            "slave_expires_tracked_keys",
+            "active_defrag_hits",
+            "active_defrag_misses",
+            "active_defrag_key_hits",
+            "active_defrag_key_misses",
+            "total_active_defrag_time",
+            "current_active_defrag_time",
+            "tracking_total_keys",
+            "tracking_total_items",
+            "tracking_total_prefixes",
+            "unexpected_error_replies",
+        ],
+    );
+    f.put("total_error_replies", s.error_replies.get());
+    f.put("dump_payload_sanitizations", 0);
+    f.put("total_reads_processed", s.reads.get());
+    f.put("total_writes_processed", s.writes.get());
+    zeros(
+        f,
+        &[
+            "io_threaded_reads_processed",
+            "io_threaded_writes_processed",
+            "client_query_buffer_limit_disconnections",
+            "client_output_buffer_limit_disconnections",
+            "reply_buffer_shrinks",
+            "reply_buffer_expands",
+            "eventloop_cycles",
+            "eventloop_duration_sum",
+            "eventloop_duration_cmd_sum",
+            "instantaneous_eventloop_cycles_per_sec",
+            "instantaneous_eventloop_duration_usec",
+        ],
+    );
+    f.put("acl_access_denied_auth", s.acl_denied_auth.get());
+    zeros(f, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+}
+
+fn replication_fields(server: &Server, f: &mut Fields) {
+    f.put("role", "master");
+    f.put("connected_slaves", 0);
+    f.put("master_failover_state", "no-failover");
+    f.put("master_replid", &server.repl_id);
+    f.put("master_replid2", "0".repeat(40));
+    f.put("master_repl_offset", 0);
+    f.put("second_repl_offset", -1);
+    f.put("repl_backlog_active", 0);
+    f.put("repl_backlog_size", server.config.repl_backlog_size());
+    f.put("repl_backlog_first_byte_offset", 0);
+    f.put("repl_backlog_histlen", 0);
+}
+
+fn cpu_fields(_: &Server, f: &mut Fields) {
+    let mut put = |what: &str, t: CpuTimes| {
+        for (name, us) in [("sys", t.sys), ("user", t.user)] {
+            let value = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+            f.put(&format!("used_cpu_{name}{what}"), value);
+        }
+    };
+    put("", process::cpu_times(Whose::Process));
+    put("_children", process::cpu_times(Whose::Children));
+    put("_main_thread", process::cpu_times(Whose::Thread));
+}
+
+fn module_list(server: &Server, f: &mut Fields) {
+    let list =
+        |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join("|");
+    let options = [
+        (abi::OPTIONS_HANDLE_IO_ERRORS, "handle-io-errors"),
+        (abi::OPTIONS_HANDLE_REPL_ASYNC_LOAD, "handle-repl-async-load"),
+        (abi::OPTION_NO_IMPLICIT_SIGNAL_MODIFIED, "no-implicit-signal-modified"),
+    ];
+    let filters = server.modules.filters.load();
+    for m in server.modules.list() {
+        let set: Vec<&str> =
+            options.iter().filter(|(bit, _)| m.has_option(*bit)).map(|(_, name)| *name).collect();
+        let filters = filters.iter().filter(|x| std::ptr::eq::<Module>(x.module, m)).count();
+        f.put(
+            "module",
+            format!(
+                "name={},ver={},api={},filters={filters},usedby=[{}],using=[{}],options=[{}]",
+                m.name(),
+                m.ver.load(Relaxed),
+                m.api_ver.load(Relaxed),
+                list(&m.used_by.lock()),
+                list(&m.using.lock()),
+                set.join("|")
+            )
+            .as_str(),
+        );
+    }
+}
+
+/// A name as a field of `INFO` can bear it.
+fn safe(name: &str) -> String {
+    name.replace(['#', ':', '\n', '\r'], "_")
+}
+
+fn each_command(server: &Server, mut f: impl FnMut(&Command)) {
+    for c in server.table.load().all() {
+        f(c);
+        c.subs.iter().for_each(|s| f(s));
+    }
+}
+
+fn command_stats(server: &Server, f: &mut Fields) {
+    each_command(server, |c| {
+        let t = c.stats.totals();
+        if t.calls + t.failed + t.rejected == 0 {
+            return;
+        }
+        let us = t.ns / 1000;
+        let mean = if t.calls == 0 { 0.0 } else { us as f64 / t.calls as f64 };
+        f.put(
+            &format!("cmdstat_{}", safe(&c.full_name)),
+            format!(
+                "calls={},usec={us},usec_per_call={mean:.2},rejected_calls={},failed_calls={}",
+                t.calls, t.rejected, t.failed
+            ),
+        );
+    });
+}
+
+fn error_stats(server: &Server, f: &mut Fields) {
+    for (code, n) in server.stats.errors.list() {
+        f.put(&format!("errorstat_{}", safe(&code)), format!("count={n}"));
+    }
+}
+
+fn latency_stats(server: &Server, f: &mut Fields) {
+    if !server.config.latency_tracking() {
+        return;
+    }
+    let percentiles = server.config.latency_tracking_info_percentiles();
+    each_command(server, |c| {
+        let Some(durations) = c.stats.durations() else { return };
+        let mut line = String::new();
+        for p in percentiles.iter() {
+            if !line.is_empty() {
+                line.push(',');
+            }
+            let us = durations.percentile(*p) as f64 / 1000.0;
+            let _ = write!(line, "p{p}={us:.3}");
+        }
+        f.put(&format!("latency_percentiles_usec_{}", safe(&c.full_name)), line);
+    });
+}
+
+fn cluster_fields(_: &Server, f: &mut Fields) {
+    // This version has no cluster mode.
+    f.put("cluster_enabled", 0);
+}
+
+fn keyspace_fields(server: &Server, f: &mut Fields) {
+    let now = now_ms();
+    for (i, db) in server.keyspace.dbs().iter().enumerate() {
+        let (keys, expires) = (db.len(), db.volatile());
+        if keys == 0 && expires == 0 {
+            continue;
+        }
+        let (ttl, fields) = crate::keyspace::evict::ttl_figures(db, now);
+        f.put(
+            &format!("db{i}"),
+            format!("keys={keys},expires={expires},avg_ttl={ttl},subexpiry={fields}"),
+        );
+    }
+}
+
+fn backplane_fields(server: &Server, f: &mut Fields) {
+    let s = &server.stats;
+    f.put("backplane_version", env!("CARGO_PKG_VERSION"));
+    f.put("server_threads", server.serving.get().map_or(0, Vec::len));
+    for (name, n) in REASON_NAMES.iter().zip(&s.module_path) {
+        f.put(&format!("module_path_commands_{name}"), n.get());
+    }
+    f.put("handovers", s.handovers.get());
+    f.put("parked", s.parked.get());
+    let held = server.module_lock.hold_times();
+    f.put("module_lock_holds", held.holds);
+    f.put("module_lock_held_usec", held.total_ns / 1000);
+    f.put("module_lock_longest_usec", held.longest_ns / 1000);
+    f.put("module_lock_held", u32::from(server.module_lock.is_held()));
+}
+
+/// Whether a call of `INFO` asks modules, and so needs the module lock.
+pub fn asks_modules(server: &Server, args: &[&[u8]]) -> bool {
+    if !server.modules.modules.load().iter().any(|m| m.info.lock().is_some()) {
+        return false;
+    }
+    let words: Vec<_> = args[1..].iter().map(|a| text(a)).collect();
+    Wanted::new(words.iter().map(|w| &**w)).modules()
+}
+
+/// The text of `INFO` with these sections (none: the default ones), as the module API and the command want it. Asks
+/// modules for theirs if the sections are not all ours: the caller then has the module lock.
+pub fn text_of(server: &Server, sections: &[&str]) -> String {
+    let wanted = Wanted::new(sections.iter().copied());
+    let mut f = Fields(String::new());
+    let mut written = 0;
+    let mut section = |f: &mut Fields, heading: &str, fields: fn(&Server, &mut Fields)| {
+        if written > 0 {
+            f.0.push_str("\r\n");
+        }
+        written += 1;
+        let _ = write!(f.0, "# {heading}\r\n");
+        fields(server, f);
+    };
+    for (_, heading, fields) in SECTIONS.iter().filter(|s| wanted.has(s.0)) {
+        section(&mut f, heading, *fields);
+    }
+    if wanted.everything || wanted.names.contains(BACKPLANE) {
+        section(&mut f, "Backplane", backplane_fields);
+    }
+    f.0
+}
+
+/// `INFO [section ...]`
+fn info(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let words: Vec<_> = args[1..].iter().map(|a| text(a)).collect();
+    let words: Vec<&str> = words.iter().map(|w| &**w).collect();
+    out.verbatim(b"txt", text_of(tx.server, &words).as_bytes());
+    Ok(())
+}
+
+const FLAGS: u64 = flags::LOADING | flags::STALE | flags::ARGS_DECIDE;
 
 /// The family's commands.
-pub static ROWS: &[Row] = &[];
+pub static ROWS: &[Row] = &[Row {
+    acl: &["dangerous"],
+    ..row("info", -1, FLAGS, "Tells about the server: its state and statistics.", info)
+}];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_for_people() {
+        assert_eq!(human(0), "0B");
+        assert_eq!(human(986_824), "963.70K");
+        assert_eq!(human(25_276_514_304), "23.54G");
+    }
+
+    #[test]
+    fn which_sections_ask_modules() {
+        let asks = |words: &[&str]| Wanted::new(words.iter().copied()).modules();
+        assert!(!asks(&[]) && !asks(&["all"]) && !asks(&["Server", "commandstats"]));
+        assert!(!asks(&["default", "backplane"]));
+        assert!(asks(&["everything"]) && asks(&["modules"]) && asks(&["search_index"]));
+        assert!(asks(&["all", "server"]));
+        assert!(Wanted::new(["MODULES"]).has("module_list"));
+        assert!(!Wanted::new([]).has("commandstats"));
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! One command family, one file; each file ends in the table of its rows. [`FAMILIES`] lists the tables.
 use crate::connection::client::{flag, Session};
-use crate::dispatch::table::Row;
+use crate::dispatch::table::{flags, Command, Row};
 use crate::dispatch::Plan;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::event::{self, class, Event};
@@ -22,6 +22,8 @@ pub mod bitmap;
 pub mod client;
 mod collection;
 pub mod command;
+pub mod command_keys;
+mod command_tips;
 pub mod config;
 pub mod connection;
 pub mod debug;
@@ -34,15 +36,19 @@ pub mod handle;
 pub mod hash;
 pub mod hash_expire;
 pub mod info;
+pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod module;
+pub mod monitor;
 pub mod object;
+pub mod pause;
 pub mod persistence;
 pub mod pubsub;
 pub mod scan;
 pub mod server;
 pub mod set;
+pub mod slowlog;
 pub mod stream;
 pub mod string;
 pub mod transaction;
@@ -78,10 +84,26 @@ pub static FAMILIES: &[&[Row]] = &[
     client::ROWS,
     command::ROWS,
     debug::ROWS,
+    latency::ROWS,
+    slowlog::ROWS,
+    monitor::ROWS,
     persistence::ROWS,
     dump::ROWS,
     flush::ROWS,
 ];
+
+/// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
+/// (`INFO everything`, `CONFIG SET`).
+#[inline]
+pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> bool {
+    command.has(flags::ARGS_DECIDE)
+        && match command.full_name.as_str() {
+            "info" => info::asks_modules(server, args),
+            "config|get" => config::asks_modules(server, args),
+            "command|getkeys" | "command|getkeysandflags" => command::asks_modules(server, args),
+            _ => true,
+        }
+}
 
 /// How a transaction reaches keys; see [`crate::lock`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -253,20 +275,29 @@ impl<'a> Tx<'a> {
     /// The value of a key; counts as an access and in `keyspace_hits` and `keyspace_misses`.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<ValueRef<'_>> {
-        match self.live(self.db(), key, Access::Read) {
-            Some(e) => {
-                self.server.stats.keyspace_hits.add(1);
-                self.touch(e);
-                Some(e.value())
-            }
-            None => {
-                self.server.stats.keyspace_misses.add(1);
-                let listeners = self.server.client_events() | self.server.module_events();
-                if listeners & class::KEY_MISS != 0 {
-                    self.fire(self.db(), &event::KEYMISS, key);
-                }
-                None
-            }
+        let e = self.look(key)?;
+        self.touch(e);
+        Some(e.value())
+    }
+
+    /// The entry of a live key, counted in `keyspace_hits` and `keyspace_misses` but not as an access (`TYPE`, `TTL`).
+    /// The handle is good until the next change of the key.
+    #[inline]
+    pub fn look(&self, key: &[u8]) -> Option<Entry> {
+        let found = self.live(self.db(), key, Access::Read);
+        if found.is_some() {
+            self.server.stats.keyspace_hits.add(1);
+        } else {
+            self.missed(key);
+        }
+        found
+    }
+
+    fn missed(&self, key: &[u8]) {
+        self.server.stats.keyspace_misses.add(1);
+        let listeners = self.server.client_events() | self.server.module_events();
+        if listeners & class::KEY_MISS != 0 {
+            self.fire(self.db(), &event::KEYMISS, key);
         }
     }
 
@@ -280,13 +311,9 @@ impl<'a> Tx<'a> {
 
     /// Counts an access to a key, whatever `CLIENT NO-TOUCH` says; false if there is no such key (`TOUCH`).
     pub fn touch_key(&self, key: &[u8]) -> bool {
-        let found = self.live(self.db(), key, Access::Read);
-        match found {
-            Some(e) => {
-                self.server.stats.keyspace_hits.add(1);
-                e.set_clock(self.server.access_clock(self.now, e.clock()));
-            }
-            None => self.server.stats.keyspace_misses.add(1),
+        let found = self.look(key);
+        if let Some(e) = found {
+            e.set_clock(self.server.access_clock(self.now, e.clock()));
         }
         found.is_some()
     }
@@ -634,6 +661,24 @@ impl<'a> Tx<'a> {
         self.remove_in(self.db(), key)
     }
 
+    /// As [`Tx::remove`]; a large value is freed in the background when `lazily` says so.
+    pub fn remove_with(&mut self, key: &[u8], lazily: bool) -> bool {
+        if !lazily {
+            return self.remove(key);
+        }
+        match self.live_mut(key) {
+            None => false,
+            Some(e) if !crate::keyspace::lazy_free::is_worth_it(e) => self.remove(key),
+            Some(_) => {
+                let removed = self.unlink(self.db(), key);
+                if let Some(e) = removed {
+                    crate::keyspace::lazy_free::free_later(vec![e]);
+                }
+                removed.is_some()
+            }
+        }
+    }
+
     /// Takes a live key's value and expiry out of the database. No event.
     pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
         self.live_mut(key)?;
@@ -671,6 +716,11 @@ impl<'a> Tx<'a> {
         if fields.is_empty() {
             return;
         }
+        let next = h.min_expire();
+        self.with_shard(db, key, Access::Write, |shard, data, _| match next {
+            Some(at) => data.note_field_expiry(shard, at, false),
+            None => data.no_field_expiry(shard),
+        });
         self.server.stats.expired_fields.add(fields.len() as u64);
         for f in &fields {
             self.propagate_also(&[b"HDEL", key, f]);
@@ -800,6 +850,29 @@ impl<'a> Tx<'a> {
                 }
             }
         }
+    }
+
+    /// A random key of the selected database, dead or alive; all are about equally likely.
+    pub fn random_key(&self) -> Option<Vec<u8>> {
+        assert_eq!(self.mode, Mode::Module, "a native command does not look at whole databases");
+        let db = &self.server.keyspace.dbs()[self.db()];
+        let mut rng = crate::observe::random::next;
+        let mut left = (rng() % (db.len() as u64).max(1)) as i64;
+        let shards = db.used_shards();
+        let mut lens = shards.iter().map(|s| i64::from(s.len.load(Relaxed)));
+        let start = lens.position(|len| {
+            left -= len;
+            left < 0
+        })?;
+        // The keys may have gone meanwhile: the next shard that has some.
+        shards[start..].iter().chain(&shards[..start]).find_map(|shard| {
+            shard.latch.lock();
+            // SAFETY: lock: taken on the line above, released below; the entry is not used afterwards.
+            let key = unsafe { shard.data() }.table.random(&mut rng).map(|e| e.key().to_vec());
+            // SAFETY: lock: taken above.
+            unsafe { shard.latch.unlock() };
+            key
+        })
     }
 
     /// All live keys of a database.

@@ -1,8 +1,8 @@
 //! Commands about the server.
 use super::error::err;
-use super::{CommandError, CommandResult, Tx};
+use super::{text, CommandError, CommandResult, Tx};
 use crate::connection::client::{flag, Session};
-use crate::dispatch::table::{flags, Command, PathRule, Row};
+use crate::dispatch::table::{flags, Command, Handler, PathRule, Row};
 use crate::reply::Reply;
 use crate::server::Server;
 
@@ -34,6 +34,57 @@ pub fn check_protected(
         "ERR {name} command not allowed. If the {directive} option is set to \"local\", you can run it from a local \
          connection, otherwise you need to set this option in the configuration file, and then restart the server."
     )))
+}
+
+/// The answer to `<container> HELP`; `lines` are in the form of the reference: usage, then indented words.
+pub fn write_help(out: &mut Reply, args: &[&[u8]], lines: &[&str]) {
+    let name = text(args[0]).to_ascii_uppercase();
+    out.array(lines.len() + 3);
+    out.simple(format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    lines.iter().for_each(|l| out.simple(l));
+    out.simple("HELP");
+    out.simple("    Print this help.");
+}
+
+/// The error for a subcommand that does not take these arguments.
+pub fn subcommand_syntax(args: &[&[u8]]) -> CommandError {
+    err(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        text(&args[1][..args[1].len().min(128)]),
+        text(args[0]).to_ascii_uppercase()
+    ))
+}
+
+/// A row of the group `server` that needs no keys.
+pub const fn row(
+    name: &'static str,
+    arity: i32,
+    bits: u64,
+    summary: &'static str,
+    run: Handler,
+) -> Row {
+    Row { path: PathRule::Connection, group: "server", summary, ..Row::new(name, arity, bits, run) }
+}
+
+/// A row for anybody.
+pub const fn any(name: &'static str, arity: i32, summary: &'static str, run: Handler) -> Row {
+    row(name, arity, flags::LOADING | flags::STALE, summary, run)
+}
+
+/// A row for administrators.
+pub const fn admin(name: &'static str, arity: i32, summary: &'static str, run: Handler) -> Row {
+    row(name, arity, flags::ADMIN | flags::LOADING | flags::STALE, summary, run)
+}
+
+/// A row for administrators, not for scripts.
+pub const fn admin_noscript(
+    name: &'static str,
+    arity: i32,
+    summary: &'static str,
+    run: Handler,
+) -> Row {
+    let bits = flags::ADMIN | flags::NOSCRIPT | flags::LOADING | flags::STALE;
+    row(name, arity, bits, summary, run)
 }
 
 /// `DBSIZE`

@@ -24,6 +24,7 @@ fn multi(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
 pub fn discard_state(server: &'static Server, session: &mut Session) {
     session.multi = None;
     session.shared.put(flag::MULTI, false);
+    session.shared.queued.store(-1, Relaxed);
     unwatch(server, session);
 }
 
@@ -45,6 +46,7 @@ pub fn unwatch(server: &'static Server, session: &mut Session) {
         unsafe { shard.latch.unlock() };
     }
     session.shared.put(flag::DIRTY_CAS, false);
+    session.shared.watching.store(0, Relaxed);
 }
 
 /// `DISCARD`
@@ -74,6 +76,7 @@ fn watch(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         }
         tx.watch(k);
         tx.session.watched.push((db, k.to_vec()));
+        tx.session.shared.watching.store(tx.session.watched.len() as u32, Relaxed);
     }
     out.ok();
     Ok(())
@@ -136,6 +139,9 @@ pub fn exec(
                 Path::Module(_) => return hand_over(server, Reason::Transaction),
                 Path::Connection if command.name == "select" => {
                     db = super::connection::db_number(server, args[1]).unwrap_or(db);
+                }
+                Path::Connection if super::needs_module_lock(server, command, &args) => {
+                    return hand_over(server, Reason::Transaction);
                 }
                 Path::Connection => {}
                 Path::Native => {

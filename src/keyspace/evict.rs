@@ -1,7 +1,9 @@
 //! Access clocks and eviction.
+use super::shard::Db;
 use crate::config::enums::maxmemory_policy;
 use crate::config::Config;
 use crate::server::Server;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// LFU counter of a new key.
 pub const LFU_INIT: u32 = 5;
@@ -50,4 +52,27 @@ pub fn out_of_memory(server: &Server) -> bool {
 /// Evicts keys until the memory limit is kept. False when it cannot be. The calling thread has the module lock.
 pub fn make_room(server: &'static Server) -> bool {
     !over_limit(server)
+}
+
+/// Entries looked at for [`ttl_figures`], at most.
+const TTL_SAMPLES: usize = 400;
+
+/// The mean time to live in milliseconds of a sample of the volatile keys, and the number of hashes whose fields expire.
+pub fn ttl_figures(db: &Db, now: i64) -> (i64, u64) {
+    let (mut sum, mut seen, mut hashes) = (0i64, 0, 0);
+    for shard in db.used_shards().iter().filter(|s| s.len.load(Relaxed) > 0) {
+        shard.latch.lock();
+        // SAFETY: lock: taken on the line above.
+        let data = unsafe { shard.data() };
+        hashes += u64::from(data.field_expiry);
+        if seen < TTL_SAMPLES && data.volatile > 0 {
+            for at in data.table.iter().take(TTL_SAMPLES).filter_map(|e| e.expire()) {
+                sum = sum.saturating_add((at - now).max(0));
+                seen += 1;
+            }
+        }
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+    }
+    (sum / seen.max(1) as i64, hashes)
 }

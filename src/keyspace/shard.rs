@@ -225,6 +225,94 @@ impl ShardData {
         }
     }
 
+    /// Takes all entries out of the table. The caller frees them.
+    pub fn take_all(&mut self, shard: &Shard) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(self.table.len());
+        self.table.drain(|e| entries.push(e));
+        (self.volatile, self.module_values, self.field_expiry) = (0, 0, 0);
+        self.publish(shard);
+        entries
+    }
+
+    /// Swaps the entries of two shards, not what clients wait for or watch.
+    pub fn swap_entries(&mut self, shard: &Shard, other: &mut ShardData, other_shard: &Shard) {
+        std::mem::swap(&mut self.table, &mut other.table);
+        std::mem::swap(&mut self.volatile, &mut other.volatile);
+        std::mem::swap(&mut self.next_expire, &mut other.next_expire);
+        std::mem::swap(&mut self.module_values, &mut other.module_values);
+        std::mem::swap(&mut self.field_expiry, &mut other.field_expiry);
+        std::mem::swap(&mut self.next_field_expire, &mut other.next_field_expire);
+        self.publish(shard);
+        other.publish(other_shard);
+    }
+
+    /// Writes the numbers that are read without the latch.
+    fn publish(&self, shard: &Shard) {
+        shard.len.store(self.table.len() as u32, Relaxed);
+        shard.volatile.store(self.volatile, Relaxed);
+        shard.field_expiry.store(self.field_expiry, Relaxed);
+    }
+
+    /// Looks for what expires: the keys past their time, and the keys of hashes with fields past theirs. What is found
+    /// is the caller's to deal with; the rest decides when it is worth while to look again.
+    pub fn find_due(
+        &mut self,
+        shard: &Shard,
+        now: i64,
+        keys: &mut Vec<Vec<u8>>,
+        hashes: &mut Vec<Vec<u8>>,
+    ) {
+        let look_at_keys = self.volatile > 0 && self.next_expire <= now;
+        let look_at_fields = self.field_expiry > 0 && self.next_field_expire <= now;
+        if !look_at_keys && !look_at_fields {
+            return;
+        }
+        let (mut next, mut next_field, mut with_fields) = (i64::MAX, i64::MAX, 0);
+        for e in self.table.iter() {
+            match e.expire() {
+                Some(at) if at <= now => {
+                    keys.push(e.key().to_vec());
+                    continue;
+                }
+                Some(at) => next = next.min(at),
+                None => {}
+            }
+            if !look_at_fields || e.kind() != Kind::Hash {
+                continue;
+            }
+            let ValueRef::Hash(h) = e.value() else { continue };
+            if let Some(at) = h.min_expire() {
+                with_fields += 1;
+                if at <= now {
+                    hashes.push(e.key().to_vec());
+                } else {
+                    next_field = next_field.min(at);
+                }
+            }
+        }
+        self.next_expire = next;
+        if look_at_fields {
+            self.next_field_expire = next_field;
+            // Keys that are about to go take their part of the count with them.
+            self.field_expiry = with_fields + self.dying_hashes(keys);
+            shard.field_expiry.store(self.field_expiry, Relaxed);
+        }
+    }
+
+    fn dying_hashes(&self, keys: &[Vec<u8>]) -> u32 {
+        let has_fields = |key: &&Vec<u8>| match self.find(hash_bytes(key), key).map(|e| e.value()) {
+            Some(ValueRef::Hash(h)) => h.min_expire().is_some(),
+            _ => false,
+        };
+        keys.iter().filter(has_fields).count() as u32
+    }
+
+    /// Notes that a hash whose expired fields were removed has none left that expire.
+    pub fn no_field_expiry(&mut self, shard: &Shard) {
+        self.field_expiry = self.field_expiry.saturating_sub(1);
+        shard.field_expiry.store(self.field_expiry, Relaxed);
+    }
+
     /// Changes when a volatile entry expires; it stays where it is.
     pub fn move_expiry(&mut self, entry: Entry, at: i64) {
         debug_assert!(entry.expire().is_some());
@@ -238,7 +326,7 @@ impl ShardData {
         if more {
             self.field_expiry = self.field_expiry.saturating_add(1);
         }
-        if self.field_expiry == 1 || at < self.next_field_expire {
+        if more && self.field_expiry == 1 || at < self.next_field_expire {
             self.next_field_expire = at;
         }
         shard.field_expiry.store(self.field_expiry, Relaxed);

@@ -289,7 +289,9 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
             let late = unsafe { &mut *b.thread_reply() };
             out.raw(&late.buf);
             out.errors += late.errors;
-            count(server, &b, mono_ns() - began, out.errors - errors);
+            out.codes.append(&mut late.codes);
+            count(&b, mono_ns() - began, out.errors - errors);
+            crate::dispatch::count_errors(server, out);
             if session.reply_mode == crate::connection::client::ReplyMode::Off {
                 out.buf.truncate(start);
             }
@@ -311,15 +313,14 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
 }
 
 /// Adds the time that the module measured, and that of its reply callback, to the command's statistics.
-fn count(server: &Server, b: &BlockedClient, callback_ns: u64, errors: u64) {
+fn count(b: &BlockedClient, callback_ns: u64, errors: u64) {
     let s = b.state.lock();
     if let Some(stats) = &s.stats {
-        stats.ns.fetch_add(s.measured + callback_ns, Relaxed);
+        stats.add_time(s.measured + callback_ns);
         if errors != 0 {
-            stats.failed.fetch_add(1, Relaxed);
+            stats.failed();
         }
     }
-    server.stats.error_replies.add(errors);
 }
 
 fn timed_out(
@@ -395,7 +396,8 @@ fn give_up(server: &'static Server, b: &Arc<BlockedClient>, error: Option<&str>)
         Some(text) => out.error(text),
         None => timed_out(b, session, out),
     }
-    count(server, b, 0, out.errors - errors);
+    count(b, 0, out.errors - errors);
+    crate::dispatch::count_errors(server, out);
     end_key_wait(b);
     send_home(server, parked);
 }
@@ -501,7 +503,8 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
         *b.home.lock() = Home::Connection(parked);
         return;
     }
-    count(server, b, mono_ns() - began, out.errors - errors);
+    count(b, mono_ns() - began, out.errors - errors);
+    crate::dispatch::count_errors(server, out);
     *b.home.lock() = Home::Connection(parked);
     end_key_wait(b);
 }

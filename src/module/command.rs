@@ -111,6 +111,7 @@ impl ModuleCommand {
             since: info.since.clone().unwrap_or_default(),
             summary: info.summary.clone().unwrap_or_default(),
             stats: old.and_then(|t| t.stats_of(&self.full_name)).unwrap_or_default(),
+            number: crate::dispatch::table::number_of(&self.full_name),
         }
     }
 }

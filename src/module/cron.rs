@@ -6,7 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 pub fn run(server: &'static Server, now: i64) {
     server.clock_ms.store(now, Relaxed);
     server.used_memory();
-    if server.active_expire.load(Relaxed) && !server.loading.load(Relaxed) {
+    let s = &server.stats;
+    let values = [s.commands_processed.get(), s.net_input_bytes.get(), s.net_output_bytes.get()];
+    s.rates.sample(crate::observe::clock::mono_ns(), values);
+    server.pause.end_if_over(now);
+    if server.active_expire.load(Relaxed) && !server.pause.active() && !server.loading.load(Relaxed)
+    {
         crate::keyspace::expire::cycle(server, now);
     }
     crate::snapshot::control::check_save_points(server, now);

@@ -125,6 +125,7 @@ pub fn run(server: &'static Server) {
                 returns.send(server);
             }
             if server.module_lock.has_waiters() {
+                returns.send(server);
                 server.module_lock.unlock();
                 server.module_lock.lock();
             }

@@ -1,5 +1,7 @@
 //! What the server tells about itself: log, counters, clock, randomness.
 pub mod clock;
+pub mod histogram;
 pub mod log;
+pub mod process;
 pub mod random;
 pub mod stats;

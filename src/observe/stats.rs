@@ -1,6 +1,10 @@
 //! Counters that many threads add to.
+use super::histogram::{Histogram, Snapshot};
+use parking_lot::Mutex;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::OnceLock;
 
 const CELLS: usize = 16;
 
@@ -61,4 +65,285 @@ pub struct Stats {
     pub parked: Counter,
     /// Hand-overs to the module thread, and commands in them.
     pub handovers: Counter,
+    pub acl_denied_auth: Counter,
+    /// Nanoseconds over the memory limit, and since when it is now (monotonic ns, 0: it is not).
+    pub eviction_exceeded_ns: (AtomicU64, AtomicU64),
+    /// Error replies by code.
+    pub errors: ErrorStats,
+    /// Momentary rates.
+    pub rates: Rates,
+}
+
+impl Stats {
+    /// Counts an error reply of this text.
+    pub fn error_reply(&self, text: &[u8]) {
+        self.error_replies.add(1);
+        self.errors.count(error_code(text));
+    }
+
+    /// `CONFIG RESETSTAT`
+    pub fn reset(&self) {
+        for c in [
+            &self.connections_received,
+            &self.rejected_connections,
+            &self.commands_processed,
+            &self.keyspace_hits,
+            &self.keyspace_misses,
+            &self.expired_keys,
+            &self.evicted_keys,
+            &self.expired_fields,
+            &self.net_input_bytes,
+            &self.net_output_bytes,
+            &self.reads,
+            &self.writes,
+            &self.error_replies,
+            &self.forks,
+            &self.parked,
+            &self.handovers,
+            &self.acl_denied_auth,
+        ] {
+            c.reset();
+        }
+        self.module_path.iter().for_each(Counter::reset);
+        self.eviction_exceeded_ns.0.store(0, Relaxed);
+        self.errors.reset();
+    }
+}
+
+/// What one thread counted of one command.
+#[repr(align(64))]
+#[derive(Default)]
+struct CommandCell {
+    calls: AtomicU64,
+    ns: AtomicU64,
+    rejected: AtomicU64,
+    failed: AtomicU64,
+    durations: OnceLock<Histogram>,
+}
+
+/// Counters of one command, for `INFO commandstats` and `LATENCY HISTOGRAM`: a cell per thread, so that serving threads
+/// do not disturb each other.
+#[derive(Default)]
+pub struct CommandStats([CommandCell; CELLS]);
+
+/// The sums of a [`CommandStats`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CommandTotals {
+    /// Calls.
+    pub calls: u64,
+    /// Nanoseconds in its body.
+    pub ns: u64,
+    /// Refused before execution.
+    pub rejected: u64,
+    /// Ended in an error.
+    pub failed: u64,
+}
+
+impl CommandStats {
+    #[inline]
+    fn mine(&self) -> &CommandCell {
+        &self.0[MINE.with(Cell::get)]
+    }
+
+    /// Counts one call; its duration goes into the histogram too if `track` (`latency-tracking`).
+    #[inline]
+    pub fn add(&self, ns: u64, track: bool) {
+        let cell = self.mine();
+        cell.calls.fetch_add(1, Relaxed);
+        cell.ns.fetch_add(ns, Relaxed);
+        if track {
+            cell.durations.get_or_init(Histogram::default).add(ns);
+        }
+    }
+
+    /// Adds time that a blocked call spent after it was counted.
+    pub fn add_time(&self, ns: u64) {
+        self.mine().ns.fetch_add(ns, Relaxed);
+    }
+
+    /// Counts a call that ended in an error.
+    pub fn failed(&self) {
+        self.mine().failed.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a call refused before execution.
+    pub fn rejected(&self) {
+        self.mine().rejected.fetch_add(1, Relaxed);
+    }
+
+    /// All threads' counts.
+    pub fn totals(&self) -> CommandTotals {
+        let sum = |f: fn(&CommandCell) -> &AtomicU64| {
+            self.0.iter().map(|c| f(c).load(Relaxed)).sum::<u64>()
+        };
+        CommandTotals {
+            calls: sum(|c| &c.calls),
+            ns: sum(|c| &c.ns),
+            rejected: sum(|c| &c.rejected),
+            failed: sum(|c| &c.failed),
+        }
+    }
+
+    /// All threads' durations; `None` when none was recorded.
+    pub fn durations(&self) -> Option<Snapshot> {
+        let mut all = Snapshot::default();
+        self.0.iter().filter_map(|c| c.durations.get()).for_each(|h| all.add(h));
+        (all.total > 0).then_some(all)
+    }
+
+    /// Back to zero (`CONFIG RESETSTAT`).
+    pub fn reset(&self) {
+        for c in &self.0 {
+            for n in [&c.calls, &c.ns, &c.rejected, &c.failed] {
+                n.store(0, Relaxed);
+            }
+            if let Some(h) = c.durations.get() {
+                h.reset();
+            }
+        }
+    }
+}
+
+/// Kinds of errors counted at most; one more switches the counting off until `CONFIG RESETSTAT`.
+const ERROR_KINDS: usize = 128;
+
+/// Error replies by their code, for `INFO errorstats`.
+#[derive(Default)]
+pub struct ErrorStats(Mutex<ErrorCounts>);
+
+#[derive(Default)]
+struct ErrorCounts {
+    counts: BTreeMap<String, u64>,
+    off: bool,
+}
+
+impl ErrorStats {
+    /// Counts an error reply of this code.
+    pub fn count(&self, code: &str) {
+        let mut e = self.0.lock();
+        if e.off {
+            return;
+        }
+        if let Some(n) = e.counts.get_mut(code) {
+            *n += 1;
+        } else if e.counts.len() < ERROR_KINDS {
+            e.counts.insert(code.to_string(), 1);
+        } else {
+            let codes: Vec<String> = e.counts.keys().cloned().collect();
+            crate::log_warning!(
+                "Errorstats stopped adding new errors because the number of errors reached the limit, may be misuse \
+                 of lua error_reply, please check INFO ERRORSTATS, this can be re-enabled via CONFIG RESETSTAT."
+            );
+            crate::log_warning!("Current errors code list: {}", codes.join(", "));
+            e.counts = BTreeMap::from([("ERRORSTATS_DISABLED".to_string(), 1)]);
+            e.off = true;
+        }
+    }
+
+    /// All codes with their counts, sorted.
+    pub fn list(&self) -> Vec<(String, u64)> {
+        self.0.lock().counts.iter().map(|(k, n)| (k.clone(), *n)).collect()
+    }
+
+    /// Forgets everything, and counts again.
+    pub fn reset(&self) {
+        *self.0.lock() = ErrorCounts::default();
+    }
+}
+
+/// The code of an error reply: its first word, if it ends within 31 bytes.
+pub fn error_code(text: &[u8]) -> &str {
+    let end = text[..text.len().min(31)].iter().position(|&c| c == b' ');
+    end.and_then(|end| std::str::from_utf8(&text[..end]).ok())
+        .filter(|c| !c.is_empty())
+        .unwrap_or("ERR")
+}
+
+/// Samples kept for a momentary rate.
+const SAMPLES: usize = 16;
+
+/// Rates over the last sixteen rounds of the cron.
+#[derive(Default)]
+pub struct Rates(Mutex<RateState>);
+
+#[derive(Default)]
+struct RateState {
+    last: Option<(u64, [u64; RATES])>,
+    samples: [[u64; SAMPLES]; RATES],
+    next: usize,
+}
+
+/// Number of rates: commands, bytes in, bytes out.
+pub const RATES: usize = 3;
+
+impl Rates {
+    /// Notes the counters at a monotonic time in nanoseconds.
+    pub fn sample(&self, now_ns: u64, values: [u64; RATES]) {
+        let mut s = self.0.lock();
+        if let Some((then, old)) = s.last {
+            let elapsed = now_ns.saturating_sub(then);
+            if elapsed < 90_000_000 {
+                return;
+            }
+            let at = s.next;
+            for (i, (new, old)) in values.iter().zip(old).enumerate() {
+                let per_second = u128::from(new.saturating_sub(old)) * 1_000_000_000;
+                s.samples[i][at] = (per_second / u128::from(elapsed)) as u64;
+            }
+            s.next = (at + 1) % SAMPLES;
+        }
+        s.last = Some((now_ns, values));
+    }
+
+    /// The mean of the samples, per second.
+    pub fn get(&self) -> [u64; RATES] {
+        let s = self.0.lock();
+        s.samples.map(|all| all.iter().sum::<u64>() / SAMPLES as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_errors() {
+        assert_eq!(error_code(b"ERR syntax error"), "ERR");
+        assert_eq!(error_code(b"WRONGTYPE Operation"), "WRONGTYPE");
+        assert_eq!(error_code(b"nothing"), "ERR");
+        assert_eq!(error_code(b"a_word_that_is_much_longer_than_is_usual here"), "ERR");
+    }
+
+    #[test]
+    fn error_kinds_are_limited() {
+        let e = ErrorStats::default();
+        for i in 0..ERROR_KINDS {
+            e.count(&format!("E{i}"));
+        }
+        e.count("E0");
+        assert_eq!(e.list().len(), ERROR_KINDS);
+        e.count("ONEMORE");
+        e.count("E0");
+        assert_eq!(e.list(), [("ERRORSTATS_DISABLED".to_string(), 1)]);
+        e.reset();
+        e.count("E0");
+        assert_eq!(e.list(), [("E0".to_string(), 1)]);
+    }
+
+    #[test]
+    fn command_counters_add_up_and_reset() {
+        let s = CommandStats::default();
+        std::thread::scope(|t| {
+            for _ in 0..4 {
+                t.spawn(|| s.add(1000, true));
+            }
+        });
+        s.failed();
+        let t = s.totals();
+        assert_eq!((t.calls, t.ns, t.failed, t.rejected), (4, 4000, 1, 0));
+        assert_eq!(s.durations().unwrap().total, 4);
+        s.reset();
+        assert_eq!(s.totals(), CommandTotals::default());
+        assert!(s.durations().is_none());
+    }
 }

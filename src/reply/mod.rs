@@ -10,8 +10,10 @@ pub struct Reply {
     pub resp3: bool,
     /// When true, nothing is written (`CLIENT REPLY OFF`, internal calls without a client).
     pub muted: bool,
-    /// Error replies written so far, for `INFO errorstats` and module calls.
+    /// Error replies written so far, for module calls.
     pub errors: u64,
+    /// Their codes, a blank behind each, until the dispatcher counts them (`INFO errorstats`).
+    pub codes: Vec<u8>,
 }
 
 /// A collection whose length is written later; see [`Reply::deferred`].
@@ -69,7 +71,10 @@ impl Reply {
     /// An error reply; `text` begins with its code (`ERR ...`), without the dash.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         self.errors += 1;
-        self.line(b'-', text.as_ref());
+        let text = text.as_ref();
+        self.codes.extend_from_slice(crate::observe::stats::error_code(text).as_bytes());
+        self.codes.push(b' ');
+        self.line(b'-', text);
     }
 
     /// An integer.

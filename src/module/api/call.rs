@@ -19,6 +19,7 @@ use crate::server::Server;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 /// One argument behind a format, as the shims read it (`BackplaneArg` of `ffi/shims.h`).
@@ -230,9 +231,23 @@ pub unsafe extern "C" fn backplane_call_impl(
     };
     // SAFETY: ABI: as above.
     let args = unsafe { read_args(name, list, len) };
-    // This is where command filters (`module::api::filter`) see, and may rewrite, the arguments of a call.
-    let words: SmallVec<[&[u8]; 8]> = args.iter().map(|a| &**a).collect();
-    let (bytes, errors) = match run(ctx, f, &words) {
+    let given: SmallVec<[&[u8]; 8]> = args.iter().map(|a| &**a).collect();
+    if let Some(m) = ctx.module {
+        m.in_call.fetch_add(1, Relaxed);
+    }
+    let server = Server::get();
+    let filtered = (!server.modules.filters.load().is_empty())
+        .then(|| super::filter::apply(server, ctx.session().shared.id, &given));
+    let rewritten = filtered.as_ref().map(super::filter::Filtered::args);
+    let words: &[&[u8]] = rewritten.as_deref().unwrap_or(&given);
+    let result = match words.first() {
+        Some(_) => run(ctx, f, words),
+        None => Err(refused(libc::ENOENT, "ERR unknown command ''")),
+    };
+    if let Some(m) = ctx.module {
+        m.in_call.fetch_sub(1, Relaxed);
+    }
+    let (bytes, errors) = match result {
         Ok(None) => {
             set_errno(before);
             return std::ptr::null_mut();

@@ -1,0 +1,32 @@
+//! What is noted of a command that ran: counters, slow log, latency events, monitors.
+use super::table::{flags, Command};
+use crate::connection::client::Session;
+use crate::server::Server;
+
+/// Notes a finished command. Whatever is switched off costs one relaxed load.
+#[inline]
+pub fn finished(
+    server: &Server,
+    session: &Session,
+    command: &Command,
+    args: &[&[u8]],
+    ns: u64,
+    errors: u64,
+) {
+    command.stats.add(ns, server.config.latency_tracking());
+    if errors > 0 {
+        command.stats.failed();
+    }
+    let slower_than = server.config.slowlog_log_slower_than();
+    if slower_than >= 0 && (ns / 1000) as i64 >= slower_than && !command.has(flags::SKIP_SLOWLOG) {
+        server.slowlog.add(server, session, command, args, ns / 1000);
+    }
+    let threshold = server.config.latency_monitor_threshold();
+    if threshold > 0 && ns / 1_000_000 >= threshold {
+        let event = if command.has(flags::FAST) { "fast-command" } else { "command" };
+        server.latency.add(event, ns / 1_000_000);
+    }
+    if server.monitors.any() && !command.has(flags::SKIP_MONITOR | flags::ADMIN) {
+        server.monitors.feed(session, command, args);
+    }
+}
