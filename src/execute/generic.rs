@@ -4,6 +4,7 @@ use super::{is, CommandError, CommandResult, Expiry, Tx};
 use crate::dispatch::table::{flags, key, keys, PathRule, Row};
 use crate::keyspace::event::{self, class};
 use crate::keyspace::value::{StringValue, Value, ValueRef};
+use crate::module::datatype::{copy as copy_value, Copied};
 use crate::reply::Reply;
 
 /// Deletes keys with all that follows; counts those that were there.
@@ -148,10 +149,11 @@ fn copy_of(
         ValueRef::Hash(v) => Value::Hash(Box::new(v.clone())),
         ValueRef::Zset(v) => Value::Zset(Box::new(v.clone())),
         ValueRef::Stream(v) => Value::Stream(Box::new(v.clone())),
-        ValueRef::Module(m) => {
-            let _ = (m, from, to);
-            return Err(err("ERR not supported for this module key"));
-        }
+        ValueRef::Module(m) => match copy_value(from, to, m) {
+            Copied::Done(copy) => Value::Module(copy),
+            Copied::Unsupported => return Err(err("ERR not supported for this module key")),
+            Copied::Failed => return Err(err("ERR module key failed to copy")),
+        },
     })
 }
 
