@@ -223,6 +223,13 @@ pub fn check<'t>(
             command.full_name
         )));
     }
+    if server.persistence.last_bgsave_failed.load(Relaxed)
+        && (command.has(flags::WRITE) || command.name == "ping")
+        && crate::snapshot::control::writes_denied(server)
+        && !session.shared.has(flag::INTERNAL)
+    {
+        return Err(error::MISCONF);
+    }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
     }
