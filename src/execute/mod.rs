@@ -18,8 +18,10 @@ use crate::server::Server;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
+pub mod acl;
 pub mod bitmap;
 pub mod client;
+pub mod cluster;
 mod collection;
 pub mod command;
 pub mod command_keys;
@@ -83,6 +85,8 @@ pub static FAMILIES: &[&[Row]] = &[
     latency::ROWS,
     slowlog::ROWS,
     monitor::ROWS,
+    acl::ROWS,
+    cluster::ROWS,
     persistence::ROWS,
     flush::ROWS,
 ];
