@@ -149,7 +149,7 @@ typedef struct Job {
     long long number;
     int measure;
     int argc; /* keys, copied */
-    RedisModuleString *argv[8];
+    RedisModuleString *argv[32];
 } Job;
 
 static Job *new_job(RedisModuleBlockedClient *bc, long long number) {

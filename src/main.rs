@@ -1,6 +1,7 @@
 //! The server binary: arguments and `redis.conf` to a running server; exit codes.
 use std::io::Write;
 
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -80,6 +80,8 @@ pub struct Server {
     pub run_id: String,
     /// 40 hex digits, the replication id.
     pub repl_id: String,
+    /// True while the modules of the configuration are loaded.
+    pub starting: AtomicBool,
     /// True while data is loaded.
     pub loading: AtomicBool,
     /// `DEBUG SET-ACTIVE-EXPIRE`
@@ -145,6 +147,7 @@ impl Server {
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),
             repl_id: crate::observe::random::hex(40),
+            starting: AtomicBool::new(true),
             loading: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             lfu: AtomicBool::new(false),

@@ -4,6 +4,7 @@ use crate::connection::listener::Listeners;
 use crate::connection::serving::{self, ServingThread};
 use crate::observe::log;
 use crate::server::Server;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 /// Runs the server until it is told to stop. Returns the exit code.
@@ -36,6 +37,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         // Modules take the thread of their OnLoad for the main thread, so they are loaded here.
         server.module_lock.lock();
         let ok = load_modules(server);
+        server.starting.store(false, Relaxed);
         server.module_lock.unlock();
         let _ = loaded.send(ok);
         if ok {

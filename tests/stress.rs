@@ -88,13 +88,12 @@ fn no_torn_read_and_no_deadlock() {
                 }
             });
             // Module observers.
-            let (mut c, names) = (server.client(), names.clone());
-            let done = &*done;
+            let (mut c, done, own) = (server.client(), &*done, names.clone());
             scope.spawn(move || {
                 let mut sum = vec!["tt.sum"];
-                sum.extend(&names);
+                sum.extend(&own);
                 let mut slow = vec!["tt.slowsum", "200"];
-                slow.extend(&names);
+                slow.extend(&own);
                 while running() {
                     assert_eq!(c.cmd(&sum).int(), TOTAL, "tt.sum saw half of a transfer");
                     assert_eq!(c.cmd(&slow).int(), TOTAL, "tt.slowsum saw half of a transfer");
@@ -104,11 +103,11 @@ fn no_torn_read_and_no_deadlock() {
             // A module's own thread.
             let (mut c, done) = (server.client(), &*done);
             let total = TOTAL.to_string();
-            let names = names.clone();
+            let own = names.clone();
             scope.spawn(move || {
                 let mut d = Dice(t + 991);
                 let mut sum = vec!["tt.threadsum", "5", &total];
-                sum.extend(&names);
+                sum.extend(&own);
                 while running() {
                     let (a, b) = (account(d.roll()), account(d.roll()));
                     assert_eq!(c.cmd(&["tt.threadtransfer", "20", &a, &b, "3"]).int(), 20);

@@ -103,6 +103,9 @@ pub fn run_input(
                     if args.is_empty() {
                         return Step::Done;
                     }
+                    if table.filters {
+                        return filter(server, table, session, out, args, side, now);
+                    }
                     execute(server, table, session, out, args, side, now)
                 });
                 match step {
@@ -216,6 +219,27 @@ pub fn check<'t>(
         return Err(error::err("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
+}
+
+/// Lets the modules' command filters see, and rewrite, a request before anything else looks at it.
+fn filter(
+    server: &'static Server,
+    table: &Table,
+    session: &mut Session,
+    out: &mut Reply,
+    args: &[&[u8]],
+    side: Side<'_>,
+    now: i64,
+) -> Step {
+    if matches!(side, Side::Serving(_)) {
+        return hand_over(server, Reason::Filter);
+    }
+    let filtered = crate::module::api::filter::apply(server, session.shared.id, args);
+    let args = filtered.args();
+    if args.is_empty() {
+        return Step::Done;
+    }
+    execute(server, table, session, out, &args, side, now)
 }
 
 fn execute(

@@ -1,5 +1,212 @@
-//! `FLUSHALL`, `FLUSHDB`, `SWAPDB`, `MOVE`.
-use crate::dispatch::table::Row;
+//! Emptying and swapping databases.
+use super::error::{err, DB_RANGE, SYNTAX};
+use super::{is, CommandError, CommandResult, Tx};
+use crate::connection::client::flag;
+use crate::dispatch::table::{flags, PathRule, Row};
+use crate::keyspace::entry::Entry;
+use crate::keyspace::shard::{hash_bytes, Shard, ShardData, SHARDS};
+use crate::keyspace::value::Kind;
+use crate::lock::held::Access;
+use crate::module::abi;
+use crate::module::event::server_event;
+use crate::reply::Reply;
+use crate::server::Server;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Tells the watchers of those keys of a shard of which `changes` says so.
+fn touch_watched(data: &ShardData, changes: impl Fn(&[u8]) -> bool) {
+    for (_, clients) in data.watched.iter().filter(|(key, _)| changes(key)) {
+        clients.iter().for_each(|c| c.put(flag::DIRTY_CAS, true));
+    }
+}
+
+fn has(data: &ShardData, key: &[u8]) -> bool {
+    data.find(hash_bytes(key), key).is_some()
+}
+
+/// Holds a shard as a whole until the end of the unit. The caller has its latch and the module lock.
+fn hold_whole(server: &Server, shard: &Shard, index: u32) {
+    // SAFETY: lock: as the callers of this function promise.
+    unsafe {
+        if shard.data().held.hold_whole(Access::Write) {
+            server.holder().touched.push(index);
+        }
+    }
+}
+
+/// Empties a database, shard by shard; each is held until the end of the unit, so nobody sees a half-empty one.
+/// Returns how many keys there were. The calling thread has the module lock.
+pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
+    let mut removed = 0;
+    for (i, shard) in server.keyspace.dbs()[db].used_shards().iter().enumerate() {
+        shard.latch.lock();
+        hold_whole(server, shard, (db * SHARDS + i) as u32);
+        // SAFETY: lock: taken above, released below.
+        let data = unsafe { shard.data() };
+        touch_watched(data, |key| has(data, key));
+        let entries = data.take_all(shard);
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+        removed += entries.len() as u64;
+        free_all(entries, lazily);
+    }
+    // SAFETY: lock: this function's contract.
+    unsafe { server.holder() }.structure += 1;
+    removed
+}
+
+fn free_all(mut entries: Vec<Entry>, lazily: bool) {
+    if lazily {
+        let (of_modules, others): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|e| e.kind() == Kind::Module);
+        if !others.is_empty() {
+            crate::keyspace::lazy_free::free_later(others);
+        }
+        entries = of_modules;
+    }
+    entries.into_iter().for_each(Entry::free);
+}
+
+/// Empties one database, or all, between the events that modules listen for. Returns how many keys there were.
+/// The calling thread has the module lock.
+pub fn empty(server: &'static Server, db: Option<usize>, lazily: bool) -> u64 {
+    let mut info = abi::FlushInfo {
+        version: 1,
+        sync: i32::from(!lazily),
+        dbnum: db.map_or(-1, |db| db as i32),
+    };
+    let data = (&raw mut info).cast();
+    server_event(abi::EVENT_FLUSHDB, abi::SUBEVENT_FLUSHDB_START, data, None);
+    let removed = match db {
+        Some(db) => empty_database(server, db, lazily),
+        None => {
+            let all = 0..server.keyspace.dbs().len();
+            all.map(|db| empty_database(server, db, lazily)).sum()
+        }
+    };
+    server_event(abi::EVENT_FLUSHDB, abi::SUBEVENT_FLUSHDB_END, data, None);
+    removed
+}
+
+fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
+    match args {
+        [_] => Ok(tx.server.config.lazyfree_lazy_user_flush()),
+        [_, word] if is(word, "sync") => Ok(false),
+        [_, word] if is(word, "async") => Ok(true),
+        _ => Err(SYNTAX),
+    }
+}
+
+/// `FLUSHALL [ASYNC|SYNC]`
+fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let lazily = lazily(tx, args)?;
+    tx.dirty += empty(tx.server, None, lazily);
+    out.ok();
+    Ok(())
+}
+
+/// `FLUSHDB [ASYNC|SYNC]`
+fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let lazily = lazily(tx, args)?;
+    tx.dirty += empty(tx.server, Some(tx.db()), lazily);
+    out.ok();
+    Ok(())
+}
+
+/// `SWAPDB index1 index2`
+fn swapdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let server = tx.server;
+    let number = |arg: &[u8], message: &'static str| {
+        let n = crate::keyspace::number::parse_i64(arg).and_then(|n| i32::try_from(n).ok());
+        n.ok_or(err(message))
+    };
+    let first = number(args[1], "ERR invalid first DB index")?;
+    let second = number(args[2], "ERR invalid second DB index")?;
+    let in_range = |n: i32| usize::try_from(n).ok().filter(|n| *n < server.keyspace.dbs().len());
+    let (Some(a), Some(b)) = (in_range(first), in_range(second)) else { return Err(DB_RANGE) };
+    if a != b {
+        swap_databases(server, a, b);
+    }
+    let mut info = abi::SwapDbInfo { version: 1, dbnum_first: first, dbnum_second: second };
+    server_event(abi::EVENT_SWAPDB, 0, (&raw mut info).cast(), None);
+    tx.dirty += 1;
+    out.ok();
+    Ok(())
+}
+
+/// Swaps two databases. The calling thread has the module lock.
+fn swap_databases(server: &'static Server, a: usize, b: usize) {
+    let dbs = server.keyspace.dbs();
+    let shards = |db: usize| dbs[db].shards().iter().enumerate();
+    // All are held before the first is swapped: nobody sees one half of the one database and one of the other.
+    for db in [a, b] {
+        for (i, shard) in shards(db) {
+            shard.latch.lock();
+            hold_whole(server, shard, (db * SHARDS + i) as u32);
+            // SAFETY: lock: taken above.
+            unsafe { shard.latch.unlock() };
+        }
+    }
+    for ((_, x), (_, y)) in shards(a).zip(shards(b)) {
+        // Whoever has several latches never waits, so two at once cannot end in a circle.
+        x.latch.lock();
+        y.latch.lock();
+        // SAFETY: lock: both latches were taken above, and are released below.
+        let (of_x, of_y) = unsafe { (x.data(), y.data()) };
+        touch_watched(of_x, |key| has(of_x, key) || has(of_y, key));
+        touch_watched(of_y, |key| has(of_x, key) || has(of_y, key));
+        of_x.swap_entries(x, of_y, y);
+        // SAFETY: lock: taken above.
+        unsafe {
+            x.latch.unlock();
+            y.latch.unlock();
+        }
+    }
+    // SAFETY: lock: this function's contract.
+    unsafe { server.holder() }.structure += 1;
+    wake_blocked(server, [a, b]);
+}
+
+/// Somebody may wait for a key that is now there.
+fn wake_blocked(server: &'static Server, dbs: [usize; 2]) {
+    if server.blocked_keys.load(Relaxed) == 0 {
+        return;
+    }
+    for db in dbs {
+        for shard in server.keyspace.dbs()[db].used_shards() {
+            shard.latch.lock();
+            // SAFETY: lock: taken on the line above, released below.
+            let keys: Vec<Vec<u8>> =
+                unsafe { shard.data() }.table.iter().map(|e| e.key().to_vec()).collect();
+            // SAFETY: lock: taken above.
+            unsafe { shard.latch.unlock() };
+            keys.iter().for_each(|key| server.key_ready(db, key));
+        }
+    }
+}
 
 /// The family's commands.
-pub static ROWS: &[Row] = &[];
+pub static ROWS: &[Row] = &[
+    Row {
+        path: PathRule::ServerWide,
+        acl: &["keyspace", "dangerous"],
+        group: "server",
+        summary: "Deletes all keys of all databases.",
+        ..Row::new("flushall", -1, flags::WRITE, flushall)
+    },
+    Row {
+        path: PathRule::ServerWide,
+        acl: &["keyspace", "dangerous"],
+        group: "server",
+        summary: "Deletes all keys of the selected database.",
+        ..Row::new("flushdb", -1, flags::WRITE, flushdb)
+    },
+    Row {
+        path: PathRule::ServerWide,
+        acl: &["keyspace", "dangerous"],
+        group: "server",
+        since: "4.0.0",
+        summary: "Swaps two databases.",
+        ..Row::new("swapdb", 3, flags::WRITE | flags::FAST, swapdb)
+    },
+];

@@ -548,6 +548,12 @@ pub fn text_of(server: &Server, sections: &[&str]) -> String {
     if wanted.everything || wanted.names.contains(BACKPLANE) {
         section(&mut f, "Backplane", backplane_fields);
     }
+    if wanted.modules() {
+        let names: Vec<String> = wanted.names.iter().cloned().collect();
+        let all = wanted.everything || wanted.names.contains("modules");
+        let names = if all { None } else { Some(&names[..]) };
+        f.0.push_str(&crate::module::api::info::sections(server, names, written));
+    }
     f.0
 }
 

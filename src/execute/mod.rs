@@ -35,8 +35,10 @@ pub mod flush;
 pub mod generic;
 pub mod handle;
 pub mod hash;
+pub mod hash_expire;
 pub mod info;
 pub mod latency;
+pub mod lcs;
 pub mod list;
 pub mod module;
 pub mod monitor;
@@ -67,6 +69,7 @@ pub static FAMILIES: &[&[Row]] = &[
     server::ROWS,
     module::ROWS,
     hash::ROWS,
+    hash_expire::ROWS,
     list::ROWS,
     set::ROWS,
     zset::ROWS,
@@ -274,20 +277,29 @@ impl<'a> Tx<'a> {
     /// The value of a key; counts as an access and in `keyspace_hits` and `keyspace_misses`.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<ValueRef<'_>> {
-        match self.live(self.db(), key, Access::Read) {
-            Some(e) => {
-                self.server.stats.keyspace_hits.add(1);
-                self.touch(e);
-                Some(e.value())
-            }
-            None => {
-                self.server.stats.keyspace_misses.add(1);
-                let listeners = self.server.client_events() | self.server.module_events();
-                if listeners & class::KEY_MISS != 0 {
-                    self.fire(self.db(), &event::KEYMISS, key);
-                }
-                None
-            }
+        let e = self.look(key)?;
+        self.touch(e);
+        Some(e.value())
+    }
+
+    /// The entry of a live key, counted in `keyspace_hits` and `keyspace_misses` but not as an access (`TYPE`, `TTL`).
+    /// The handle is good until the next change of the key.
+    #[inline]
+    pub fn look(&self, key: &[u8]) -> Option<Entry> {
+        let found = self.live(self.db(), key, Access::Read);
+        if found.is_some() {
+            self.server.stats.keyspace_hits.add(1);
+        } else {
+            self.missed(key);
+        }
+        found
+    }
+
+    fn missed(&self, key: &[u8]) {
+        self.server.stats.keyspace_misses.add(1);
+        let listeners = self.server.client_events() | self.server.module_events();
+        if listeners & class::KEY_MISS != 0 {
+            self.fire(self.db(), &event::KEYMISS, key);
         }
     }
 
@@ -301,13 +313,9 @@ impl<'a> Tx<'a> {
 
     /// Counts an access to a key, whatever `CLIENT NO-TOUCH` says; false if there is no such key (`TOUCH`).
     pub fn touch_key(&self, key: &[u8]) -> bool {
-        let found = self.live(self.db(), key, Access::Read);
-        match found {
-            Some(e) => {
-                self.server.stats.keyspace_hits.add(1);
-                e.set_clock(self.server.access_clock(self.now, e.clock()));
-            }
-            None => self.server.stats.keyspace_misses.add(1),
+        let found = self.look(key);
+        if let Some(e) = found {
+            e.set_clock(self.server.access_clock(self.now, e.clock()));
         }
         found.is_some()
     }
@@ -331,6 +339,11 @@ impl<'a> Tx<'a> {
     /// Whether a key exists in another database (`MOVE`, `COPY`).
     pub fn exists_in(&self, db: usize, key: &[u8]) -> bool {
         self.live(db, key, Access::Write).is_some()
+    }
+
+    /// Whether a key exists that is about to be changed: an expired one is deleted first, with its event.
+    pub fn exists_for_write(&mut self, key: &[u8]) -> bool {
+        self.live_mut(key).is_some()
     }
 
     /// When a key expires: `None` if there is no such key, `Some(None)` if it does not.
@@ -566,12 +579,13 @@ impl<'a> Tx<'a> {
                 Expiry::Keep => old.expire(),
                 Expiry::At(ms) => Some(ms),
             };
-            if at.is_none() && old.expire().is_none() {
-                if let Some(text) = text {
-                    if old.overwrite_string(text) {
-                        old.set_clock(clock);
-                        return Put::InPlace;
+            if let (Some(text), true) = (text, at.is_some() == old.expire().is_some()) {
+                if old.overwrite_string(text) {
+                    old.set_clock(clock);
+                    if let Some(at) = at {
+                        data.move_expiry(old, at);
                     }
+                    return Put::InPlace;
                 }
             }
             if let Some(make) = make.take() {
@@ -649,6 +663,24 @@ impl<'a> Tx<'a> {
         self.remove_in(self.db(), key)
     }
 
+    /// As [`Tx::remove`]; a large value is freed in the background when `lazily` says so.
+    pub fn remove_with(&mut self, key: &[u8], lazily: bool) -> bool {
+        if !lazily {
+            return self.remove(key);
+        }
+        match self.live_mut(key) {
+            None => false,
+            Some(e) if !crate::keyspace::lazy_free::is_worth_it(e) => self.remove(key),
+            Some(_) => {
+                let removed = self.unlink(self.db(), key);
+                if let Some(e) = removed {
+                    crate::keyspace::lazy_free::free_later(vec![e]);
+                }
+                removed.is_some()
+            }
+        }
+    }
+
     /// Takes a live key's value and expiry out of the database. No event.
     pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
         self.live_mut(key)?;
@@ -667,6 +699,37 @@ impl<'a> Tx<'a> {
         });
         self.structure_changed();
         true
+    }
+
+    /// Notes that fields of a hash got an expiry, for the expiry cycle; `more` when it had none with an expiry before.
+    pub fn field_expiry_set(&mut self, key: &[u8], at: i64, more: bool) {
+        self.with_shard(self.db(), key, Access::Write, |shard, data, _| {
+            data.note_field_expiry(shard, at, more);
+        });
+    }
+
+    /// Deletes the fields of a hash whose time has come, and the hash with the last of them (the expiry cycle).
+    pub fn expire_fields(&mut self, key: &[u8]) {
+        let (db, now) = (self.db(), self.now);
+        let Some(mut e) = self.place(db, key, Access::Write) else { return };
+        let ValueMut::Hash(h) = e.value_mut() else { return };
+        let mut fields = Vec::new();
+        h.remove_expired(now, usize::MAX, |f| fields.push(f.to_vec()));
+        if fields.is_empty() {
+            return;
+        }
+        let next = h.min_expire();
+        self.with_shard(db, key, Access::Write, |shard, data, _| match next {
+            Some(at) => data.note_field_expiry(shard, at, false),
+            None => data.no_field_expiry(shard),
+        });
+        self.server.stats.expired_fields.add(fields.len() as u64);
+        for f in &fields {
+            self.propagate_also(&[b"HDEL", key, f]);
+        }
+        self.notify(&event::HEXPIRED, key);
+        self.delete_if_empty(key);
+        self.modified(key);
     }
 
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
@@ -761,6 +824,11 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Keeps the command itself out of the log.
+    pub fn propagate_nothing(&mut self) {
+        self.effects.instead.get_or_insert_default();
+    }
+
     // ----- the whole keyspace (module path) ------------------------------------------------------------------------
 
     /// Visits all entries of a database, shard by shard, each shard held as a whole until the end of the unit.
@@ -784,6 +852,29 @@ impl<'a> Tx<'a> {
                 }
             }
         }
+    }
+
+    /// A random key of the selected database, dead or alive; all are about equally likely.
+    pub fn random_key(&self) -> Option<Vec<u8>> {
+        assert_eq!(self.mode, Mode::Module, "a native command does not look at whole databases");
+        let db = &self.server.keyspace.dbs()[self.db()];
+        let mut rng = crate::observe::random::next;
+        let mut left = (rng() % (db.len() as u64).max(1)) as i64;
+        let shards = db.used_shards();
+        let mut lens = shards.iter().map(|s| i64::from(s.len.load(Relaxed)));
+        let start = lens.position(|len| {
+            left -= len;
+            left < 0
+        })?;
+        // The keys may have gone meanwhile: the next shard that has some.
+        shards[start..].iter().chain(&shards[..start]).find_map(|shard| {
+            shard.latch.lock();
+            // SAFETY: lock: taken on the line above, released below; the entry is not used afterwards.
+            let key = unsafe { shard.data() }.table.random(&mut rng).map(|e| e.key().to_vec());
+            // SAFETY: lock: taken above.
+            unsafe { shard.latch.unlock() };
+            key
+        })
     }
 
     /// All live keys of a database.
@@ -815,6 +906,15 @@ pub fn text(arg: &[u8]) -> Cow<'_, str> {
 /// Parses an integer argument.
 pub fn int(arg: &[u8]) -> Result<i64, CommandError> {
     crate::keyspace::number::parse_i64(arg).ok_or(error::NOT_INTEGER)
+}
+
+/// Parses an integer argument that must lie in a range.
+pub fn int_between(arg: &[u8], min: i64, max: i64) -> Result<i64, CommandError> {
+    let n = int(arg)?;
+    if (min..=max).contains(&n) {
+        return Ok(n);
+    }
+    Err(error::err(format!("ERR value is out of range, value must between {min} and {max}")))
 }
 
 /// Whether an argument is this word, in any case.

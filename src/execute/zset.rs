@@ -8,7 +8,7 @@ use super::{is, CommandError, CommandResult, Tx};
 use crate::dispatch::table::{flags, key, keys, KeySpec, Row};
 use crate::keyspace::event::{self, class, Event};
 use crate::keyspace::listpack::LpItem;
-use crate::keyspace::number::{format_f64, parse_f64};
+use crate::keyspace::number::{format_f64, format_g17, parse_f64};
 use crate::keyspace::value::{Value, ValueMut};
 use crate::keyspace::zset::SortedSet;
 use crate::observe::random;
@@ -381,9 +381,14 @@ fn zscan(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.array(2);
     out.bulk(next.to_string().as_bytes());
     out.array(2 * found.len());
+    // The big form's scores are printed in another way than all others, on Redis too.
+    let packed = set.as_listpack().is_some();
     for (m, score) in &found {
         out.bulk(m);
-        out.bulk(&format_f64(*score));
+        match packed {
+            true => out.bulk(&format_f64(*score)),
+            false => out.bulk_str(&format_g17(*score)),
+        }
     }
     Ok(())
 }

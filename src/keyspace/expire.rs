@@ -1,7 +1,8 @@
-//! The expiry cycle: deletes keys whose time has come, with their events.
+//! The expiry cycle: deletes keys and fields of hashes whose time has come, with their events.
 use crate::connection::client::Session;
 use crate::execute::Tx;
 use crate::server::Server;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Keys deleted in one transaction before held keys are released.
 const BATCH: usize = 64;
@@ -11,31 +12,27 @@ pub fn cycle(server: &'static Server, now: i64) {
     let mut session = Session::internal();
     for (db, database) in server.keyspace.dbs().iter().enumerate() {
         for shard in database.used_shards() {
-            if shard.volatile.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            if shard.volatile.load(Relaxed) == 0 && shard.field_expiry.load(Relaxed) == 0 {
                 continue;
             }
+            let (mut due, mut hashes) = (Vec::new(), Vec::new());
             shard.latch.lock();
             // SAFETY: lock: taken on the line above.
-            let data = unsafe { shard.data() };
-            let mut due = Vec::new();
-            if data.next_expire <= now {
-                let mut next = i64::MAX;
-                for e in data.table.iter() {
-                    match e.expire() {
-                        Some(at) if at <= now => due.push(e.key().to_vec()),
-                        Some(at) => next = next.min(at),
-                        None => {}
-                    }
-                }
-                data.next_expire = next;
-            }
+            unsafe { shard.data() }.find_due(shard, now, &mut due, &mut hashes);
             // SAFETY: lock: taken above.
             unsafe { shard.latch.unlock() };
+            session.db = db;
             for keys in due.chunks(BATCH) {
-                session.db = db;
                 let mut tx = Tx::module(server, &mut session, now);
                 for key in keys {
                     tx.expire_if_due(key);
+                }
+                crate::module::thread::end_unit(server);
+            }
+            for keys in hashes.chunks(BATCH) {
+                let mut tx = Tx::module(server, &mut session, now);
+                for key in keys {
+                    tx.expire_fields(key);
                 }
                 crate::module::thread::end_unit(server);
             }

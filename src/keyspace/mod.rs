@@ -6,6 +6,7 @@ pub mod evict;
 pub mod expire;
 pub mod hash;
 pub mod intset;
+pub mod lazy_free;
 pub mod list;
 pub mod listpack;
 pub mod number;

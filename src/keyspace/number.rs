@@ -254,6 +254,25 @@ pub fn format_f64(value: f64) -> NumBuf {
     }
 }
 
+/// The text of a double with 17 significant digits, as C's `%.17g` writes it (`ZSCAN`).
+pub fn format_g17(value: f64) -> String {
+    if !value.is_finite() {
+        return String::from_utf8_lossy(&format_f64(value)).into_owned();
+    }
+    let scientific = format!("{value:.16e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
+        false => text.to_string(),
+    };
+    if (-4..17).contains(&exponent) {
+        return trimmed(&format!("{value:.*}", (16 - exponent) as usize));
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", trimmed(digits), exponent.unsigned_abs())
+}
+
 /// Appends the text of `value` as [`format_f64`] gives it.
 pub fn write_f64(buf: &mut Vec<u8>, value: f64) {
     buf.extend_from_slice(&format_f64(value));
@@ -413,6 +432,25 @@ mod tests {
             (f64::NAN, "nan"),
         ] {
             assert_eq!(format!("{:?}", format_f64(value)), text);
+        }
+    }
+
+    /// Expected texts are what C's `printf` gives.
+    #[test]
+    fn seventeen_digits() {
+        for (value, text) in [
+            (0.1, "0.10000000000000001"),
+            (3.3, "3.2999999999999998"),
+            (1e20, "1e+20"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (-0.0, "-0"),
+            (1000.0, "1000"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(format_g17(value), text);
         }
     }
 

@@ -2,7 +2,7 @@
 use super::entry::Entry;
 pub use super::table::hash_bytes;
 use super::table::{Table, TableItem};
-use super::value::Kind;
+use super::value::{Kind, ValueRef};
 use crate::connection::client::ClientShared;
 use crate::lock::held::HeldSet;
 use crate::lock::latch::Latch;
@@ -32,6 +32,8 @@ pub struct ShardData {
     pub module_values: u32,
     /// How many hashes have fields with an expiry (an upper bound, corrected by the expiry cycle).
     pub field_expiry: u32,
+    /// No field of a hash expires before this time (a lower bound), Unix milliseconds.
+    pub next_field_expire: i64,
     /// Watched keys (`WATCH`), by key; usually empty.
     pub watched: HashMap<Vec<u8>, Vec<Arc<ClientShared>>>,
 }
@@ -46,6 +48,8 @@ pub struct Shard {
     pub len: AtomicU32,
     /// Number of volatile keys, likewise, for `INFO`.
     pub volatile: AtomicU32,
+    /// Number of hashes with fields that expire, likewise.
+    pub field_expiry: AtomicU32,
 }
 
 // SAFETY: lock: `data` is reached through `Shard::data`, whose contract is that the latch is taken.
@@ -190,12 +194,14 @@ impl ShardData {
         Some(e)
     }
 
-    /// Replaces `old` by `new`, which has the same key.
+    /// Replaces `old` by `new`, which has the same key. The caller frees `old`.
     pub fn replace(&mut self, shard: &Shard, hash: u64, old: Entry, new: Entry) {
-        self.note_change(shard, hash, old, new, old.expire().is_some(), old.kind());
+        self.put_in_place(hash, old, new);
+        self.count(shard, old, u32::MAX);
+        self.count(shard, new, 1);
     }
 
-    /// As [`ShardData::replace`], for an old entry that was already consumed by the change.
+    /// Notes that an entry moved with its value: `old` is gone, it was volatile or not and of this kind.
     pub fn note_change(
         &mut self,
         shard: &Shard,
@@ -205,27 +211,156 @@ impl ShardData {
         old_volatile: bool,
         old_kind: Kind,
     ) {
+        debug_assert_eq!(old_kind, new.kind());
+        self.put_in_place(hash, old, new);
+        self.volatile = self.volatile.wrapping_sub(u32::from(old_volatile));
+        self.count_expiry(shard, new, 1);
+    }
+
+    fn put_in_place(&mut self, hash: u64, old: Entry, new: Entry) {
         if old != new {
             if let Some(slot) = self.table.find_mut(hash, |e| *e == old) {
                 *slot = new;
             }
         }
-        self.volatile = self.volatile.wrapping_sub(u32::from(old_volatile));
-        self.module_values = self.module_values.wrapping_sub(u32::from(old_kind == Kind::Module));
-        self.count(shard, new, 1);
+    }
+
+    /// Takes all entries out of the table. The caller frees them.
+    pub fn take_all(&mut self, shard: &Shard) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(self.table.len());
+        self.table.drain(|e| entries.push(e));
+        (self.volatile, self.module_values, self.field_expiry) = (0, 0, 0);
+        self.publish(shard);
+        entries
+    }
+
+    /// Swaps the entries of two shards, not what clients wait for or watch.
+    pub fn swap_entries(&mut self, shard: &Shard, other: &mut ShardData, other_shard: &Shard) {
+        std::mem::swap(&mut self.table, &mut other.table);
+        std::mem::swap(&mut self.volatile, &mut other.volatile);
+        std::mem::swap(&mut self.next_expire, &mut other.next_expire);
+        std::mem::swap(&mut self.module_values, &mut other.module_values);
+        std::mem::swap(&mut self.field_expiry, &mut other.field_expiry);
+        std::mem::swap(&mut self.next_field_expire, &mut other.next_field_expire);
+        self.publish(shard);
+        other.publish(other_shard);
+    }
+
+    /// Writes the numbers that are read without the latch.
+    fn publish(&self, shard: &Shard) {
+        shard.len.store(self.table.len() as u32, Relaxed);
+        shard.volatile.store(self.volatile, Relaxed);
+        shard.field_expiry.store(self.field_expiry, Relaxed);
+    }
+
+    /// Looks for what expires: the keys past their time, and the keys of hashes with fields past theirs. What is found
+    /// is the caller's to deal with; the rest decides when it is worth while to look again.
+    pub fn find_due(
+        &mut self,
+        shard: &Shard,
+        now: i64,
+        keys: &mut Vec<Vec<u8>>,
+        hashes: &mut Vec<Vec<u8>>,
+    ) {
+        let look_at_keys = self.volatile > 0 && self.next_expire <= now;
+        let look_at_fields = self.field_expiry > 0 && self.next_field_expire <= now;
+        if !look_at_keys && !look_at_fields {
+            return;
+        }
+        let (mut next, mut next_field, mut with_fields) = (i64::MAX, i64::MAX, 0);
+        for e in self.table.iter() {
+            match e.expire() {
+                Some(at) if at <= now => {
+                    keys.push(e.key().to_vec());
+                    continue;
+                }
+                Some(at) => next = next.min(at),
+                None => {}
+            }
+            if !look_at_fields || e.kind() != Kind::Hash {
+                continue;
+            }
+            let ValueRef::Hash(h) = e.value() else { continue };
+            if let Some(at) = h.min_expire() {
+                with_fields += 1;
+                if at <= now {
+                    hashes.push(e.key().to_vec());
+                } else {
+                    next_field = next_field.min(at);
+                }
+            }
+        }
+        self.next_expire = next;
+        if look_at_fields {
+            self.next_field_expire = next_field;
+            // Keys that are about to go take their part of the count with them.
+            self.field_expiry = with_fields + self.dying_hashes(keys);
+            shard.field_expiry.store(self.field_expiry, Relaxed);
+        }
+    }
+
+    fn dying_hashes(&self, keys: &[Vec<u8>]) -> u32 {
+        let has_fields = |key: &&Vec<u8>| match self.find(hash_bytes(key), key).map(|e| e.value()) {
+            Some(ValueRef::Hash(h)) => h.min_expire().is_some(),
+            _ => false,
+        };
+        keys.iter().filter(has_fields).count() as u32
+    }
+
+    /// Notes that a hash whose expired fields were removed has none left that expire.
+    pub fn no_field_expiry(&mut self, shard: &Shard) {
+        self.field_expiry = self.field_expiry.saturating_sub(1);
+        shard.field_expiry.store(self.field_expiry, Relaxed);
+    }
+
+    /// Changes when a volatile entry expires; it stays where it is.
+    pub fn move_expiry(&mut self, entry: Entry, at: i64) {
+        debug_assert!(entry.expire().is_some());
+        let same = entry.with_expire(Some(at));
+        debug_assert!(same == entry);
+        self.next_expire = self.next_expire.min(at);
+    }
+
+    /// Notes that a hash has fields with an expiry, the soonest at `at`; `more` when it had none before.
+    pub fn note_field_expiry(&mut self, shard: &Shard, at: i64, more: bool) {
+        if more {
+            self.field_expiry = self.field_expiry.saturating_add(1);
+        }
+        if more && self.field_expiry == 1 || at < self.next_field_expire {
+            self.next_field_expire = at;
+        }
+        shard.field_expiry.store(self.field_expiry, Relaxed);
     }
 
     /// Adjusts the counters by one entry; `by` is 1 or -1 (wrapping).
     fn count(&mut self, shard: &Shard, e: Entry, by: u32) {
+        self.count_expiry(shard, e, by);
+        match e.kind() {
+            Kind::Module => self.module_values = self.module_values.wrapping_add(by),
+            Kind::Hash => self.count_fields(shard, e, by == 1),
+            _ => {}
+        }
+    }
+
+    fn count_expiry(&mut self, shard: &Shard, e: Entry, by: u32) {
         if let Some(at) = e.expire() {
             self.volatile = self.volatile.wrapping_add(by);
             if by == 1 && (self.volatile == 1 || at < self.next_expire) {
                 self.next_expire = at;
             }
         }
-        if e.kind() == Kind::Module {
-            self.module_values = self.module_values.wrapping_add(by);
-        }
         shard.volatile.store(self.volatile, Relaxed);
+    }
+
+    fn count_fields(&mut self, shard: &Shard, e: Entry, comes: bool) {
+        let ValueRef::Hash(h) = e.value() else { return };
+        match h.min_expire() {
+            Some(at) if comes => self.note_field_expiry(shard, at, true),
+            Some(_) => {
+                self.field_expiry = self.field_expiry.saturating_sub(1);
+                shard.field_expiry.store(self.field_expiry, Relaxed);
+            }
+            None => {}
+        }
     }
 }

@@ -14,4 +14,6 @@ pub fn run(server: &'static Server, now: i64) {
     {
         crate::keyspace::expire::cycle(server, now);
     }
+    super::fork::reap();
+    super::event::cron_event(server.config.hz());
 }

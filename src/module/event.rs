@@ -135,7 +135,7 @@ pub fn shutdown_event() {
 }
 
 /// One round of the server's regular work. The calling thread has the module lock.
-pub fn cron_event(hz: i64) {
+pub fn cron_event(hz: u64) {
     if !listened(abi::EVENT_CRON_LOOP) {
         return;
     }

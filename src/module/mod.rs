@@ -12,6 +12,7 @@ pub mod cron;
 pub mod datatype;
 pub mod event;
 pub mod event_loop;
+pub mod fork;
 pub mod key;
 pub mod loader;
 pub mod registry;

@@ -41,6 +41,8 @@ pub struct Module {
     pub info: Mutex<abi::InfoFn>,
     /// Clients that it has blocked.
     pub blocked_clients: AtomicUsize,
+    /// Depth of its running `Call`s.
+    pub in_call: AtomicUsize,
     /// API names that it asked for and did not get.
     pub missing: Mutex<Vec<String>>,
     /// It registered configs, and it called `LoadConfigs`.
@@ -70,6 +72,7 @@ impl Module {
             using: Mutex::default(),
             info: Mutex::new(None),
             blocked_clients: AtomicUsize::new(0),
+            in_call: AtomicUsize::new(0),
             missing: Mutex::default(),
             configs_loaded: AtomicBool::new(false),
         }))

@@ -52,6 +52,11 @@ impl Queue {
         self.push_all(&mut vec![Job::Task(task)]);
     }
 
+    /// Keeps everybody out of the queue while the guard lives: for a fork.
+    pub fn freeze(&self) -> impl Drop + '_ {
+        self.jobs.lock()
+    }
+
     /// Takes all jobs; sleeps until there are some or the time is over.
     fn take(&self, into: &mut Vec<Job>, timeout: Duration) {
         let mut jobs = self.jobs.lock();
@@ -120,6 +125,7 @@ pub fn run(server: &'static Server) {
                 returns.send(server);
             }
             if server.module_lock.has_waiters() {
+                returns.send(server);
                 server.module_lock.unlock();
                 server.module_lock.lock();
             }

@@ -105,6 +105,12 @@ pub fn set_main_process() {
     LOG.main_process.store(std::process::id(), Relaxed);
 }
 
+/// Whether this process is a child of the server.
+pub fn in_child() -> bool {
+    let main = LOG.main_process.load(Relaxed);
+    main != 0 && main != std::process::id()
+}
+
 /// Whether a line of this level would be written.
 #[inline]
 pub fn enabled(level: Level) -> bool {

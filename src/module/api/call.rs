@@ -10,6 +10,7 @@ use crate::module::abi;
 use crate::module::api::call_reply::{self, CallReply};
 use crate::module::api::string::bytes_of;
 use crate::module::api::LockClass;
+use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
 use crate::module::string::RStr;
 use crate::propagate::Effect;
@@ -18,6 +19,7 @@ use crate::server::Server;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 /// One argument behind a format, as the shims read it (`BackplaneArg` of `ffi/shims.h`).
@@ -159,7 +161,7 @@ fn prepare(
 /// Runs a command for a module: its protocol, the number of errors in it, and its effects. `None` for a dry run.
 fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>)>, Refused> {
     let server = Server::get();
-    let table = server.table.load_full();
+    let table = server.modules.current_table(server);
     let caller = ctx.session();
     let user = ctx.user.as_ref().map(|u| u.name.clone()).or_else(|| caller.user.clone());
     let command = prepare(&table, f, user.as_deref(), args, || out_of_memory(server))?;
@@ -169,6 +171,7 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>
     let resp3 = f.resp3 || f.resp_of_client && ctx.out().is_some_and(|out| out.resp3);
     let mut session = Session::internal();
     session.select(caller.db);
+    session.shared.put(client_flag::MULTI, caller.shared.has(client_flag::MULTI));
     session.shared.put(client_flag::RESP3, resp3);
     // No command is left waiting behind a call: what would block answers as it does inside a transaction.
     session.deny_blocking = true;
@@ -183,15 +186,20 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>
     Ok(Some((out, effects)))
 }
 
+/// Runs a command for the server's own purposes, without effects in the log, and returns the text that it answers.
+pub fn text_from(ctx: &Ctx, args: &[&[u8]]) -> Option<Vec<u8>> {
+    let (out, _) = run(ctx, Flags::default(), args).ok()??;
+    let mut reply = CallReply::new(out.buf, out.errors, std::ptr::null_mut());
+    if reply.errors() > 0 {
+        return None;
+    }
+    reply.text_bytes().map(<[u8]>::to_vec)
+}
+
 /// Frees a handle that automatic memory management owes.
 pub fn free_auto(_ctx: &mut Ctx, handle: *mut c_void) {
     // SAFETY: ABI: automatic memory was told of this reply, and the module did not free it.
     unsafe { call_reply::free(handle.cast()) };
-}
-
-fn set_errno(value: c_int) {
-    // SAFETY: layout: the calling thread's own errno.
-    unsafe { *libc::__errno_location() = value };
 }
 
 fn errno() -> c_int {
@@ -223,9 +231,23 @@ pub unsafe extern "C" fn backplane_call_impl(
     };
     // SAFETY: ABI: as above.
     let args = unsafe { read_args(name, list, len) };
-    // This is where command filters (`module::api::filter`) see, and may rewrite, the arguments of a call.
-    let words: SmallVec<[&[u8]; 8]> = args.iter().map(|a| &**a).collect();
-    let (bytes, errors) = match run(ctx, f, &words) {
+    let given: SmallVec<[&[u8]; 8]> = args.iter().map(|a| &**a).collect();
+    if let Some(m) = ctx.module {
+        m.in_call.fetch_add(1, Relaxed);
+    }
+    let server = Server::get();
+    let filtered = (!server.modules.filters.load().is_empty())
+        .then(|| super::filter::apply(server, ctx.session().shared.id, &given));
+    let rewritten = filtered.as_ref().map(super::filter::Filtered::args);
+    let words: &[&[u8]] = rewritten.as_deref().unwrap_or(&given);
+    let result = match words.first() {
+        Some(_) => run(ctx, f, words),
+        None => Err(refused(libc::ENOENT, "ERR unknown command ''")),
+    };
+    if let Some(m) = ctx.module {
+        m.in_call.fetch_sub(1, Relaxed);
+    }
+    let (bytes, errors) = match result {
         Ok(None) => {
             set_errno(before);
             return std::ptr::null_mut();
@@ -281,7 +303,8 @@ pub unsafe extern "C" fn backplane_replicate_impl(
         let name = CStr::from_ptr(command).to_bytes();
         (&mut *ctx, name, CStr::from_ptr(format).to_bytes(), read_args(name, list, len))
     };
-    let known = Server::get().table.load().find(name).is_some();
+    let server = Server::get();
+    let known = server.modules.current_table(server).find(name).is_some();
     let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
     if f.no_aof && f.no_replicas {
         Server::get().dirty.add(1);

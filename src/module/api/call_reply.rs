@@ -114,6 +114,13 @@ impl CallReply {
         }
     }
 
+    /// The text of a string or an error.
+    pub fn text_bytes(&mut self) -> Option<&[u8]> {
+        let (p, len) = self.text()?;
+        // SAFETY: layout: inside of the root's bytes, which live as long as the tree.
+        Some(unsafe { std::slice::from_raw_parts(p, len) })
+    }
+
     fn text(&mut self) -> Option<(*const u8, usize)> {
         let r = self.parse();
         match r.value {

@@ -167,9 +167,8 @@ unsafe fn read_info(info: &abi::CommandInfo) -> Option<CommandInfo> {
         ..CommandInfo::default()
     };
     // SAFETY: ABI: the array steps by the size that the version tells.
-    for (i, entry) in
-        unsafe { Elements::new(info.history, version.sizeof_historyentry) }.enumerate()
-    {
+    let history = unsafe { Elements::new(info.history, version.sizeof_historyentry) };
+    for (i, entry) in history.enumerate() {
         let Some(changes) = owned(entry.changes) else {
             return invalid(&format!("history[{i}].changes missing"));
         };
@@ -179,7 +178,8 @@ unsafe fn read_info(info: &abi::CommandInfo) -> Option<CommandInfo> {
         told.tips = tips.split(' ').filter(|t| !t.is_empty()).map(str::to_string).collect();
     }
     // SAFETY: ABI: the array steps by the size that the version tells.
-    for (i, spec) in unsafe { Elements::new(info.key_specs, version.sizeof_keyspec) }.enumerate() {
+    let specs = unsafe { Elements::new(info.key_specs, version.sizeof_keyspec) };
+    for (i, spec) in specs.enumerate() {
         match read_key_spec(spec) {
             Ok(spec) => told.keys.push(spec),
             Err(what) => return invalid(&format!("key_specs[{i}].{what}")),

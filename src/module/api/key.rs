@@ -129,7 +129,7 @@ crate::api! {
         // SAFETY: ABI: an open key.
         let Some(k) = (unsafe { key(handle) }) else { return abi::NO_EXPIRE };
         match k.entry().and_then(|e| e.expire()) {
-            Some(at) => (at - k.ctx().tx().now).max(0),
+            Some(at) => (at - k.ctx().time()).max(0),
             None => abi::NO_EXPIRE,
         }
     }
@@ -141,7 +141,7 @@ crate::api! {
         if ttl < abi::NO_EXPIRE || k.entry().is_none() {
             return ERR;
         }
-        let now = k.ctx().tx().now;
+        let now = k.ctx().time();
         set_expire(k, (ttl != abi::NO_EXPIRE).then(|| now.wrapping_add(ttl)))
     }
 
@@ -254,7 +254,7 @@ crate::api! {
         if idle < 0 || Server::get().lfu.load(std::sync::atomic::Ordering::Relaxed) {
             return ERR;
         }
-        let clock = lru_clock(k.ctx().tx().now) - idle / 1000;
+        let clock = lru_clock(k.ctx().time()) - idle / 1000;
         e.set_clock((clock & 0xff_ffff) as u32);
         OK
     }
@@ -267,7 +267,7 @@ crate::api! {
         let Some(k) = k else { return ERR };
         let Some(e) = k.entry() else { return ERR };
         if !Server::get().lfu.load(std::sync::atomic::Ordering::Relaxed) {
-            let now = lru_clock(k.ctx().tx().now);
+            let now = lru_clock(k.ctx().time());
             *idle = ((now - i64::from(e.clock())) & 0xff_ffff) * 1000;
         }
         OK
@@ -282,7 +282,7 @@ crate::api! {
         if !lfu || !(0..=255).contains(&freq) {
             return ERR;
         }
-        let minutes = (k.ctx().tx().now / 60_000) as u32 & 0xffff;
+        let minutes = (k.ctx().time() / 60_000) as u32 & 0xffff;
         e.set_clock(minutes << 8 | freq as u32);
         OK
     }
@@ -297,7 +297,7 @@ crate::api! {
         let server = Server::get();
         if server.lfu.load(std::sync::atomic::Ordering::Relaxed) {
             let decay = server.config.lfu_decay_time() as u32;
-            *freq = i64::from(lfu_count(k.ctx().tx().now, e.clock(), decay));
+            *freq = i64::from(lfu_count(k.ctx().time(), e.clock(), decay));
         }
         OK
     }

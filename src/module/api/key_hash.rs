@@ -97,7 +97,7 @@ unsafe extern "C" fn backplane_hash_set_impl(
         max_listpack_entries: config.hash_max_listpack_entries(),
         max_listpack_value: config.hash_max_listpack_value(),
     };
-    let now = k.ctx().tx().now;
+    let now = k.ctx().time();
     let mut count = 0;
     for pair in pairs {
         // SAFETY: ABI: the flag tells what the fields are.
@@ -152,7 +152,7 @@ unsafe extern "C" fn backplane_hash_get_impl(
         None => None,
         Some(_) => return abi::ERR,
     };
-    let now = k.ctx().tx().now;
+    let now = k.ctx().time();
     let mut buf = NumBuf::new();
     for pair in pairs {
         // SAFETY: ABI: the flag tells what the fields are.

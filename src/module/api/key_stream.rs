@@ -73,7 +73,7 @@ fn add(key: &mut Key, id: Option<StreamId>, fields: &[&[u8]]) -> Result<StreamId
     if created {
         key.put(Value::Stream(Box::default()), Expiry::Clear);
     }
-    let now = key.ctx().tx().now;
+    let now = key.ctx().time();
     let stream = stream_mut(key)?;
     let config = &Server::get().config;
     let limits = NodeLimits {

@@ -1,20 +1,143 @@
 //! Memory: the module's heap is the server's allocator, so that `used_memory` and `maxmemory` count it.
 use crate::module::context::{flag, Ctx};
-use std::ffi::{c_char, c_int, c_void, CStr};
-use tikv_jemalloc_sys as je;
+use std::ffi::{c_char, c_void, CStr};
 
 /// Largest alignment that a size implies.
 const PAGE: usize = 4096;
 
 /// Rust modules round a size up to its alignment and then trust the pointer to be so aligned: a request whose size is a
 /// multiple of a power of two, up to the page size, is aligned to it.
-fn flags_for(size: usize) -> c_int {
-    let align = (size & size.wrapping_neg()).min(PAGE);
-    if align <= 16 {
-        0
-    } else {
-        // MALLOCX_ALIGN(a) is the logarithm of `a`.
-        align.trailing_zeros() as c_int
+fn align_for(size: usize) -> usize {
+    (size & size.wrapping_neg()).min(PAGE)
+}
+
+/// Redis' allocator.
+#[cfg(feature = "jemalloc")]
+mod heap {
+    use super::align_for;
+    use std::ffi::{c_int, c_void, CStr};
+    use tikv_jemalloc_sys as je;
+
+    fn flags_for(size: usize) -> c_int {
+        // MALLOCX_ALIGN(a) is the logarithm of `a`; every allocation is aligned to 16 anyhow.
+        match align_for(size) {
+            a if a <= 16 => 0,
+            a => a.trailing_zeros() as c_int,
+        }
+    }
+
+    /// Allocates `size` bytes, not zero.
+    pub fn alloc(size: usize, zero: bool) -> *mut c_void {
+        let zero = if zero { je::MALLOCX_ZERO } else { 0 };
+        // SAFETY: layout: the size is not zero.
+        unsafe { je::mallocx(size, flags_for(size) | zero) }
+    }
+
+    /// # Safety
+    /// `p` came from this heap; `size` is not zero.
+    pub unsafe fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
+        // SAFETY: ABI: this function's contract.
+        unsafe { je::rallocx(p, size, flags_for(size)) }
+    }
+
+    /// # Safety
+    /// `p` came from this heap and is given up.
+    pub unsafe fn free(p: *mut c_void) {
+        // SAFETY: ABI: this function's contract.
+        unsafe { je::dallocx(p, 0) }
+    }
+
+    /// # Safety
+    /// `p` came from this heap.
+    pub unsafe fn size_of(p: *mut c_void) -> usize {
+        // SAFETY: ABI: this function's contract.
+        unsafe { je::sallocx(p, 0) }
+    }
+
+    fn read(name: &CStr) -> u64 {
+        let mut value: usize = 0;
+        let mut len = std::mem::size_of::<usize>();
+        let (out, none) = ((&raw mut value).cast(), std::ptr::null_mut());
+        // SAFETY: layout: the named statistics are of type size_t.
+        unsafe { je::mallctl(name.as_ptr(), out, &mut len, none, 0) };
+        value as u64
+    }
+
+    /// Allocated, active, resident and retained bytes.
+    pub fn figures() -> [u64; 4] {
+        let mut epoch: u64 = 1;
+        let mut len = std::mem::size_of::<u64>();
+        let p = (&raw mut epoch).cast();
+        // SAFETY: layout: "epoch" is a u64, read and written; it refreshes the statistics.
+        unsafe { je::mallctl(c"epoch".as_ptr(), p, &mut len, p, len) };
+        [
+            read(c"stats.allocated"),
+            read(c"stats.active"),
+            read(c"stats.resident"),
+            read(c"stats.retained"),
+        ]
+    }
+}
+
+/// The system's allocator, for sanitizers.
+#[cfg(not(feature = "jemalloc"))]
+mod heap {
+    use super::align_for;
+    use std::ffi::c_void;
+
+    /// Allocates `size` bytes, not zero.
+    pub fn alloc(size: usize, zero: bool) -> *mut c_void {
+        let mut p = std::ptr::null_mut();
+        // SAFETY: layout: a power of two and a multiple of the pointer size; the memory is fresh.
+        unsafe {
+            if libc::posix_memalign(&mut p, align_for(size).max(16), size) != 0 {
+                return std::ptr::null_mut();
+            }
+            if zero {
+                libc::memset(p, 0, size);
+            }
+        }
+        p
+    }
+
+    /// # Safety
+    /// `p` came from this heap; `size` is not zero.
+    pub unsafe fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
+        let new = alloc(size, false);
+        if !new.is_null() {
+            // SAFETY: ABI: this function's contract; both blocks have as many bytes.
+            unsafe {
+                std::ptr::copy_nonoverlapping(
+                    p.cast::<u8>(),
+                    new.cast::<u8>(),
+                    size_of(p).min(size),
+                );
+                free(p);
+            }
+        }
+        new
+    }
+
+    /// # Safety
+    /// `p` came from this heap and is given up.
+    pub unsafe fn free(p: *mut c_void) {
+        // SAFETY: ABI: this function's contract.
+        unsafe { libc::free(p) }
+    }
+
+    /// # Safety
+    /// `p` came from this heap.
+    pub unsafe fn size_of(p: *mut c_void) -> usize {
+        // SAFETY: ABI: this function's contract.
+        unsafe { libc::malloc_usable_size(p) }
+    }
+
+    /// Allocated bytes, three times, and nothing retained.
+    pub fn figures() -> [u64; 4] {
+        // SAFETY: layout: a plain call.
+        let info = unsafe { libc::mallinfo2() };
+        let used = (info.uordblks + info.hblkhd) as u64;
+        [used, used, used, 0]
     }
 }
 
@@ -24,10 +147,7 @@ fn abort_oom(size: usize) -> ! {
 }
 
 fn alloc(size: usize, zero: bool) -> *mut c_void {
-    let size = size.max(1);
-    let zero = if zero { je::MALLOCX_ZERO } else { 0 };
-    // SAFETY: layout: the size is not zero.
-    unsafe { je::mallocx(size, flags_for(size) | zero) }
+    heap::alloc(size.max(1), zero)
 }
 
 fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
@@ -35,7 +155,7 @@ fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
         return alloc(size, false);
     }
     // SAFETY: ABI: `p` came from this family; the size is not zero.
-    unsafe { je::rallocx(p, size, flags_for(size)) }
+    unsafe { heap::realloc(p, size) }
 }
 
 fn checked(p: *mut c_void, size: usize) -> *mut c_void {
@@ -56,47 +176,14 @@ pub fn duplicate(bytes: &[u8]) -> *mut c_char {
     p.cast()
 }
 
-/// A number of jemalloc's statistics.
-fn read_stat(name: &CStr) -> u64 {
-    let mut value: usize = 0;
-    let mut len = std::mem::size_of::<usize>();
-    // SAFETY: layout: the named statistics are of type size_t.
-    unsafe {
-        je::mallctl(name.as_ptr(), (&raw mut value).cast(), &mut len, std::ptr::null_mut(), 0);
-    }
-    value as u64
-}
-
-fn refresh_stats() {
-    let mut epoch: u64 = 1;
-    let mut len = std::mem::size_of::<u64>();
-    // SAFETY: layout: "epoch" is a u64, read and written.
-    unsafe {
-        je::mallctl(
-            c"epoch".as_ptr(),
-            (&raw mut epoch).cast(),
-            &mut len,
-            (&raw mut epoch).cast(),
-            len,
-        );
-    }
-}
-
 /// Bytes allocated by the server and its modules, from the allocator's statistics.
 pub fn allocated() -> u64 {
-    refresh_stats();
-    read_stat(c"stats.allocated")
+    heap::figures()[0]
 }
 
 /// Figures of the allocator for `INFO memory`: allocated, active, resident, retained.
 pub fn allocator_figures() -> [u64; 4] {
-    refresh_stats();
-    [
-        read_stat(c"stats.allocated"),
-        read_stat(c"stats.active"),
-        read_stat(c"stats.resident"),
-        read_stat(c"stats.retained"),
-    ]
+    heap::figures()
 }
 
 api! {
@@ -127,7 +214,7 @@ api! {
     [Free] fn Realloc(p: *mut c_void, size: usize) -> *mut c_void {
         if size == 0 && !p.is_null() {
             // SAFETY: ABI: `p` came from this family.
-            unsafe { je::dallocx(p, 0) };
+            unsafe { heap::free(p) };
             return std::ptr::null_mut();
         }
         checked(realloc(p, size), size)
@@ -137,7 +224,7 @@ api! {
     [Free] fn TryRealloc(p: *mut c_void, size: usize) -> *mut c_void {
         if size == 0 && !p.is_null() {
             // SAFETY: ABI: `p` came from this family.
-            unsafe { je::dallocx(p, 0) };
+            unsafe { heap::free(p) };
             return std::ptr::null_mut();
         }
         realloc(p, size)
@@ -147,7 +234,7 @@ api! {
     [Free] fn Free(p: *mut c_void) {
         if !p.is_null() {
             // SAFETY: ABI: `p` came from this family and is given up.
-            unsafe { je::dallocx(p, 0) };
+            unsafe { heap::free(p) };
         }
     }
 
@@ -160,13 +247,13 @@ api! {
     /// Bytes that an allocation really takes.
     [Free] fn MallocSize(p: *mut c_void) -> usize {
         // SAFETY: ABI: `p` came from this family.
-        unsafe { je::sallocx(p, 0) }
+        unsafe { heap::size_of(p) }
     }
 
     /// Bytes that an allocation of this size would really take.
     [Free] fn MallocUsableSize(p: *mut c_void) -> usize {
         // SAFETY: ABI: `p` came from this family.
-        unsafe { je::sallocx(p, 0) }
+        unsafe { heap::size_of(p) }
     }
 
     /// Memory that is freed when the context's call ends.

@@ -1,0 +1,38 @@
+//! Freeing large values on a thread of its own, so that who deletes them does not wait.
+use super::entry::Entry;
+use super::value::ValueRef;
+use parking_lot::Mutex;
+use std::sync::mpsc::{channel, Sender};
+use std::sync::OnceLock;
+
+/// Values of more elements than this are worth a hand-over.
+const LARGE: usize = 64;
+
+/// Whether an entry's value takes long to free. Modules' values are never freed here, but under the module lock.
+pub fn is_worth_it(e: Entry) -> bool {
+    let elements = match e.value() {
+        ValueRef::String(_) | ValueRef::Module(_) => return false,
+        ValueRef::List(v) => v.node_count(),
+        ValueRef::Set(v) => v.len(),
+        ValueRef::Hash(v) => v.len(),
+        ValueRef::Zset(v) => v.len(),
+        ValueRef::Stream(v) => v.nodes().len(),
+    };
+    elements > LARGE
+}
+
+/// Frees entries, which are in no table any more and hold no modules' values, in the background.
+pub fn free_later(entries: Vec<Entry>) {
+    static QUEUE: OnceLock<Mutex<Sender<Vec<Entry>>>> = OnceLock::new();
+    let queue = QUEUE.get_or_init(|| {
+        let (sender, receiver) = channel::<Vec<Entry>>();
+        let body = move || receiver.into_iter().flatten().for_each(Entry::free);
+        // Without the thread the receiver is gone, and the entries are freed where they come back.
+        drop(std::thread::Builder::new().name("lazy-free".into()).spawn(body));
+        Mutex::new(sender)
+    });
+    let sent = queue.lock().send(entries);
+    if let Err(back) = sent {
+        back.0.into_iter().for_each(Entry::free);
+    }
+}
