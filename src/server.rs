@@ -79,11 +79,13 @@ pub struct Server {
     /// 40 hex digits, new at every start.
     pub run_id: String,
     /// 40 hex digits, the replication id.
-    pub repl_id: String,
+    pub repl_id: Mutex<String>,
     /// True while the modules of the configuration are loaded.
     pub starting: AtomicBool,
     /// True while data is loaded.
     pub loading: AtomicBool,
+    /// `DEBUG PAUSE-CRON`
+    pub pause_cron: AtomicBool,
     /// `DEBUG SET-ACTIVE-EXPIRE`
     pub active_expire: AtomicBool,
     /// Whether `maxmemory-policy` is an LFU one.
@@ -146,9 +148,10 @@ impl Server {
             ready_keys: Mutex::default(),
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),
-            repl_id: crate::observe::random::hex(40),
+            repl_id: Mutex::new(crate::observe::random::hex(40)),
             starting: AtomicBool::new(true),
             loading: AtomicBool::new(false),
+            pause_cron: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             lfu: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),

@@ -145,7 +145,12 @@ fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-const fn own(name: &'static str, arity: i32, summary: &'static str, run: crate::dispatch::table::Handler) -> Row {
+const fn own(
+    name: &'static str,
+    arity: i32,
+    summary: &'static str,
+    run: crate::dispatch::table::Handler,
+) -> Row {
     let bits = flags::NOSCRIPT | flags::LOADING | flags::STALE;
     Row { since: "6.0.0", ..row(name, arity, bits, summary, run) }
 }

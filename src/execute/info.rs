@@ -253,7 +253,7 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     ] {
         f.put(name, 0);
     }
-    f.put("mem_allocator", "jemalloc-5.3.0");
+    f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
     f.put("active_defrag_running", 0);
     f.put("lazyfree_pending_objects", 0);
@@ -377,7 +377,7 @@ fn replication_fields(server: &Server, f: &mut Fields) {
     f.put("role", "master");
     f.put("connected_slaves", 0);
     f.put("master_failover_state", "no-failover");
-    f.put("master_replid", &server.repl_id);
+    f.put("master_replid", server.repl_id.lock());
     f.put("master_replid2", "0".repeat(40));
     f.put("master_repl_offset", 0);
     f.put("second_repl_offset", -1);
