@@ -27,8 +27,8 @@ fn set_switch(switch: &AtomicBool, arg: &[u8], out: &mut Reply) {
 /// `DEBUG POPULATE count [prefix] [size]`
 fn populate(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let number = |arg: &[u8]| -> Result<usize, super::CommandError> {
-        let n = int(arg)?;
-        usize::try_from(n).map_err(|_| super::error::NOT_POSITIVE)
+        let n = int(arg).ok().and_then(|n| usize::try_from(n).ok());
+        n.ok_or(super::error::NOT_POSITIVE)
     };
     let count = number(args[2])?;
     let prefix = args.get(3).copied().unwrap_or(b"key");
@@ -86,10 +86,11 @@ fn protocol(args: &[&[u8]], out: &mut Reply) -> CommandResult {
             if !out.resp3 {
                 return Err(err("ERR RESP2 is not supported by this command"));
             }
+            // What is pushed goes out behind the reply.
+            out.bulk(b"Some real reply following the push reply");
             out.push(2);
             out.bulk(b"server-cpu-usage");
             out.int(42);
-            out.bulk(b"Some real reply following the push reply");
         }
         b"true" => out.bool(true),
         b"false" => out.bool(false),
