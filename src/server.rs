@@ -265,12 +265,17 @@ impl Server {
         }
     }
 
-    /// Bytes that the process has allocated, modules included. Read from the allocator at most every millisecond.
+    /// Bytes that the process has allocated, modules included. Asking the allocator is not free, so one thread at a time
+    /// does it: every millisecond near the memory limit, every ten far from it.
     pub fn used_memory(&self) -> u64 {
         let now = crate::observe::clock::mono_ns();
-        let last = self.memory.1.load(Relaxed);
-        if last != 0 && now.saturating_sub(last) < 1_000_000 {
-            return self.memory.0.load(Relaxed);
+        let (used, last) = (self.memory.0.load(Relaxed), self.memory.1.load(Relaxed));
+        let limit = self.config.maxmemory();
+        let near = limit > 0 && used > limit - limit / 16;
+        let age = if near { 1_000_000 } else { 10_000_000 };
+        let fresh = last != 0 && now.saturating_sub(last) < age;
+        if fresh || self.memory.1.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
+            return used;
         }
         self.refresh_used_memory(now)
     }

@@ -202,14 +202,24 @@ fn time_limit(tenacity: u64) -> u64 {
 /// False when the limit is passed and nothing can be evicted. The calling thread has the module lock.
 pub fn make_room(server: &'static Server) -> bool {
     let stats = &server.stats.eviction_exceeded_ns;
-    if !over_limit(server) || server.loading.load(Relaxed) || server.pause.active() {
+    let back_below = || {
+        let since = stats.1.swap(0, Relaxed);
+        if since != 0 {
+            stats.0.fetch_add(mono_ns().saturating_sub(since), Relaxed);
+        }
+    };
+    if !over_limit(server) {
+        back_below();
         return true;
     }
-    let Some(policy) = Policy::of(&server.config) else { return false };
+    if server.loading.load(Relaxed) || server.pause.active() {
+        return true;
+    }
     let start = mono_ns();
     if stats.1.load(Relaxed) == 0 {
         stats.1.store(start, Relaxed);
     }
+    let Some(policy) = Policy::of(&server.config) else { return false };
     let limit = time_limit(server.config.maxmemory_eviction_tenacity());
     let mut session = Session::internal();
     let room = loop {
@@ -238,8 +248,7 @@ pub fn make_room(server: &'static Server) -> bool {
     let ns = mono_ns() - start;
     server.latency.add_if_slow(&server.config, "eviction-cycle", ns / 1_000_000);
     if !over_limit(server) {
-        let since = stats.1.swap(0, Relaxed);
-        stats.0.fetch_add(mono_ns().saturating_sub(since), Relaxed);
+        back_below();
     }
     room
 }
