@@ -2,13 +2,20 @@
 use crate::config::{Config, Startup};
 use crate::connection::listener::Listeners;
 use crate::connection::serving::{self, ServingThread};
+use crate::observe::clock::mono_ns;
 use crate::observe::log;
 use crate::server::Server;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, OnceLock};
+
+mod process;
+mod signals;
 
 /// Runs the server until it is told to stop. Returns the exit code.
 pub fn run(config: Config, startup: Startup) -> i32 {
+    if config.daemonize() {
+        process::daemonize();
+    }
     log::set_verbosity(config.loglevel());
     if let Some(path) = config.logfile() {
         log::set_logfile(&path);
@@ -24,36 +31,100 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         crate::config::load::REDIS_VERSION,
         std::process::id()
     );
-    crate::log_notice!("Backplane version={}", env!("CARGO_PKG_VERSION"));
+    if std::env::args_os().len() == 1 {
+        let name = std::env::args().next().unwrap_or_default();
+        crate::log_warning!(
+            "Warning: no config file specified, using the default config. In order to specify a config file use \
+             {name} /path/to/redis.conf"
+        );
+    } else {
+        crate::log_notice!("Configuration loaded");
+    }
+    crate::log_notice!("monotonic clock: POSIX clock_gettime");
+    process::raise_file_limit(&server.config);
+    process::write_pid_file(&server.config);
+    process::banner(&server.config);
     let Some(listeners) = Listeners::open(server) else { return 1 };
     let _ = LISTENING.set((server.config.port(), server.config.bind()));
-    crate::log_notice!("Running mode=standalone, port={}.", server.config.port());
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
     let _ = server.serving.set(threads.clone());
     crate::log_notice!("Server initialized");
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {
-        // Modules take the thread of their OnLoad for the main thread, so they are loaded here.
+        // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is
+        // read by its module.
         server.module_lock.lock();
         let ok = load_modules(server);
-        server.starting.store(false, Relaxed);
-        server.module_lock.unlock();
+        server.startup_memory.store(server.refresh_used_memory(mono_ns()), SeqCst);
+        server.starting.store(false, SeqCst);
+        // Clients that come from now on are told that the server is loading.
+        server.persistence.starting.store(true, SeqCst);
+        server.loading.store(true, SeqCst);
         let _ = loaded.send(ok);
-        if ok {
-            crate::module::thread::run(server);
+        let ok = ok && crate::snapshot::load_at_start(server);
+        if !ok {
+            server.module_lock.unlock();
+            std::process::exit(1);
         }
+        server.persistence.starting.store(false, SeqCst);
+        server.loading.store(false, SeqCst);
+        if server.config.port() != 0 {
+            crate::log_notice!("Ready to accept connections tcp");
+        }
+        if server.config.unixsocket().is_some_and(|p| !p.is_empty()) {
+            crate::log_notice!("Ready to accept connections unix");
+        }
+        server.module_lock.unlock();
+        crate::module::thread::run(server);
     });
     if !ready.recv().unwrap_or(false) {
         return 1;
     }
+    signals::listen(server);
     for (i, t) in threads.iter().enumerate() {
         let t = t.clone();
         spawn(&format!("serving-{i}"), move || serving::run(server, i, t));
     }
-    crate::log_notice!("Ready to accept connections tcp");
     listeners.run(server, &threads);
     0
+}
+
+/// Ends the server (`SHUTDOWN`, signals): saves if there are save points or `flags` say so, tells modules, exits with
+/// code 0. Returns only if the save fails and nobody forces it. `flags` are bits of `shutdown_on_sig`. The calling
+/// thread is the module thread, with the module lock.
+pub fn shutdown(server: &'static Server, mut flags: i64) {
+    use crate::config::enums::shutdown_on_sig as how;
+    if server.loading.load(SeqCst) {
+        // What is half loaded must not overwrite the file.
+        flags = flags & !how::SAVE | how::NOSAVE;
+    }
+    crate::log_notice!("User requested shutdown...");
+    let points = !server.config.save().is_empty();
+    if points && flags & how::NOSAVE == 0 || flags & how::SAVE != 0 {
+        crate::log_notice!("Saving the final RDB snapshot before exiting.");
+        if crate::snapshot::save(server).is_err() {
+            if flags & how::FORCE == 0 {
+                crate::log_warning!("Error trying to save the DB, can't exit.");
+                crate::log_warning!(
+                    "Errors trying to shut down the server. Check the logs for more information."
+                );
+                server.shutting_down.store(false, SeqCst);
+                return;
+            }
+            crate::log_warning!("Error trying to save the DB. Exit anyway.");
+        }
+    }
+    server.shutting_down.store(true, SeqCst);
+    let none = std::ptr::null_mut();
+    crate::module::event::server_event(crate::module::abi::EVENT_SHUTDOWN, 0, none, None);
+    process::remove_pid_file(&server.config);
+    if let Some(path) = server.config.unixsocket().filter(|p| !p.is_empty()) {
+        crate::log_notice!("Removing the unix socket file.");
+        let _ = std::fs::remove_file(String::from_utf8_lossy(&path).as_ref());
+    }
+    crate::log_warning!("Redis is now ready to exit, bye bye...");
+    std::process::exit(0);
 }
 
 /// Port and addresses that the sockets were opened with.

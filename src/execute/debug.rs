@@ -3,10 +3,11 @@ use super::error::{err, NO_SUCH_KEY};
 use super::server::{admin_noscript, subcommand_syntax, write_help};
 use super::{digest, int, is, text, CommandResult, Expiry, Tx};
 use crate::dispatch::table::{flags, PathRule, Row};
-use crate::keyspace::list::PACKED_THRESHOLD;
+use crate::keyspace::list::{NodeRef, PACKED_THRESHOLD};
 use crate::keyspace::listpack::{Listpack, LpItem};
 use crate::keyspace::value::ValueRef;
 use crate::reply::Reply;
+use crate::snapshot::control::Reload;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -103,6 +104,60 @@ fn protocol(args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// `DEBUG RELOAD [MERGE|NOFLUSH|NOSAVE ...]`
+fn reload(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let mut how = Reload { save: true, flush: true, merge: false };
+    for word in &args[2..] {
+        if is(word, "merge") {
+            how.merge = true;
+        } else if is(word, "noflush") {
+            how.flush = false;
+        } else if is(word, "nosave") {
+            how.save = false;
+        } else {
+            return Err(err(
+                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+            ));
+        }
+    }
+    crate::snapshot::reload(tx.server, how).map_err(err)?;
+    out.ok();
+    Ok(())
+}
+
+/// `DEBUG OBJECT key`
+fn object(tx: &mut Tx<'_>, key: &[u8], out: &mut Reply) -> CommandResult {
+    let e = tx.peek_entry(key).ok_or(NO_SUCH_KEY)?;
+    let compress = tx.server.config.rdbcompression();
+    // Without the type before the value, and version and checksum behind it.
+    let length = crate::snapshot::dump(e.value(), (key, tx.db()), compress)
+        .map_or(0, |bytes| bytes.len().saturating_sub(11));
+    let idle = ((tx.now / 1000) as u32).wrapping_sub(e.clock()) & 0xff_ffff;
+    let mut shown = format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{length} lru:{} lru_seconds_idle:{idle}",
+        e.key().as_ptr(),
+        e.encoding(),
+        e.clock(),
+    );
+    if let (ValueRef::List(list), "quicklist") = (e.value(), e.encoding()) {
+        let nodes = list.node_count();
+        let bytes: usize = list
+            .nodes()
+            .map(|node| match node {
+                NodeRef::Packed(lp) => lp.byte_len(),
+                NodeRef::Plain(text) => text.len(),
+            })
+            .sum();
+        shown.push_str(&format!(
+            " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:0 ql_uncompressed_size:{bytes}",
+            list.len() as f64 / nodes as f64,
+            tx.server.config.list_max_listpack_size(),
+        ));
+    }
+    out.simple(shown);
+    Ok(())
+}
+
 /// `DEBUG LISTPACK key`: its elements, on standard output.
 fn listpack(tx: &mut Tx<'_>, key: &[u8], out: &mut Reply) -> CommandResult {
     let lp: Option<&Listpack> = match tx.peek(key).ok_or(NO_SUCH_KEY)? {
@@ -166,6 +221,8 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             out.array(args.len() - 2);
             args[2..].iter().for_each(|k| out.simple(digest::hex(&digest::of_key(tx, k))));
         }
+        (b"reload", _) => reload(tx, args, out)?,
+        (b"object", 3) => object(tx, args[2], out)?,
         (b"listpack", 3) => listpack(tx, args[2], out)?,
         (b"sdslen", 3) => sdslen(tx, args[2], out)?,
         (b"set-active-expire", 3) => set_switch(&server.active_expire, args[2], out),
@@ -216,6 +273,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    Print the elements of a listpack on standard output.",
             "LOG <message>",
             "    Write to the log.",
+            "OBJECT <key>",
+            "    Show how a value is stored.",
             "PANIC",
             "    End the process with a panic.",
             "PAUSE-CRON <0|1>",
@@ -227,6 +286,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    map, attrib, push, verbatim, true, false.",
             "QUICKLIST-PACKED-THRESHOLD <size>",
             "    From which size on an element of a list gets a node of its own; 0 for the usual rule.",
+            "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+            "    Save the data, empty the databases, and load it again; or without the first steps.",
             "SDSLEN <key>",
             "    Show the lengths of a key and of its string.",
             "SEGFAULT",

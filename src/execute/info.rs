@@ -3,7 +3,7 @@ use super::server::row;
 use super::{text, CommandResult, Tx};
 use crate::connection::client::flag;
 use crate::dispatch::table::{flags, Command, Row, REASON_NAMES};
-use crate::module::abi;
+use crate::module::{abi, fork};
 use crate::module::registry::Module;
 use crate::observe::clock::{mono_ns, now_ms, now_us};
 use crate::observe::process::{self, CpuTimes, Whose};
@@ -262,26 +262,29 @@ fn memory_fields(server: &Server, f: &mut Fields) {
 
 fn persistence_fields(server: &Server, f: &mut Fields) {
     let p = &server.persistence;
-    let status = if p.last_bgsave_failed.load(Relaxed) { "err" } else { "ok" };
-    f.put("loading", u32::from(server.loading.load(Relaxed)));
+    let now = now_ms() / 1000;
+    let loading = server.loading.load(Relaxed);
+    f.put("loading", u32::from(loading));
     f.put("async_loading", 0);
     f.put("current_cow_peak", 0);
     f.put("current_cow_size", 0);
     f.put("current_cow_size_age", 0);
-    f.put("current_fork_perc", "0.00");
+    let progress = if fork::child().is_some() { fork::progress() * 100.0 } else { 0.0 };
+    f.put("current_fork_perc", format!("{progress:.2}"));
     f.put("current_save_keys_processed", 0);
     f.put("current_save_keys_total", 0);
-    f.put("rdb_changes_since_last_save", server.dirty.get());
+    f.put("rdb_changes_since_last_save", crate::snapshot::control::changes(server));
     f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
-    let last_save = p.last_save.load(Relaxed);
-    f.put("rdb_last_save_time", if last_save > 0 { last_save } else { server.started / 1000 });
+    f.put("rdb_last_save_time", p.last_save.load(Relaxed));
+    let status = if p.last_bgsave_failed.load(Relaxed) { "err" } else { "ok" };
     f.put("rdb_last_bgsave_status", status);
-    f.put("rdb_last_bgsave_time_sec", -1);
-    f.put("rdb_current_bgsave_time_sec", -1);
-    f.put("rdb_saves", 0);
+    f.put("rdb_last_bgsave_time_sec", p.last_bgsave_seconds.load(Relaxed));
+    let since = p.bgsave_start.load(Relaxed);
+    f.put("rdb_current_bgsave_time_sec", if since < 0 { -1 } else { now - since });
+    f.put("rdb_saves", p.saves.load(Relaxed));
     f.put("rdb_last_cow_size", 0);
-    f.put("rdb_last_load_keys_expired", 0);
-    f.put("rdb_last_load_keys_loaded", 0);
+    f.put("rdb_last_load_keys_expired", p.last_load_keys_expired.load(Relaxed));
+    f.put("rdb_last_load_keys_loaded", p.last_load_keys_loaded.load(Relaxed));
     // There is no AOF in this version, whatever `appendonly` says.
     f.put("aof_enabled", 0);
     f.put("aof_rewrite_in_progress", 0);
@@ -293,8 +296,22 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("aof_rewrites_consecutive_failures", 0);
     f.put("aof_last_write_status", "ok");
     f.put("aof_last_cow_size", 0);
-    f.put("module_fork_in_progress", 0);
-    f.put("module_fork_last_cow_size", 0);
+    f.put("module_fork_in_progress", u32::from(fork::child().is_some()));
+    f.put("module_fork_last_cow_size", fork::last_own_memory());
+    if loading {
+        let (loaded, total) =
+            (p.loading_loaded_bytes.load(Relaxed), p.loading_total_bytes.load(Relaxed));
+        let elapsed = now - p.loading_start.load(Relaxed);
+        let left = total.saturating_sub(loaded) as i64;
+        let eta = if elapsed <= 0 { 1 } else { elapsed * left / (loaded as i64 + 1) };
+        f.put("loading_start_time", p.loading_start.load(Relaxed));
+        f.put("loading_total_bytes", total);
+        f.put("loading_rdb_used_mem", p.loading_rdb_used_mem.load(Relaxed));
+        f.put("loading_loaded_bytes", loaded);
+        let percent = 100.0 * loaded as f64 / total.max(1) as f64;
+        f.put("loading_loaded_perc", format!("{percent:.2}"));
+        f.put("loading_eta_seconds", eta);
+    }
 }
 
 fn stats_fields(server: &Server, f: &mut Fields) {

@@ -30,6 +30,7 @@ pub mod config;
 pub mod connection;
 pub mod debug;
 pub mod digest;
+pub mod dump;
 pub mod error;
 pub mod expire;
 pub mod flush;
@@ -92,6 +93,7 @@ pub static FAMILIES: &[&[Row]] = &[
     acl::ROWS,
     cluster::ROWS,
     persistence::ROWS,
+    dump::ROWS,
     flush::ROWS,
 ];
 

@@ -1,5 +1,115 @@
 //! `SAVE`, `BGSAVE`, `LASTSAVE`, `SHUTDOWN`.
-use crate::dispatch::table::Row;
+use super::error::{err, SYNTAX};
+use super::{is, CommandResult, Tx};
+use crate::config::enums::shutdown_on_sig as how;
+use crate::dispatch::table::{flags, PathRule, Row};
+use crate::reply::Reply;
+use crate::snapshot::{self, control};
+use std::sync::atomic::Ordering::Relaxed;
+
+const IN_PROGRESS: &str = "ERR Background save already in progress";
+
+/// `SAVE`
+fn save(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let p = &tx.server.persistence;
+    if p.saving.load(Relaxed) {
+        return Err(err(IN_PROGRESS));
+    }
+    p.saves.fetch_add(1, Relaxed);
+    snapshot::save(tx.server).map_err(|_| err("ERR"))?;
+    out.ok();
+    Ok(())
+}
+
+/// `BGSAVE [SCHEDULE]`
+fn bgsave(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if args.len() > 1 && !(args.len() == 2 && is(args[1], "schedule")) {
+        return Err(SYNTAX);
+    }
+    if !control::background_save(tx.server) {
+        return Err(err(IN_PROGRESS));
+    }
+    // Redis cannot fork inside EXEC, so it says that the save comes later there.
+    let later = tx.session.deny_blocking;
+    out.simple(if later { "Background saving scheduled" } else { "Background saving started" });
+    Ok(())
+}
+
+/// `LASTSAVE`
+fn lastsave(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    out.int(tx.server.persistence.last_save.load(Relaxed));
+    Ok(())
+}
+
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`
+fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], _: &mut Reply) -> CommandResult {
+    let (mut bits, mut abort) = (0, false);
+    for a in &args[1..] {
+        match () {
+            () if is(a, "nosave") => bits |= how::NOSAVE,
+            () if is(a, "save") => bits |= how::SAVE,
+            () if is(a, "now") => bits |= how::NOW,
+            () if is(a, "force") => bits |= how::FORCE,
+            () if is(a, "abort") => abort = true,
+            () => return Err(SYNTAX),
+        }
+    }
+    if abort && bits != 0 || bits & how::NOSAVE != 0 && bits & how::SAVE != 0 {
+        return Err(SYNTAX);
+    }
+    if abort {
+        return Err(err("ERR No shutdown in progress."));
+    }
+    if bits & how::NOW == 0 && tx.session.deny_blocking {
+        return Err(err(
+            "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client",
+        ));
+    }
+    crate::start::shutdown(tx.server, bits);
+    // Still here: the save failed.
+    Err(err("ERR Errors trying to SHUTDOWN. Check logs."))
+}
 
 /// The family's commands.
-pub static ROWS: &[Row] = &[];
+pub static ROWS: &[Row] = &[
+    Row {
+        path: PathRule::ServerWide,
+        group: "server",
+        summary: "Writes all data into a file before it answers.",
+        ..Row::new(
+            "save",
+            1,
+            flags::NO_ASYNC_LOADING | flags::ADMIN | flags::NOSCRIPT | flags::NO_MULTI,
+            save,
+        )
+    },
+    Row {
+        path: PathRule::ServerWide,
+        group: "server",
+        summary: "Writes all data into a file after it has answered.",
+        ..Row::new("bgsave", -1, flags::NO_ASYNC_LOADING | flags::ADMIN | flags::NOSCRIPT, bgsave)
+    },
+    Row {
+        path: PathRule::Connection,
+        acl: &["admin", "dangerous"],
+        group: "server",
+        summary: "Returns the Unix time of the last successful save.",
+        ..Row::new("lastsave", 1, flags::LOADING | flags::STALE | flags::FAST, lastsave)
+    },
+    Row {
+        path: PathRule::ServerWide,
+        group: "server",
+        summary: "Saves the data if that is configured, and ends the server.",
+        ..Row::new(
+            "shutdown",
+            -1,
+            flags::ADMIN
+                | flags::NOSCRIPT
+                | flags::LOADING
+                | flags::STALE
+                | flags::NO_MULTI
+                | flags::ALLOW_BUSY,
+            shutdown,
+        )
+    },
+];

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 pub const LFU_INIT: u32 = 5;
 
 /// Minutes as LFU keeps them, 16 bits.
-fn minutes(now_ms: i64) -> u32 {
+pub fn minutes(now_ms: i64) -> u32 {
     (now_ms / 60_000) as u32 & 0xffff
 }
 

@@ -36,6 +36,8 @@ pub struct ModuleType {
     pub id: u64,
     /// The module's name.
     pub module: String,
+    /// The module.
+    pub owner: &'static crate::module::registry::Module,
     /// The callbacks, as the module gave them.
     pub methods: crate::module::abi::TypeMethods,
 }

@@ -17,6 +17,7 @@ pub fn run(server: &'static Server, now: i64) {
     {
         crate::keyspace::expire::cycle(server, now);
     }
+    crate::snapshot::control::check_save_points(server, now);
     super::fork::reap();
     super::event::cron_event(server.config.hz());
 }

@@ -1,0 +1,251 @@
+//! When files are written and read: commands, save points, start and end of the server.
+use super::load::{load_file, Duplicates, Outcome};
+use crate::module::abi;
+use crate::observe::clock::now_ms;
+use crate::server::Server;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// A failed background save is tried again after this many seconds.
+const RETRY_SECONDS: i64 = 5;
+
+/// State of saving and loading, for `INFO persistence`.
+pub struct Persistence {
+    /// Last successful save (or the start), Unix seconds.
+    pub last_save: AtomicI64,
+    /// Last try of a background save, Unix seconds.
+    pub last_bgsave_try: AtomicI64,
+    /// Whether the last background save failed.
+    pub last_bgsave_failed: AtomicBool,
+    /// How long the last background save took, seconds; -1 before the first.
+    pub last_bgsave_seconds: AtomicI64,
+    /// A background save runs or waits for its turn.
+    pub saving: AtomicBool,
+    /// When it was asked for, Unix seconds; -1 if there is none.
+    pub bgsave_start: AtomicI64,
+    /// Saves since the start (`rdb_saves`).
+    pub saves: AtomicU64,
+    /// Value of the server's counter of changes at the last save.
+    pub dirty_at_save: AtomicU64,
+    /// The first load, at the start of the server, is not over.
+    pub starting: AtomicBool,
+    /// When the load began, Unix seconds.
+    pub loading_start: AtomicI64,
+    /// Size of the file that is loaded.
+    pub loading_total_bytes: AtomicU64,
+    /// How much of it was read.
+    pub loading_loaded_bytes: AtomicU64,
+    /// Memory in use when the file was written, as it says.
+    pub loading_rdb_used_mem: AtomicU64,
+    /// Keys of the last load.
+    pub last_load_keys_loaded: AtomicU64,
+    /// Keys of the last load that had expired.
+    pub last_load_keys_expired: AtomicU64,
+}
+
+impl Default for Persistence {
+    fn default() -> Persistence {
+        Persistence {
+            last_save: AtomicI64::new(now_ms() / 1000),
+            last_bgsave_try: AtomicI64::new(0),
+            last_bgsave_failed: AtomicBool::new(false),
+            last_bgsave_seconds: AtomicI64::new(-1),
+            saving: AtomicBool::new(false),
+            bgsave_start: AtomicI64::new(-1),
+            saves: AtomicU64::new(0),
+            dirty_at_save: AtomicU64::new(0),
+            starting: AtomicBool::new(false),
+            loading_start: AtomicI64::new(0),
+            loading_total_bytes: AtomicU64::new(0),
+            loading_loaded_bytes: AtomicU64::new(0),
+            loading_rdb_used_mem: AtomicU64::new(0),
+            last_load_keys_loaded: AtomicU64::new(0),
+            last_load_keys_expired: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Changes since the last save (`rdb_changes_since_last_save`).
+pub fn changes(server: &Server) -> u64 {
+    server.dirty.get().saturating_sub(server.persistence.dirty_at_save.load(Relaxed))
+}
+
+/// Whether the server is still loading its data for the first time.
+pub(super) fn starting(server: &Server) -> bool {
+    server.persistence.starting.load(Relaxed)
+}
+
+/// The operating system's words for an error, without its number.
+pub(super) fn os_text(e: &io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+/// The file that `dbfilename` names; the server's directory is the process's.
+pub(super) fn file_name(server: &Server) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    let name = server.config.dbfilename();
+    let name = name.as_deref().filter(|n| !n.is_empty()).unwrap_or(b"dump.rdb");
+    PathBuf::from(std::ffi::OsStr::from_bytes(name))
+}
+
+fn fire(sub: u64) {
+    crate::module::event::server_event(abi::EVENT_PERSISTENCE, sub, std::ptr::null_mut(), None);
+}
+
+/// Saves everything into the configured file. The error has been logged. The calling thread has the module lock; the
+/// shards are held for reading until its unit ends.
+pub fn save(server: &'static Server) -> Result<(), String> {
+    save_with(server, abi::SUBEVENT_PERSISTENCE_SYNC_RDB_START)
+}
+
+fn save_with(server: &'static Server, start: u64) -> Result<(), String> {
+    // The start comes before the first byte of any module: TimeSeries writes more between start and end.
+    fire(start);
+    let result = write_and_rename(server);
+    // All shards are held by now: every change that was counted is in the file.
+    let dirty = server.dirty.get();
+    if result.is_ok() {
+        crate::log_notice!("DB saved on disk");
+        let p = &server.persistence;
+        p.dirty_at_save.store(dirty, Relaxed);
+        p.last_save.store(now_ms() / 1000, Relaxed);
+        p.last_bgsave_failed.store(false, Relaxed);
+    }
+    fire(match result {
+        Ok(()) => abi::SUBEVENT_PERSISTENCE_ENDED,
+        Err(_) => abi::SUBEVENT_PERSISTENCE_FAILED,
+    });
+    result
+}
+
+fn write_and_rename(server: &'static Server) -> Result<(), String> {
+    let fail = |text: String| {
+        crate::log_warning!("{text}");
+        Err(text)
+    };
+    let name = file_name(server);
+    let temporary = PathBuf::from(format!("temp-{}.rdb", std::process::id()));
+    if let Err(e) = super::save::write_file(server, &temporary) {
+        let _ = std::fs::remove_file(&temporary);
+        return fail(format!("Write error while saving DB to the disk: {}", os_text(&e)));
+    }
+    if let Err(e) = std::fs::rename(&temporary, &name) {
+        let _ = std::fs::remove_file(&temporary);
+        let dir = std::env::current_dir().unwrap_or_default();
+        return fail(format!(
+            "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
+            temporary.display(),
+            name.display(),
+            dir.display(),
+            os_text(&e)
+        ));
+    }
+    let synced = std::fs::File::open(".").and_then(|dir| dir.sync_all());
+    if let Err(e) = synced {
+        return fail(format!("Failed to fsync directory while saving DB: {}", os_text(&e)));
+    }
+    Ok(())
+}
+
+/// Begins a background save: a task of the module thread, after what it is doing now. False if there is one.
+///
+/// It is in the background for its client and for readers. Writes to shards that the save has reached wait until it is
+/// done, as they wait for any module command that holds their keys.
+pub fn background_save(server: &'static Server) -> bool {
+    let p = &server.persistence;
+    if p.saving.swap(true, Relaxed) {
+        return false;
+    }
+    let now = now_ms() / 1000;
+    p.last_bgsave_try.store(now, Relaxed);
+    p.bgsave_start.store(now, Relaxed);
+    p.saves.fetch_add(1, Relaxed);
+    crate::log_notice!("Background saving started by pid {}", std::process::id());
+    server.queue.task(Box::new(move || {
+        let result = save_with(server, abi::SUBEVENT_PERSISTENCE_RDB_START);
+        let p = &server.persistence;
+        match result {
+            Ok(()) => crate::log_notice!("Background saving terminated with success"),
+            Err(_) => crate::log_warning!("Background saving error"),
+        }
+        p.last_bgsave_failed.store(result.is_err(), Relaxed);
+        p.last_bgsave_seconds.store(now_ms() / 1000 - now, Relaxed);
+        p.bgsave_start.store(-1, Relaxed);
+        p.saving.store(false, Relaxed);
+    }));
+    true
+}
+
+/// Begins a background save if a save point is reached (the cron). The calling thread has the module lock.
+pub fn check_save_points(server: &'static Server, now_ms: i64) {
+    let p = &server.persistence;
+    if p.saving.load(Relaxed) || server.loading.load(Relaxed) {
+        return;
+    }
+    let now = now_ms / 1000;
+    let failed = p.last_bgsave_failed.load(Relaxed);
+    if failed && now - p.last_bgsave_try.load(Relaxed) <= RETRY_SECONDS {
+        return;
+    }
+    let (changes, age) = (changes(server), now - p.last_save.load(Relaxed));
+    let due = |s: &crate::config::SavePoint| changes >= s.changes as u64 && age > s.seconds;
+    if let Some(s) = server.config.save().iter().find(|s| due(s)) {
+        crate::log_notice!("{} changes in {} seconds. Saving...", s.changes, s.seconds);
+        background_save(server);
+    }
+}
+
+/// What `DEBUG RELOAD` does: saves, empties the databases and loads the file again.
+#[derive(Clone, Copy, Debug)]
+pub struct Reload {
+    /// Save first.
+    pub save: bool,
+    /// Empty the databases first.
+    pub flush: bool,
+    /// Keys of the file replace those that are there.
+    pub merge: bool,
+}
+
+/// `DEBUG RELOAD`. The error is what the client sees. The calling thread has the module lock.
+pub fn reload(server: &'static Server, how: Reload) -> Result<(), &'static str> {
+    if how.save {
+        save(server).map_err(|_| "ERR")?;
+        // The save's holds on all shards are not needed any more.
+        crate::module::thread::end_unit(server);
+    }
+    if how.flush {
+        empty(server);
+    }
+    let duplicates = if how.merge { Duplicates::Replace } else { Duplicates::Refuse };
+    let loaded = load_file(server, &file_name(server), duplicates);
+    if loaded != Outcome::Done {
+        return Err("ERR Error trying to load the RDB dump, check server logs.");
+    }
+    crate::log_notice!("DB reloaded by DEBUG RELOAD");
+    Ok(())
+}
+
+/// Empties all databases, with the events that modules get.
+fn empty(server: &'static Server) {
+    let mut session = crate::connection::client::Session::internal();
+    let mut tx = crate::execute::Tx::module(server, &mut session, now_ms());
+    let mut info = abi::FlushInfo { version: 1, sync: 1, dbnum: -1 };
+    let mut tell = |sub| {
+        let data = (&raw mut info).cast();
+        crate::module::event::server_event(abi::EVENT_FLUSHDB, sub, data, None);
+    };
+    tell(abi::SUBEVENT_FLUSHDB_START);
+    for db in 0..server.keyspace.dbs().len() {
+        let mut keys = Vec::new();
+        tx.for_each_entry(db, crate::lock::held::Access::Write, |e| {
+            keys.push(e.key().to_vec());
+            true
+        });
+        for key in keys {
+            tx.remove_in(db, &key);
+        }
+    }
+    tell(abi::SUBEVENT_FLUSHDB_END);
+}

@@ -1,0 +1,350 @@
+//! Reading a file into the keyspace.
+use super::{module_io, opcode, Decoder, Limits, RdbError, Reader, Result, VERSION};
+use crate::connection::client::Session;
+use crate::execute::Tx;
+use crate::keyspace::event;
+use crate::keyspace::evict::minutes;
+use crate::module::datatype::find_by_id;
+use crate::module::{abi, thread};
+use crate::observe::clock::{mono_ns, now_ms};
+use crate::server::Server;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Keys between two releases of what modules' callbacks held.
+const UNIT: u64 = 128;
+/// Keys without elements that are named in the log.
+const EMPTY_LOGGED: u64 = 10;
+
+/// How keys that are there already are treated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duplicates {
+    /// They are an error.
+    Refuse,
+    /// The file's wins (`DEBUG RELOAD MERGE`).
+    Replace,
+}
+
+/// What became of a load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    Done,
+    NoFile,
+    Failed,
+}
+
+/// Loads the file into the keyspace, with events and log lines. The calling thread has the module lock.
+pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplicates) -> Outcome {
+    let file = match File::open(path) {
+        Ok(f) => f,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Outcome::NoFile,
+        Err(e) => {
+            crate::log_warning!(
+                "Fatal error: can't open the RDB file {} for reading: {}",
+                path.display(),
+                super::control::os_text(&e)
+            );
+            return Outcome::Failed;
+        }
+    };
+    let mut r = match Reader::of_file(file, server.config.rdbchecksum()) {
+        Ok(r) => r,
+        Err(e) => {
+            crate::log_warning!("Fatal error: can't read {}: {e}", path.display());
+            return Outcome::Failed;
+        }
+    };
+    let p = &server.persistence;
+    p.loading_start.store(now_ms() / 1000, Relaxed);
+    p.loading_total_bytes.store(if r.size() == u64::MAX { 0 } else { r.size() }, Relaxed);
+    p.loading_loaded_bytes.store(0, Relaxed);
+    p.last_load_keys_loaded.store(0, Relaxed);
+    p.last_load_keys_expired.store(0, Relaxed);
+    server.loading.store(true, Relaxed);
+    fire(abi::SUBEVENT_LOADING_RDB_START);
+    let result = load(server, &mut r, duplicates);
+    thread::end_unit(server);
+    server.loading.store(false, Relaxed);
+    fire(match result {
+        Ok(()) => abi::SUBEVENT_LOADING_ENDED,
+        Err(_) => abi::SUBEVENT_LOADING_FAILED,
+    });
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(e) => {
+            crate::log_warning!("Failed loading {}: {e}", path.display());
+            Outcome::Failed
+        }
+    }
+}
+
+fn fire(sub: u64) {
+    crate::module::event::server_event(abi::EVENT_LOADING, sub, std::ptr::null_mut(), None);
+}
+
+/// What opcodes said about the next key.
+#[derive(Default)]
+struct Next {
+    expire: Option<i64>,
+    idle: Option<u64>,
+    frequency: Option<u8>,
+}
+
+/// Counts and place of a running load.
+struct Load {
+    server: &'static Server,
+    limits: Limits,
+    duplicates: Duplicates,
+    now: i64,
+    db: usize,
+    loaded: u64,
+    expired: u64,
+    empty: u64,
+    progress_due: u64,
+}
+
+fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> Result<()> {
+    let magic: [u8; 9] = r.array()?;
+    if &magic[..5] != b"REDIS" {
+        return Err(r.corrupt("Wrong signature trying to load DB from file"));
+    }
+    let version = std::str::from_utf8(&magic[5..]).ok().and_then(|t| t.parse::<u32>().ok());
+    let version = version.unwrap_or(0);
+    if !(1..=VERSION).contains(&version) {
+        let text = String::from_utf8_lossy(&magic[5..]).into_owned();
+        return Err(r.corrupt(format!("Can't handle RDB format version {text}")));
+    }
+    let mut l = Load {
+        server,
+        limits: Limits::of(&server.config),
+        duplicates,
+        now: now_ms(),
+        db: 0,
+        loaded: 0,
+        expired: 0,
+        empty: 0,
+        progress_due: mono_ns(),
+    };
+    let mut next = Next::default();
+    loop {
+        let ty = r.byte()?;
+        match ty {
+            opcode::EOF => break,
+            opcode::EXPIRETIME => {
+                let seconds = i32::from_le_bytes(r.array()?);
+                next.expire = Some(i64::from(seconds) * 1000);
+            }
+            opcode::EXPIRETIME_MS => next.expire = Some(r.millis()?),
+            opcode::FREQ => next.frequency = Some(r.byte()?),
+            opcode::IDLE => next.idle = Some(r.len()?),
+            _ if ty >= opcode::SLOT_INFO => l.between_keys(r, ty)?,
+            _ => {
+                l.key(r, ty, std::mem::take(&mut next))?;
+                l.progress(r);
+            }
+        }
+    }
+    if version >= 5 {
+        check(r)?;
+    }
+    let p = &server.persistence;
+    p.loading_loaded_bytes.store(r.position(), Relaxed);
+    let empty =
+        if l.empty > 0 { format!(", empty keys skipped: {}", l.empty) } else { String::new() };
+    crate::log_notice!(
+        "Done loading RDB, keys loaded: {}, keys expired: {}{empty}.",
+        l.loaded,
+        l.expired
+    );
+    Ok(())
+}
+
+/// Compares the checksum behind the end of the file.
+fn check(r: &mut Reader<'_>) -> Result<()> {
+    let computed = r.checksum();
+    let stated = u64::from_le_bytes(r.array()?);
+    match computed {
+        Some(_) if stated == 0 => {
+            crate::log_notice!("RDB file was saved with checksum disabled: no check performed.");
+            Ok(())
+        }
+        Some(crc) if crc != stated => Err(r.corrupt(format!(
+            "Wrong RDB checksum expected: ({crc:x}) but got ({stated:x}). Aborting now."
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl Load {
+    /// Everything that is no key and says nothing about the next key.
+    fn between_keys(&mut self, r: &mut Reader<'_>, ty: u8) -> Result<()> {
+        match ty {
+            opcode::SELECTDB => {
+                let db = r.len()?;
+                let databases = self.server.keyspace.dbs().len();
+                if db >= databases as u64 {
+                    return Err(r.corrupt(format!(
+                        "FATAL: Data file was created with a Redis server configured to handle more than {databases} \
+                         databases. Exiting"
+                    )));
+                }
+                self.db = db as usize;
+            }
+            opcode::RESIZEDB => {
+                r.len()?;
+                r.len()?;
+            }
+            opcode::SLOT_INFO => {
+                r.len()?;
+                r.len()?;
+                r.len()?;
+            }
+            opcode::AUX => {
+                let (name, value) = (r.string()?, r.string()?);
+                self.info(&String::from_utf8_lossy(&name), &String::from_utf8_lossy(&value));
+            }
+            opcode::MODULE_AUX => {
+                module_io::load_aux(r, &find_by_id)?;
+                thread::end_unit(self.server);
+            }
+            opcode::FUNCTION2 => {
+                r.string()?;
+                crate::log_warning!(
+                    "The RDB file contains a function library. This version has no functions: the library is skipped, and \
+                     the next save will not contain it."
+                );
+            }
+            opcode::FUNCTION_PRE_GA => {
+                return Err(r.corrupt("Pre-release function format not supported."));
+            }
+            _ => return Err(r.corrupt(format!("Unknown RDB encoding type {ty}"))),
+        }
+        Ok(())
+    }
+
+    fn info(&mut self, name: &str, value: &str) {
+        match name.to_ascii_lowercase().as_str() {
+            n if n.starts_with('%') => crate::log_notice!("RDB '{name}': {value}"),
+            "redis-ver" => crate::log_notice!("Loading RDB produced by version {value}"),
+            "ctime" => {
+                let age = (self.now / 1000 - value.parse::<i64>().unwrap_or(0)).max(0);
+                crate::log_notice!("RDB age {age} seconds");
+            }
+            "used-mem" => {
+                let bytes: i64 = value.parse().unwrap_or(0);
+                let megabytes = bytes as f64 / (1024.0 * 1024.0);
+                crate::log_notice!("RDB memory usage when created {megabytes:.2} Mb");
+                self.server.persistence.loading_rdb_used_mem.store(bytes.max(0) as u64, Relaxed);
+            }
+            "aof-preamble" if value != "0" => crate::log_notice!("RDB has an AOF tail"),
+            "aof-base" if value != "0" => crate::log_notice!("RDB is base AOF"),
+            "aof-preamble" | "aof-base" | "redis-bits" | "lua" => {}
+            "repl-stream-db" | "repl-id" | "repl-offset" => {}
+            _ => crate::log_debug!("Unrecognized RDB AUX field: '{name}'"),
+        }
+    }
+
+    fn key(&mut self, r: &mut Reader<'_>, ty: u8, next: Next) -> Result<()> {
+        let key = r.string()?;
+        let decoder =
+            Decoder { limits: self.limits, key: Some((&key, self.db)), find_type: &find_by_id };
+        let value = match decoder.value(r, ty) {
+            Err(RdbError::EmptyKey) => {
+                self.empty += 1;
+                if self.empty <= EMPTY_LOGGED {
+                    let key = String::from_utf8_lossy(&key);
+                    crate::log_notice!("rdbLoadObject skipping empty key: {key}");
+                }
+                return Ok(());
+            }
+            Err(RdbError::Corrupt { at, cause }) => {
+                let key = String::from_utf8_lossy(&key);
+                let cause = format!("{cause}; the value of key '{key}' in DB {}", self.db).into();
+                return Err(RdbError::Corrupt { at, cause });
+            }
+            other => other?,
+        };
+        if next.expire.is_some_and(|at| at < self.now) {
+            self.expired += 1;
+            self.server.persistence.last_load_keys_expired.store(self.expired, Relaxed);
+            return Ok(());
+        }
+        let clock = self.clock(&next);
+        let mut session = Session::internal();
+        session.db = self.db;
+        let mut tx = Tx::module(self.server, &mut session, self.now);
+        if self.duplicates == Duplicates::Replace {
+            tx.remove_in(self.db, &key);
+        }
+        if !tx.insert_loaded(&key, value, next.expire, clock) {
+            let key = String::from_utf8_lossy(&key);
+            return Err(r.corrupt(format!("RDB has duplicated key '{key}' in DB {}", self.db)));
+        }
+        self.loaded += 1;
+        if self.server.module_events() & event::LOADED_KEY.class != 0 {
+            tx.notify(&event::LOADED_KEY, &key);
+        }
+        if self.loaded % UNIT == 0 {
+            thread::end_unit(self.server);
+        }
+        Ok(())
+    }
+
+    /// The access clock of a key: as the file says, if it was saved under a policy like today's.
+    fn clock(&self, next: &Next) -> u32 {
+        let lfu = self.server.lfu.load(Relaxed);
+        match (next.frequency, next.idle) {
+            (Some(f), _) if lfu => minutes(self.now) << 8 | u32::from(f),
+            (_, Some(idle)) if !lfu => {
+                ((self.now / 1000) as u64).wrapping_sub(idle) as u32 & 0xff_ffff
+            }
+            _ => self.server.access_clock(self.now, 0),
+        }
+    }
+
+    /// Tells how far the load is: to `INFO`, and `hz` times a second to modules.
+    fn progress(&mut self, r: &Reader<'_>) {
+        if self.loaded % UNIT != 0 {
+            return;
+        }
+        let p = &self.server.persistence;
+        p.loading_loaded_bytes.store(r.position(), Relaxed);
+        p.last_load_keys_loaded.store(self.loaded, Relaxed);
+        let now = mono_ns();
+        if now < self.progress_due {
+            return;
+        }
+        let hz = self.server.config.hz().max(1);
+        self.progress_due = now + 1_000_000_000 / hz;
+        let progress = match r.size() {
+            0 | u64::MAX => -1,
+            size => (u128::from(r.position()) * 1024 / u128::from(size)) as i32,
+        };
+        let mut info = abi::LoadingProgress { version: 1, hz: hz as i32, progress };
+        crate::module::event::server_event(
+            abi::EVENT_LOADING_PROGRESS,
+            abi::SUBEVENT_LOADING_PROGRESS_RDB,
+            (&raw mut info).cast(),
+            None,
+        );
+    }
+}
+
+/// Loads the file that the configuration names, at the start of the server. Returns whether the server can go on.
+pub fn load_at_start(server: &'static Server) -> bool {
+    let start = mono_ns();
+    let path = super::control::file_name(server);
+    match load_file(server, &path, Duplicates::Refuse) {
+        Outcome::Done => {
+            let seconds = (mono_ns() - start) as f64 / 1e9;
+            crate::log_notice!("DB loaded from disk: {seconds:.3} seconds");
+            true
+        }
+        Outcome::NoFile => true,
+        Outcome::Failed => {
+            crate::log_warning!("Fatal error loading the DB, check server logs. Exiting.");
+            false
+        }
+    }
+}

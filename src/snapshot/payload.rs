@@ -1,0 +1,46 @@
+//! `DUMP` payloads: type and value as in a file, then the version and a checksum.
+use super::{crc64, encode, Decoder, Reader, Writer, VERSION};
+use crate::keyspace::value::{Value, ValueRef};
+
+/// Two bytes of version, eight of checksum.
+const FOOTER: usize = 10;
+
+/// Why a payload was refused.
+#[derive(Debug)]
+pub enum RestoreError {
+    /// "DUMP payload version or checksum are wrong"
+    Footer,
+    /// "Bad data format"
+    Format(super::RdbError),
+}
+
+/// Serialises a value. `None` if its module cannot.
+pub fn dump(value: ValueRef<'_>, key: (&[u8], usize), compress: bool) -> Option<Vec<u8>> {
+    let mut out = Writer::to_memory(compress);
+    out.byte(encode::type_of(&value));
+    encode::value(&mut out, value, Some(key));
+    if let Some(e) = out.take_error() {
+        crate::log_warning!("DUMP failed: {e}");
+        return None;
+    }
+    let mut bytes = out.into_bytes();
+    bytes.extend_from_slice(&(VERSION as u16).to_le_bytes());
+    let crc = crc64::update(0, &bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    Some(bytes)
+}
+
+/// Reads a payload back.
+pub fn restore(payload: &[u8], decoder: &Decoder<'_>) -> Result<Value, RestoreError> {
+    let Some(body) = payload.len().checked_sub(FOOTER) else { return Err(RestoreError::Footer) };
+    let (body, footer) = payload.split_at(body);
+    let version = u32::from(u16::from_le_bytes([footer[0], footer[1]]));
+    let crc = crc64::update(0, &payload[..payload.len() - 8]);
+    if version > VERSION || crc.to_le_bytes() != footer[2..] {
+        return Err(RestoreError::Footer);
+    }
+    // What follows the value is not looked at, as on Redis.
+    let mut r = Reader::of_memory(body);
+    let ty = r.byte().map_err(RestoreError::Format)?;
+    decoder.value(&mut r, ty).map_err(RestoreError::Format)
+}

@@ -1,0 +1,177 @@
+//! Writing the building blocks of RDB: lengths, strings, numbers.
+use super::{crc64, lzf, EncodedInt};
+use crate::keyspace::number::parse_i64;
+use std::fs::File;
+use std::io::{self, Write};
+
+/// A file is written in pieces of about this size.
+const PIECE: usize = 64 << 10;
+
+/// Where RDB bytes go: into memory, or through a buffer into a file. An error sticks: what follows it is dropped, and
+/// [`Writer::finish_file`] reports it.
+pub struct Writer {
+    buf: Vec<u8>,
+    file: Option<File>,
+    compress: bool,
+    checksum: Option<u64>,
+    written: u64,
+    /// After this many bytes the file is flushed to the disk, so that the final flush is short. 0: only at the end.
+    sync_every: u64,
+    synced: u64,
+    error: Option<io::Error>,
+}
+
+impl Writer {
+    /// Writes into memory.
+    pub fn to_memory(compress: bool) -> Writer {
+        Writer {
+            buf: Vec::new(),
+            file: None,
+            compress,
+            checksum: None,
+            written: 0,
+            sync_every: 0,
+            synced: 0,
+            error: None,
+        }
+    }
+
+    /// Writes into a file.
+    pub fn to_file(file: File, compress: bool, checksum: bool, sync_every: u64) -> Writer {
+        Writer {
+            file: Some(file),
+            checksum: checksum.then_some(0),
+            sync_every,
+            ..Writer::to_memory(compress)
+        }
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether writing has failed.
+    pub fn failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Makes the writer fail, for a reason other than the file.
+    pub fn fail(&mut self, error: io::Error) {
+        self.error.get_or_insert(error);
+    }
+
+    /// Writes bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.written += bytes.len() as u64;
+        self.buf.extend_from_slice(bytes);
+        if self.file.is_some() && self.buf.len() >= PIECE {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(crc) = &mut self.checksum {
+            *crc = crc64::update(*crc, &self.buf);
+        }
+        if let (Some(file), None) = (&mut self.file, &self.error) {
+            let mut result = file.write_all(&self.buf);
+            self.synced += self.buf.len() as u64;
+            if result.is_ok() && self.sync_every > 0 && self.synced >= self.sync_every {
+                self.synced = 0;
+                result = file.sync_data();
+            }
+            self.error = result.err();
+        }
+        self.buf.clear();
+    }
+
+    /// A single byte: a type or an opcode.
+    pub fn byte(&mut self, byte: u8) {
+        self.raw(&[byte]);
+    }
+
+    /// A length, in the shortest of its four forms.
+    pub fn len(&mut self, len: u64) {
+        match len {
+            0..=0x3f => self.byte(len as u8),
+            0x40..=0x3fff => self.raw(&[0x40 | (len >> 8) as u8, len as u8]),
+            0x4000..=0xffff_ffff => {
+                self.byte(0x80);
+                self.raw(&(len as u32).to_be_bytes());
+            }
+            _ => {
+                self.byte(0x81);
+                self.raw(&len.to_be_bytes());
+            }
+        }
+    }
+
+    /// A string: as an integer if it is a short one, compressed if that helps, else as it is.
+    pub fn string(&mut self, text: &[u8]) {
+        if text.len() <= 11 {
+            if let Some(encoded) = parse_i64(text).and_then(EncodedInt::of) {
+                self.raw(encoded.bytes());
+                return;
+            }
+        }
+        if self.compress && text.len() > 20 {
+            if let Some(small) = lzf::compress(text, text.len() - 4) {
+                self.byte(super::ENCODED_LZF);
+                self.len(small.len() as u64);
+                self.len(text.len() as u64);
+                self.raw(&small);
+                return;
+            }
+        }
+        self.len(text.len() as u64);
+        self.raw(text);
+    }
+
+    /// An integer as a string.
+    pub fn int_string(&mut self, value: i64) {
+        match EncodedInt::of(value) {
+            Some(encoded) => self.raw(encoded.bytes()),
+            None => {
+                let text = crate::keyspace::number::format_i64(value);
+                self.len(text.as_bytes().len() as u64);
+                self.raw(text.as_bytes());
+            }
+        }
+    }
+
+    /// A time in milliseconds: eight bytes, little endian.
+    pub fn millis(&mut self, ms: i64) {
+        self.raw(&ms.to_le_bytes());
+    }
+
+    /// A double: eight bytes, little endian.
+    pub fn double(&mut self, value: f64) {
+        self.raw(&value.to_le_bytes());
+    }
+
+    /// The bytes written to memory.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.buf
+    }
+
+    /// The error of a writer to memory, which only [`Writer::fail`] can have set.
+    pub fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+
+    /// Appends the checksum (zero without one) and brings everything to the disk.
+    pub fn finish_file(mut self) -> io::Result<()> {
+        self.flush();
+        let crc = self.checksum.take().unwrap_or(0);
+        self.raw(&crc.to_le_bytes());
+        self.flush();
+        if let Some(e) = self.error {
+            return Err(e);
+        }
+        match self.file {
+            Some(file) => file.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
