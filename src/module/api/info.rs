@@ -292,16 +292,6 @@ api! {
         unsafe { (*ctx).field(CStr::from_ptr(field).to_bytes(), &number::format_u64(value)) }
     }
 
-    /// A latency spike, for `LATENCY`, if it reaches `latency-monitor-threshold`.
-    [Locked] fn LatencyAddSample(event: *const c_char, ms: c_longlong) {
-        let server = Server::get();
-        if ms >= 0 && ms as u64 >= server.config.latency_monitor_threshold() {
-            // SAFETY: ABI: a C string.
-            let event = unsafe { CStr::from_ptr(event) };
-            server.latency.add(&event.to_string_lossy(), ms as u64);
-        }
-    }
-
     /// The fields of a section of `INFO`, or of the default sections; the context may be null.
     [Locked] fn GetServerInfo(ctx: *mut Ctx, section: *const c_char) -> *mut ServerInfo {
         // SAFETY: ABI: null or a C string.
