@@ -52,6 +52,7 @@ pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
     }
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
+    super::blocking::all_changed(server, db);
     removed
 }
 
@@ -167,6 +168,8 @@ fn swap_databases(server: &'static Server, a: usize, b: usize) {
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
     wake_blocked(server, [a, b]);
+    super::blocking::all_changed(server, a);
+    super::blocking::all_changed(server, b);
 }
 
 /// Somebody may wait for a key that is now there.

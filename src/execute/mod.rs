@@ -20,6 +20,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub mod bitmap;
+pub mod blocking;
 pub mod client;
 mod collection;
 pub mod command;
@@ -50,7 +51,11 @@ pub mod scan;
 pub mod server;
 pub mod set;
 pub mod slowlog;
+pub mod sort;
 pub mod stream;
+pub mod stream_group;
+pub mod stream_info;
+pub mod stream_pending;
 pub mod string;
 pub mod transaction;
 pub mod zset;
@@ -76,6 +81,9 @@ pub static FAMILIES: &[&[Row]] = &[
     zset_range::ROWS,
     zset_combine::ROWS,
     stream::ROWS,
+    stream_group::ROWS,
+    stream_pending::ROWS,
+    stream_info::ROWS,
     bitmap::ROWS,
     expire::ROWS,
     scan::ROWS,
@@ -91,6 +99,7 @@ pub static FAMILIES: &[&[Row]] = &[
     persistence::ROWS,
     dump::ROWS,
     flush::ROWS,
+    sort::ROWS,
 ];
 
 /// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
@@ -154,6 +163,8 @@ pub struct Tx<'a> {
     pub effects: crate::propagate::Effects,
     /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
     pub collected: Option<Vec<crate::propagate::Effect>>,
+    /// Keys that changed and that somebody waits for, with their databases (native path).
+    pub ready: Vec<(usize, Vec<u8>)>,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -175,6 +186,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            ready: Vec::new(),
             mode,
             plan,
         }
@@ -190,6 +202,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            ready: Vec::new(),
             mode,
             plan: None,
         }
@@ -784,6 +797,15 @@ impl<'a> Tx<'a> {
     pub fn modified_in(&mut self, db: usize, key: &[u8]) {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
+        }
+        self.key_ready(db, key);
+    }
+
+    /// Tells clients that wait for a key to look at it when the command is done.
+    #[inline]
+    pub fn key_ready(&mut self, db: usize, key: &[u8]) {
+        if self.server.awaited_keys.load(Relaxed) != 0 {
+            self.tell_waiters(db, key);
         }
         self.server.key_ready(db, key);
     }
