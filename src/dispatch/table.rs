@@ -575,12 +575,7 @@ impl Table {
         if c.subs.is_empty() || args.len() < 2 {
             return Some(c);
         }
-        let sub = c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]));
-        match (sub, &c.body) {
-            (Some(s), _) => Some(s),
-            (None, Body::Container) => None,
-            (None, _) => Some(c),
-        }
+        c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]))
     }
 
     /// All commands, in the order of their families.

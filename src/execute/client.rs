@@ -447,7 +447,7 @@ pub static ROWS: &[Row] = &[Row {
         &[
             row("getname", 2, OWN, "2.6.9", "Shows the connection's name.", getname),
             row("getredir", 2, OWN, "6.0.0", "Shows where invalidations go.", getredir),
-            row("help", 2, OWN, "5.0.0", "Tells about the subcommands.", help),
+            row("help", 2, 0, "5.0.0", "Tells about the subcommands.", help),
             row("id", 2, OWN, "5.0.0", "Shows the connection's id.", id),
             row("info", 2, OWN, "6.2.0", "Tells about the connection.", info),
             row("kill", -3, ADMIN, "2.4.0", "Ends connections.", kill),

@@ -19,9 +19,11 @@ use crate::server::Server;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
+pub mod acl;
 pub mod bitmap;
 pub mod blocking;
 pub mod client;
+pub mod cluster;
 mod collection;
 pub mod command;
 pub mod command_keys;
@@ -29,6 +31,7 @@ mod command_tips;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod digest;
 pub mod dump;
 pub mod error;
 pub mod expire;
@@ -96,6 +99,8 @@ pub static FAMILIES: &[&[Row]] = &[
     latency::ROWS,
     slowlog::ROWS,
     monitor::ROWS,
+    acl::ROWS,
+    cluster::ROWS,
     persistence::ROWS,
     dump::ROWS,
     flush::ROWS,
@@ -449,6 +454,37 @@ impl<'a> Tx<'a> {
             self.modified_in(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
+    }
+
+    /// Evicts a key of the selected database, with event and effect. Returns about how many bytes that frees.
+    pub fn evict(&mut self, key: &[u8]) -> u64 {
+        let db = self.db();
+        let Some(e) = self.place(db, key, Access::Write) else { return 0 };
+        let bytes = e.entry_bytes()
+            + match e.value() {
+                ValueRef::String(s) if e.is_heap_string() => s.len(),
+                ValueRef::String(_) => 0,
+                ValueRef::List(v) => v.mem_bytes(),
+                ValueRef::Set(v) => v.mem_bytes(),
+                ValueRef::Hash(v) => v.mem_bytes(),
+                ValueRef::Zset(v) => v.mem_bytes(),
+                ValueRef::Stream(v) => v.mem_bytes(),
+                // Nobody knows but the module: look at the allocator before the next one goes.
+                ValueRef::Module(_) => usize::MAX / 2,
+            };
+        let lazily = self.server.config.lazyfree_lazy_eviction();
+        if !self.remove_with(key, lazily) {
+            // Past its expiry: its deletion was told as that.
+            return bytes as u64;
+        }
+        self.server.stats.evicted_keys.add(1);
+        self.modified(key);
+        self.notify(&event::EVICTED_KEY, key);
+        if self.server.log.active() {
+            self.propagate_also(&[b"DEL", key]);
+            self.server.log.append(&std::mem::take(&mut self.effects).also);
+        }
+        bytes as u64
     }
 
     /// Deletes a key if its time has come (the expiry cycle).

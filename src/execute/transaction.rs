@@ -232,7 +232,12 @@ pub static ROWS: &[Row] = &[
         group: "transactions",
         since: "1.2.0",
         summary: "Runs the queued commands as one unit.",
-        ..Row::new("exec", 1, flags::NOSCRIPT | flags::LOADING | flags::STALE, exec_alone)
+        ..Row::new(
+            "exec",
+            1,
+            flags::NOSCRIPT | flags::LOADING | flags::STALE | flags::SKIP_SLOWLOG,
+            exec_alone,
+        )
     },
     Row {
         path: PathRule::Connection,
