@@ -211,6 +211,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// Monotonic time of the end of the last command, for the duration of the next.
+    pub clock_ns: u64,
     /// On the module thread: the command executed last could have run natively.
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
@@ -237,6 +239,7 @@ impl Session {
             close: false,
             reply_mode: ReplyMode::On,
             deny_blocking: false,
+            clock_ns: 0,
             last_was_native: false,
             blocked_on: None,
             waiting: None,

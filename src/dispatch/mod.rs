@@ -7,7 +7,7 @@ mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
-use crate::execute::{blocking, error, is, text, CommandError, Tx};
+use crate::execute::{blocking, error, is, text, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
 use crate::keyspace::value::Kind;
@@ -81,6 +81,7 @@ pub fn run_input(
     now: i64,
 ) -> (usize, Outcome) {
     let mut done = 0;
+    client.session.clock_ns = mono_ns();
     // On the module thread: the table may change under a pipeline (`MODULE LOAD`), and a long run of native requests
     // belongs back on the serving thread.
     let version = server.table_version.load(Relaxed);
@@ -221,6 +222,13 @@ pub fn check<'t>(
              context",
             command.full_name
         )));
+    }
+    if server.persistence.last_bgsave_failed.load(Relaxed)
+        && (command.has(flags::WRITE) || command.name == "ping")
+        && crate::snapshot::control::writes_denied(server)
+        && !session.shared.has(flag::INTERNAL)
+    {
+        return Err(error::MISCONF);
     }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
@@ -418,7 +426,8 @@ fn run(
             let mut tx = Tx::module(server, session, now);
             call(&mut tx, command, args, out);
             blocking::serve_module(server, now);
-            if session.blocked_on.is_some() {
+            if let Some(b) = &session.blocked_on {
+                b.state.lock().stats = Some(command.stats.clone());
                 Step::Blocked
             } else {
                 called(session, command)
@@ -429,7 +438,9 @@ fn run(
 
 /// Runs a command body in its transaction: counts it, writes its error, passes its effects to the log.
 pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
-    let start = mono_ns();
+    // Native commands of a turn follow each other without a gap: the end of one is the start of the next.
+    let native = tx.mode() == Mode::Native;
+    let start = if native { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let result = match &command.body {
         Body::Native(f) => f(tx, args, out),
@@ -439,7 +450,9 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     if let Err(e) = result {
         out.error(e.0.as_bytes());
     }
-    let ns = mono_ns() - start;
+    let end = mono_ns();
+    let ns = end.saturating_sub(start);
+    tx.session.clock_ns = end;
     if out.errors != errors {
         count_errors(tx.server, out);
     }

@@ -90,12 +90,14 @@ pub fn empty(server: &'static Server, db: Option<usize>, lazily: bool) -> u64 {
 }
 
 fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
-    match args {
-        [_] => Ok(tx.server.config.lazyfree_lazy_user_flush()),
-        [_, word] if is(word, "sync") => Ok(false),
-        [_, word] if is(word, "async") => Ok(true),
-        _ => Err(SYNTAX),
-    }
+    let asked = match args {
+        [_] => tx.server.config.lazyfree_lazy_user_flush(),
+        [_, word] if is(word, "sync") => false,
+        [_, word] if is(word, "async") => true,
+        _ => return Err(SYNTAX),
+    };
+    // A client that may wait has even a synchronous flush done in the background.
+    Ok(asked || !tx.session.deny_blocking)
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`

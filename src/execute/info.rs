@@ -9,6 +9,7 @@ use crate::observe::clock::{mono_ns, now_ms, now_us};
 use crate::observe::process::{self, CpuTimes, Whose};
 use crate::reply::Reply;
 use crate::server::Server;
+use crate::snapshot::control;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
@@ -272,17 +273,17 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("current_fork_perc", "0.00");
     f.put("current_save_keys_processed", 0);
     f.put("current_save_keys_total", 0);
-    f.put("rdb_changes_since_last_save", server.dirty.get());
+    f.put("rdb_changes_since_last_save", control::changes(server));
     f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
-    let last_save = p.last_save.load(Relaxed);
-    f.put("rdb_last_save_time", if last_save > 0 { last_save } else { server.started / 1000 });
+    f.put("rdb_last_save_time", p.last_save.load(Relaxed));
     f.put("rdb_last_bgsave_status", status);
-    f.put("rdb_last_bgsave_time_sec", -1);
-    f.put("rdb_current_bgsave_time_sec", -1);
-    f.put("rdb_saves", 0);
+    f.put("rdb_last_bgsave_time_sec", p.last_bgsave_seconds.load(Relaxed));
+    let began = p.bgsave_start.load(Relaxed);
+    f.put("rdb_current_bgsave_time_sec", if began < 0 { -1 } else { now_ms() / 1000 - began });
+    f.put("rdb_saves", p.saves.load(Relaxed));
     f.put("rdb_last_cow_size", 0);
-    f.put("rdb_last_load_keys_expired", 0);
-    f.put("rdb_last_load_keys_loaded", 0);
+    f.put("rdb_last_load_keys_expired", p.last_load_keys_expired.load(Relaxed));
+    f.put("rdb_last_load_keys_loaded", p.last_load_keys_loaded.load(Relaxed));
     // There is no AOF in this version, whatever `appendonly` says.
     f.put("aof_enabled", 0);
     f.put("aof_rewrite_in_progress", 0);
@@ -296,6 +297,28 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("aof_last_cow_size", 0);
     f.put("module_fork_in_progress", 0);
     f.put("module_fork_last_cow_size", 0);
+    if server.loading.load(Relaxed) {
+        loading_fields(p, f);
+    }
+}
+
+fn loading_fields(p: &control::Persistence, f: &mut Fields) {
+    let start = p.loading_start.load(Relaxed);
+    let total = p.loading_total_bytes.load(Relaxed);
+    let loaded = p.loading_loaded_bytes.load(Relaxed);
+    let elapsed = (now_ms() / 1000 - start).max(0) as u64;
+    let eta = if elapsed == 0 || loaded == 0 {
+        1
+    } else {
+        (total.saturating_sub(loaded)) * elapsed / loaded
+    };
+    f.put("loading_start_time", start);
+    f.put("loading_total_bytes", total);
+    f.put("loading_rdb_used_mem", p.loading_rdb_used_mem.load(Relaxed));
+    f.put("loading_loaded_bytes", loaded);
+    let percent = if total == 0 { 0.0 } else { loaded as f64 / total as f64 * 100.0 };
+    f.put("loading_loaded_perc", format!("{percent:.2}"));
+    f.put("loading_eta_seconds", eta);
 }
 
 fn stats_fields(server: &Server, f: &mut Fields) {

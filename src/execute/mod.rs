@@ -14,6 +14,7 @@ use crate::keyspace::stream::Stream;
 use crate::keyspace::value::{Kind, ModuleValue, StrRef, Value, ValueMut, ValueRef};
 use crate::keyspace::zset::SortedSet;
 use crate::lock::held::Access;
+use crate::module::abi;
 use crate::server::Server;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -50,6 +51,7 @@ pub mod scan;
 pub mod server;
 pub mod set;
 pub mod slowlog;
+pub mod sort;
 pub mod stream;
 pub mod stream_group;
 pub mod stream_info;
@@ -97,6 +99,7 @@ pub static FAMILIES: &[&[Row]] = &[
     persistence::ROWS,
     dump::ROWS,
     flush::ROWS,
+    sort::ROWS,
 ];
 
 /// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
@@ -437,7 +440,7 @@ impl<'a> Tx<'a> {
         if let ValueRef::Module(m) = e.value() {
             crate::module::datatype::unlinked(key, db, m);
         }
-        if let Some(e) = self.unlink(db, key) {
+        if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
             e.free();
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
@@ -569,6 +572,13 @@ impl<'a> Tx<'a> {
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
         text: Option<&[u8]>,
     ) {
+        // A value that keeps its expiry is changed, not overwritten (`INCR`).
+        if expiry != Expiry::Keep && self.tells_keys() {
+            if let Some(e) = self.live(db, key, Access::Write) {
+                let reason = abi::SUBEVENT_KEY_OVERWRITTEN;
+                crate::module::event::key_event(reason, db, key, e);
+            }
+        }
         let clock = self.server.access_clock(self.now, 0);
         let now = self.now;
         let mut make = Some(make);
@@ -656,8 +666,24 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Whether a module listens to the server event of keys that go.
+    #[inline]
+    fn tells_keys(&self) -> bool {
+        self.mode == Mode::Module && self.server.modules.key_events.load(Relaxed)
+    }
+
     /// Takes a key out of a database: its value and its expiry.
     fn unlink(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        self.unlink_for(abi::SUBEVENT_KEY_DELETED, db, key)
+    }
+
+    /// As [`Tx::unlink`], with the reason that listening modules are told before (`SUBEVENT_KEY_*`).
+    fn unlink_for(&mut self, reason: u64, db: usize, key: &[u8]) -> Option<Entry> {
+        if self.tells_keys() {
+            if let Some(e) = self.place(db, key, Access::Write) {
+                crate::module::event::key_event(reason, db, key, e);
+            }
+        }
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
