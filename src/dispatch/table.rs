@@ -83,6 +83,8 @@ pub mod key {
     pub const NOT_KEY: u64 = 256;
     pub const INCOMPLETE: u64 = 512;
     pub const VARIABLE_FLAGS: u64 = 1024;
+    /// Ours: changed although Redis declares it as read (`XREADGROUP`), so it is locked for writing.
+    pub const LOCK_WRITE: u64 = 1 << 40;
     /// Names in the order in which `COMMAND INFO` prints them.
     pub const NAMES: &[(u64, &str)] = &[
         (RO, "RO"),
@@ -407,7 +409,7 @@ impl Command {
     /// What the flags of a key specification mean for locks.
     #[inline]
     pub fn access(spec_flags: u64) -> Access {
-        if spec_flags & (key::RW | key::OW | key::RM) != 0 {
+        if spec_flags & (key::RW | key::OW | key::RM | key::LOCK_WRITE) != 0 {
             Access::Write
         } else {
             Access::Read
@@ -573,12 +575,7 @@ impl Table {
         if c.subs.is_empty() || args.len() < 2 {
             return Some(c);
         }
-        let sub = c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]));
-        match (sub, &c.body) {
-            (Some(s), _) => Some(s),
-            (None, Body::Container) => None,
-            (None, _) => Some(c),
-        }
+        c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]))
     }
 
     /// All commands, in the order of their families.

@@ -346,7 +346,9 @@ fn unblock(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         _ => return Err(super::server::subcommand_syntax(args)),
     };
     let id = int(args[2])?;
-    let done = crate::module::blocked::unblock_by_id(tx.server, id as u64, with_error);
+    let shared = tx.server.clients.lock().get(&(id as u64)).cloned();
+    let done = shared.is_some_and(|c| super::blocking::unblock(tx.server, &c, with_error))
+        || crate::module::blocked::unblock_by_id(tx.server, id as u64, with_error);
     out.int(i64::from(done));
     Ok(())
 }
@@ -445,7 +447,7 @@ pub static ROWS: &[Row] = &[Row {
         &[
             row("getname", 2, OWN, "2.6.9", "Shows the connection's name.", getname),
             row("getredir", 2, OWN, "6.0.0", "Shows where invalidations go.", getredir),
-            row("help", 2, OWN, "5.0.0", "Tells about the subcommands.", help),
+            row("help", 2, 0, "5.0.0", "Tells about the subcommands.", help),
             row("id", 2, OWN, "5.0.0", "Shows the connection's id.", id),
             row("info", 2, OWN, "6.2.0", "Tells about the connection.", info),
             row("kill", -3, ADMIN, "2.4.0", "Ends connections.", kill),

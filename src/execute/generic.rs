@@ -4,7 +4,6 @@ use super::{is, CommandError, CommandResult, Expiry, Tx};
 use crate::dispatch::table::{flags, key, keys, PathRule, Row};
 use crate::keyspace::event::{self, class};
 use crate::keyspace::value::{StringValue, Value, ValueRef};
-use crate::module::datatype::{copy as copy_value, Copied};
 use crate::reply::Reply;
 
 /// Deletes keys with all that follows; counts those that were there.
@@ -149,12 +148,22 @@ fn copy_of(
         ValueRef::Hash(v) => Value::Hash(Box::new(v.clone())),
         ValueRef::Zset(v) => Value::Zset(Box::new(v.clone())),
         ValueRef::Stream(v) => Value::Stream(Box::new(v.clone())),
-        ValueRef::Module(m) => match copy_value(from, to, m) {
-            Copied::Done(copy) => Value::Module(copy),
-            Copied::Unsupported => return Err(err("ERR not supported for this module key")),
-            Copied::Failed => return Err(err("ERR module key failed to copy")),
-        },
+        ValueRef::Module(m) => return copy_module_value(m, from, to),
     })
+}
+
+/// Copies a module's value by its type's own method.
+fn copy_module_value(
+    value: &crate::keyspace::value::ModuleValue,
+    from: (&[u8], usize),
+    to: (&[u8], usize),
+) -> Result<Value, CommandError> {
+    use crate::module::datatype::Copied;
+    match crate::module::datatype::copy(from, to, value) {
+        Copied::Done(copy) => Ok(Value::Module(copy)),
+        Copied::Unsupported => Err(err("ERR not supported for this module key")),
+        Copied::Failed => Err(err("ERR module key failed to copy")),
+    }
 }
 
 /// `COPY source destination [DB n] [REPLACE]`

@@ -74,6 +74,25 @@ fn unload(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 const ADMIN: u64 = flags::ADMIN | flags::NOSCRIPT | flags::NO_ASYNC_LOADING | flags::PROTECTED;
 
+/// `MODULE HELP`
+fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    super::server::write_help(
+        out,
+        args,
+        &[
+            "LIST",
+            "    List the loaded modules.",
+            "LOAD <path> [<arg> ...]",
+            "    Load a module, with arguments.",
+            "LOADEX <path> [[CONFIG NAME VALUE] [CONFIG NAME VALUE]] [ARGS ...]",
+            "    Load a module, with directives of its own and arguments.",
+            "UNLOAD <name>",
+            "    Unload a module.",
+        ],
+    );
+    Ok(())
+}
+
 const fn row(
     name: &'static str,
     arity: i32,
@@ -97,6 +116,10 @@ pub static ROWS: &[Row] = &[Row {
     ..Row::container(
         "module",
         &[
+            Row {
+                since: "5.0.0",
+                ..super::server::any("help", 2, "Tells about the subcommands.", help)
+            },
             row("list", 2, flags::ADMIN | flags::NOSCRIPT, "Lists the loaded modules.", list),
             row("load", -3, ADMIN, "Loads a module.", load),
             row("loadex", -3, ADMIN, "Loads a module, with configs and arguments.", loadex),

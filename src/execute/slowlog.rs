@@ -73,10 +73,10 @@ fn get(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     }
     let mut count = 10;
     if let Some(n) = args.get(2) {
-        count = super::int(n)?;
-        if count < -1 {
-            return Err(err("ERR count should be greater than or equal to -1"));
-        }
+        count = super::int(n)
+            .ok()
+            .filter(|n| *n >= -1)
+            .ok_or(err("ERR count should be greater than or equal to -1"))?;
     }
     let log = tx.server.slowlog.0.lock();
     let count = if count == -1 { log.1.len() } else { log.1.len().min(count as usize) };
