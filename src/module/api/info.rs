@@ -12,7 +12,7 @@ use crate::observe::log::{self, Level};
 use crate::server::Server;
 use crate::snapshot::module_io::Io;
 use std::collections::HashMap;
-use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
 
 /// `RedisModuleInfoCtx`: the text that a module's function adds to.
 pub struct InfoCtx<'a> {
