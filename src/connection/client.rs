@@ -206,6 +206,8 @@ pub struct Session {
     pub close: bool,
     /// `CLIENT REPLY`
     pub reply_mode: ReplyMode,
+    /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
+    pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
     /// On the module thread: the command executed last could have run natively.
@@ -229,6 +231,7 @@ impl Session {
             shard_channels: HashSet::new(),
             close: false,
             reply_mode: ReplyMode::On,
+            input_bytes: 0,
             deny_blocking: false,
             last_was_native: false,
             blocked_on: None,
