@@ -209,6 +209,8 @@ pub struct Session {
     pub close: bool,
     /// `CLIENT REPLY`
     pub reply_mode: ReplyMode,
+    /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
+    pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
     /// Monotonic time of the end of the last command, for the duration of the next.
@@ -238,6 +240,7 @@ impl Session {
             shard_channels: HashSet::new(),
             close: false,
             reply_mode: ReplyMode::On,
+            input_bytes: 0,
             deny_blocking: false,
             clock_ns: 0,
             last_was_native: false,

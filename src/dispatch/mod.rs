@@ -104,6 +104,7 @@ pub fn run_input(
             }
             Parsed::Request(len) => {
                 let Client { session, parser, out, .. } = &mut *client;
+                session.input_bytes = rest.len();
                 let step = parser.with_args(&rest[..len], |args| {
                     if args.is_empty() {
                         return Step::Done;
@@ -207,7 +208,10 @@ pub fn check<'t>(
     if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
         return Err(error::arity(&command.full_name));
     }
-    if !session.authenticated && !command.has(flags::NO_AUTH) {
+    if !session.authenticated
+        && !command.has(flags::NO_AUTH)
+        && !crate::execute::connection::default_user_is_open(server)
+    {
         return Err(error::err("NOAUTH Authentication required."));
     }
     if command.has(flags::PROTECTED) {
