@@ -202,6 +202,7 @@ impl<'a> Tx<'a> {
     /// A transaction under the module lock, which the calling thread has.
     pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
         let mode = Mode::Module;
+        server.unit_time(|| now);
         Tx {
             session,
             server,
