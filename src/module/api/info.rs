@@ -12,7 +12,7 @@ use crate::observe::log::{self, Level};
 use crate::server::Server;
 use crate::snapshot::module_io::Io;
 use std::collections::HashMap;
-use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
 
 /// `RedisModuleInfoCtx`: the text that a module's function adds to.
 pub struct InfoCtx<'a> {
@@ -290,16 +290,6 @@ api! {
     ) -> c_int {
         // SAFETY: ABI: a live info context and a C string.
         unsafe { (*ctx).field(CStr::from_ptr(field).to_bytes(), &number::format_u64(value)) }
-    }
-
-    /// A latency spike, for `LATENCY`, if it reaches `latency-monitor-threshold`.
-    [Locked] fn LatencyAddSample(event: *const c_char, ms: c_longlong) {
-        let server = Server::get();
-        if ms >= 0 && ms as u64 >= server.config.latency_monitor_threshold() {
-            // SAFETY: ABI: a C string.
-            let event = unsafe { CStr::from_ptr(event) };
-            server.latency.add(&event.to_string_lossy(), ms as u64);
-        }
     }
 
     /// The fields of a section of `INFO`, or of the default sections; the context may be null.
