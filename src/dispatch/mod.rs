@@ -279,6 +279,13 @@ fn execute(
             if let Some(c) = table.resolve(args) {
                 c.stats.rejected();
             }
+            if session.multi.is_some() && is(args[0], "exec") {
+                // A refused EXEC ends the transaction.
+                let reason = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
+                let e = format!("EXECABORT Transaction discarded because of: {reason}");
+                crate::execute::transaction::discard_state(server, session);
+                return reject(session, out, error::err(e));
+            }
             return reject(session, out, e);
         }
     };

@@ -453,7 +453,8 @@ impl<'a> Tx<'a> {
             if self.server.log.active() {
                 self.effects.also(db, &[b"DEL", key]);
             }
-            self.modified_in(db, key);
+            // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
+            self.server.key_ready(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
