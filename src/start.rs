@@ -1,15 +1,35 @@
 //! Start-up in Redis' order, and shutdown.
-use crate::config::{Config, Startup};
+use crate::config::{Config, LoadHooks, Startup};
 use crate::connection::listener::Listeners;
 use crate::connection::serving::{self, ServingThread};
+use crate::execute::FAMILIES;
 use crate::observe::clock::mono_ns;
 use crate::observe::log;
 use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 mod process;
 mod signals;
+
+/// What reading the configuration asks the server.
+pub struct Hooks;
+
+impl LoadHooks for Hooks {
+    fn rename_command(&self, old: &[u8], new: &[u8]) -> Result<(), String> {
+        let known = |name: &[u8]| {
+            let rows = FAMILIES.iter().flat_map(|family| family.iter());
+            rows.into_iter().any(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+        };
+        if !known(old) {
+            Err("No such command in rename-command".into())
+        } else if known(new) {
+            Err("Target command name already exists".into())
+        } else {
+            Ok(())
+        }
+    }
+}
 
 /// Runs the server until it is told to stop. Returns the exit code.
 pub fn run(config: Config, startup: Startup) -> i32 {
@@ -45,7 +65,6 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     process::write_pid_file(&server.config);
     process::banner(&server.config);
     let Some(listeners) = Listeners::open(server) else { return 1 };
-    let _ = LISTENING.set((server.config.port(), server.config.bind()));
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
     let _ = server.serving.set(threads.clone());
@@ -125,14 +144,6 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
     }
     crate::log_warning!("Redis is now ready to exit, bye bye...");
     std::process::exit(0);
-}
-
-/// Port and addresses that the sockets were opened with.
-static LISTENING: OnceLock<(u64, Arc<[String]>)> = OnceLock::new();
-
-/// Whether the sockets are those that `port` and `bind` say now.
-pub fn listens_as_configured(config: &Config) -> bool {
-    LISTENING.get().is_none_or(|(port, bind)| *port == config.port() && *bind == config.bind())
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {

@@ -7,7 +7,7 @@ use crate::reply::Reply;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The body of a command. `args[0]` is its name.
 pub type Handler = fn(&mut Tx<'_>, &[&[u8]], &mut Reply) -> CommandResult;
@@ -481,6 +481,9 @@ fn mix(packed: u128) -> usize {
     (x.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }
 
+/// `rename-command`: old names and new ones, lower case; an empty one removes the command. Set before the first table.
+pub static RENAMED: OnceLock<HashMap<String, String>> = OnceLock::new();
+
 /// All commands. Immutable: a change makes a new table, see `dispatch::swap`.
 pub struct Table {
     slots: Vec<Option<(u128, Arc<Command>)>>,
@@ -525,8 +528,14 @@ impl Table {
         }
         let mut table =
             Table { slots: vec![None; size], long: HashMap::new(), all, module_events, filters };
+        let renamed = RENAMED.get();
         for c in table.all.clone() {
-            match pack(c.name.as_bytes()) {
+            let name = renamed.and_then(|r| r.get(&c.name)).unwrap_or(&c.name);
+            if name.is_empty() {
+                table.all.retain(|known| !Arc::ptr_eq(known, &c));
+                continue;
+            }
+            match pack(name.as_bytes()) {
                 Some(p) => {
                     let mut i = mix(p) & (size - 1);
                     while table.slots[i].is_some() {
@@ -535,7 +544,7 @@ impl Table {
                     table.slots[i] = Some((p, c));
                 }
                 None => {
-                    table.long.insert(c.name.to_ascii_lowercase().into_bytes(), c);
+                    table.long.insert(name.to_ascii_lowercase().into_bytes(), c);
                 }
             }
         }

@@ -152,6 +152,12 @@ impl Waiter {
         }
     }
 
+    /// What the command would find under key number `i`; `None` for nothing that it cares about.
+    fn look(&self, i: usize, entry: Option<Entry>) -> Option<Found> {
+        let ready = self.is_ready(i, entry);
+        (ready || entry.is_some()).then_some(Found { key: i, ready })
+    }
+
     /// Leaves the client here until somebody takes it. Gives it back when a key changed already.
     pub fn park(&self, parked: Parked) -> Result<(), Parked> {
         let mut state = self.state.lock();
@@ -205,6 +211,19 @@ impl Waiter {
         client.out.null_array();
         answered(server, client, start);
     }
+}
+
+/// Something under a key of a waiting command.
+struct Found {
+    key: usize,
+    /// It ends the wait.
+    ready: bool,
+}
+
+/// The keys to run a command on: when one of them is ready, all that have something, since the command may stumble over
+/// one of them.
+fn keys_to_run(found: &[Found]) -> Option<Vec<usize>> {
+    found.iter().any(|f| f.ready).then(|| found.iter().map(|f| f.key).collect())
 }
 
 impl Tx<'_> {
@@ -290,30 +309,34 @@ pub fn serve_native(
 ) -> Vec<Parked> {
     let mut queue = VecDeque::from(ready);
     let mut home = Vec::new();
-    // Served commands may need another shard, for the destination of a `BLMOVE`: its latch is tried, not waited for, and
-    // kept to the end, since somebody may wait for that key in turn.
+    // Served commands may need other shards, for their other keys or the destination of a `BLMOVE`: a latch is tried, not
+    // waited for, and kept to the end, since somebody may wait for that key in turn.
     let mut taken = plan.shards.to_vec();
     while let Some((db, key)) = queue.pop_front() {
         let (index, _) = place(db, &key);
         // SAFETY: lock: the transaction that changed the key has its latch, or it is one of those tried below.
         let data = unsafe { server.keyspace.shard(index).data() };
         for waiter in data.blocked.get(&key).cloned().unwrap_or_default() {
-            let ready = |i: &usize| {
-                let key = &waiter.wait.keys[*i];
-                let (index, hash) = place(db, key);
-                if !taken.contains(&index)
-                    || server.conflicts(&PlannedKey { shard: index, hash, access: Access::Write })
-                {
-                    return false;
-                }
-                // SAFETY: lock: one of the latches that are taken.
-                let entry = unsafe { server.keyspace.shard(index).data() }.find(hash, key);
-                waiter.is_ready(*i, entry.filter(|e| !e.is_expired(now)))
-            };
-            let some: Vec<usize> = (0..waiter.wait.keys.len()).filter(ready).collect();
-            if some.is_empty() {
-                continue;
-            }
+            let keys = 0..waiter.wait.keys.len();
+            let found: Vec<Found> = keys
+                .filter_map(|i| {
+                    let key = &waiter.wait.keys[i];
+                    let (shard, hash) = place(db, key);
+                    if !taken.contains(&shard) {
+                        if !server.try_latch(shard) {
+                            return None;
+                        }
+                        taken.push(shard);
+                    }
+                    if server.conflicts(&PlannedKey { shard, hash, access: Access::Write }) {
+                        return None;
+                    }
+                    // SAFETY: lock: one of the latches that are taken.
+                    let entry = unsafe { server.keyspace.shard(shard).data() }.find(hash, key);
+                    waiter.look(i, entry.filter(|e| !e.is_expired(now)))
+                })
+                .collect();
+            let Some(some) = keys_to_run(&found) else { continue };
             let Some(mut parked) = waiter.take() else { continue };
             match run_native(server, &waiter, &some, &mut parked.client, &mut taken, now) {
                 Some(more) => queue.extend(more),
@@ -399,11 +422,9 @@ fn serve_key(server: &'static Server, db: usize, key: &[u8], now: i64) {
         internal.select(db);
         let tx = Tx::module(server, &mut internal, now);
         let keys = waiter.wait.keys.iter().enumerate();
-        let some: Vec<usize> =
-            keys.filter(|(i, k)| waiter.is_ready(*i, tx.peek_entry(k))).map(|(i, _)| i).collect();
-        if some.is_empty() {
-            continue;
-        }
+        let found: Vec<Found> =
+            keys.filter_map(|(i, k)| waiter.look(i, tx.peek_entry(k))).collect();
+        let Some(some) = keys_to_run(&found) else { continue };
         let Some(mut parked) = waiter.take() else { continue };
         let client = &mut *parked.client;
         match client.session.waiting.as_ref().and_then(|w| w.command.clone()) {

@@ -221,6 +221,13 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             out.array(args.len() - 2);
             args[2..].iter().for_each(|k| out.simple(digest::hex(&digest::of_key(tx, k))));
         }
+        (b"config-rewrite-force-all", 2) => {
+            super::config::rewrite_file(server, true).map_err(|e| {
+                let reason = e.map_or("no config file".to_string(), |e| e.to_string());
+                err(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {reason}"))
+            })?;
+            out.ok();
+        }
         (b"reload", _) => reload(tx, args, out)?,
         (b"object", 3) => object(tx, args[2], out)?,
         (b"listpack", 3) => listpack(tx, args[2], out)?,
@@ -261,6 +268,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    End the process with a failed assertion.",
             "CHANGE-REPL-ID",
             "    Take a new replication id.",
+            "CONFIG-REWRITE-FORCE-ALL",
+            "    As CONFIG REWRITE, with directives at their defaults too.",
             "DICT-RESIZING <0|1>",
             "    Accepted; shards resize on their own.",
             "DIGEST",

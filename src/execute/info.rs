@@ -316,7 +316,7 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
 
 fn stats_fields(server: &Server, f: &mut Fields) {
     let s = &server.stats;
-    let [commands, bytes_in, bytes_out] = s.rates.get();
+    let [commands, bytes_in, bytes_out, turns, busy] = s.rates.get();
     let kb = |n: u64| format!("{:.2}", n as f64 / 1024.0);
     let over_since = s.eviction_exceeded_ns.1.load(Relaxed);
     let over_now = if over_since == 0 { 0 } else { mono_ns().saturating_sub(over_since) };
@@ -379,13 +379,16 @@ fn stats_fields(server: &Server, f: &mut Fields) {
             "client_output_buffer_limit_disconnections",
             "reply_buffer_shrinks",
             "reply_buffer_expands",
-            "eventloop_cycles",
-            "eventloop_duration_sum",
-            "eventloop_duration_cmd_sum",
-            "instantaneous_eventloop_cycles_per_sec",
-            "instantaneous_eventloop_duration_usec",
         ],
     );
+    let cpu = process::cpu_times(Whose::Process);
+    let mut in_commands = 0;
+    each_command(server, |c| in_commands += c.stats.totals().ns);
+    f.put("eventloop_cycles", s.turns());
+    f.put("eventloop_duration_sum", cpu.sys + cpu.user);
+    f.put("eventloop_duration_cmd_sum", in_commands / 1000);
+    f.put("instantaneous_eventloop_cycles_per_sec", turns);
+    f.put("instantaneous_eventloop_duration_usec", busy / turns.max(1));
     f.put("acl_access_denied_auth", s.acl_denied_auth.get());
     zeros(f, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
 }

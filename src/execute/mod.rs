@@ -115,6 +115,8 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
             "config|get" => config::asks_modules(server, args),
+            "config|set" => config::concerns_modules(server, args),
+            "config|rewrite" => config::modules_have_directives(),
             "command|getkeys" | "command|getkeysandflags" => command::asks_modules(server, args),
             _ => true,
         }
@@ -451,7 +453,8 @@ impl<'a> Tx<'a> {
             if self.server.log.active() {
                 self.effects.also(db, &[b"DEL", key]);
             }
-            self.modified_in(db, key);
+            // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
+            self.server.key_ready(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }

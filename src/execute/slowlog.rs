@@ -38,6 +38,10 @@ impl SlowLog {
         args: &[&[u8]],
         us: u64,
     ) {
+        let max = server.config.slowlog_max_len();
+        if max == 0 {
+            return;
+        }
         let args = super::monitor::redacted(command, args);
         let kept = args.len().min(MAX_ARGS);
         let shorten = |(i, arg): (usize, &&[u8])| -> Vec<u8> {
@@ -62,7 +66,7 @@ impl SlowLog {
         };
         log.0 += 1;
         log.1.push_front(entry);
-        log.1.truncate(server.config.slowlog_max_len());
+        log.1.truncate(max);
     }
 }
 

@@ -2,11 +2,12 @@
 use super::blocking::{Form, Needs, Wait};
 use super::collection::row;
 use super::error::{err, NOT_INTEGER};
+use super::server::write_help;
 use super::stream::{
     bulk_id, id, reply_entries, reply_entry, Read, StreamsReply, BAD_ID, READS, STREAM, WRITES,
 };
 use super::{is, text, CommandError, CommandResult, Tx};
-use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, Row};
+use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, PathRule, Row};
 use crate::keyspace::event::{self};
 use crate::keyspace::number::{format_i64, parse_i64};
 use crate::keyspace::stream::{Group, Stream, StreamId};
@@ -407,6 +408,31 @@ fn history(
     Ok(())
 }
 
+/// `XGROUP HELP`
+fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    write_help(
+        out,
+        args,
+        &[
+            "CREATE <key> <groupname> <id|$> [option]",
+            "    Make a consumer group that gets entries behind this id. Options:",
+            "    * MKSTREAM",
+            "      Make the stream if there is none.",
+            "    * ENTRIESREAD entries_read",
+            "      How many entries the group has read.",
+            "CREATECONSUMER <key> <groupname> <consumer>",
+            "    Make a consumer in a group.",
+            "DELCONSUMER <key> <groupname> <consumer>",
+            "    Remove a consumer with its pending entries.",
+            "DESTROY <key> <groupname>",
+            "    Remove a group.",
+            "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
+            "    Let a group get entries behind this id.",
+        ],
+    );
+    Ok(())
+}
+
 const W: u64 = flags::WRITE;
 const INSERT: &[KeySpec] = &[keys(key::RW | key::INSERT, 2, 2, 1)];
 const UPDATE: &[KeySpec] = &[keys(key::RW | key::UPDATE, 2, 2, 1)];
@@ -430,6 +456,14 @@ static GROUP_SUBS: &[Row] = &[
         "Creates a consumer in a group.", createconsumer),
     row(STREAM, "delconsumer", 5, W, WRITES, DELETE, "5.0.0",
         "Removes a consumer from a group.", delconsumer),
+    Row {
+        path: PathRule::Connection,
+        acl: &["stream"],
+        group: "stream",
+        since: "5.0.0",
+        summary: "Tells what the subcommands do.",
+        ..Row::new("help", 2, flags::LOADING | flags::STALE, help)
+    },
 ];
 
 /// The family's commands.

@@ -1,10 +1,11 @@
 //! Streams: `XINFO`.
 use super::collection::row;
 use super::error::NO_SUCH_KEY;
+use super::server::write_help;
 use super::stream::{bulk_id, reply_entries, reply_entry, READS, STREAM};
 use super::stream_group::{bad_subcommand, missing_group};
 use super::{int, is, CommandResult, Tx};
-use crate::dispatch::table::{flags, key, keys, KeySpec, Row};
+use crate::dispatch::table::{flags, key, keys, KeySpec, PathRule, Row};
 use crate::keyspace::stream::{Entry, Group, Stream, StreamId};
 use crate::reply::Reply;
 
@@ -162,6 +163,23 @@ fn consumers(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult 
     Ok(())
 }
 
+/// `XINFO HELP`
+fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    write_help(
+        out,
+        args,
+        &[
+            "CONSUMERS <key> <groupname>",
+            "    Tell about the consumers of a group.",
+            "GROUPS <key>",
+            "    Tell about the groups of a stream.",
+            "STREAM <key> [FULL [COUNT <count>]",
+            "    Tell about a stream.",
+        ],
+    );
+    Ok(())
+}
+
 const READ: &[KeySpec] = &[keys(key::RO | key::ACCESS, 2, 2, 1)];
 const RO: u64 = flags::READONLY;
 
@@ -170,6 +188,14 @@ static SUBS: &[Row] = &[
     row(STREAM, "stream", -3, RO, READS, READ, "5.0.0", "Returns information about a stream.", stream),
     row(STREAM, "groups", 3, RO, READS, READ, "5.0.0", "Returns the groups of a stream.", groups),
     row(STREAM, "consumers", 4, RO, READS, READ, "5.0.0", "Returns the consumers of a group.", consumers),
+    Row {
+        path: PathRule::Connection,
+        acl: &["stream"],
+        group: "stream",
+        since: "5.0.0",
+        summary: "Tells what the subcommands do.",
+        ..Row::new("help", 2, flags::LOADING | flags::STALE, help)
+    },
 ];
 
 /// The family's commands.
