@@ -37,6 +37,7 @@ pub mod generic;
 pub mod handle;
 pub mod hash;
 pub mod hash_expire;
+pub mod hyperloglog;
 pub mod info;
 pub mod latency;
 pub mod lcs;
@@ -84,6 +85,7 @@ pub static FAMILIES: &[&[Row]] = &[
     stream_group::ROWS,
     stream_pending::ROWS,
     stream_info::ROWS,
+    hyperloglog::ROWS,
     bitmap::ROWS,
     expire::ROWS,
     scan::ROWS,
