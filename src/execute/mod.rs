@@ -40,6 +40,7 @@ pub mod generic;
 pub mod handle;
 pub mod hash;
 pub mod hash_expire;
+pub mod hyperloglog;
 pub mod info;
 pub mod latency;
 pub mod lcs;
@@ -87,6 +88,7 @@ pub static FAMILIES: &[&[Row]] = &[
     stream_group::ROWS,
     stream_pending::ROWS,
     stream_info::ROWS,
+    hyperloglog::ROWS,
     bitmap::ROWS,
     expire::ROWS,
     scan::ROWS,
