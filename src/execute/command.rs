@@ -48,6 +48,10 @@ pub fn find<'t>(table: &'t Table, name: &[u8]) -> Option<&'t Arc<Command>> {
 /// Whether a command belongs to an ACL category: by its row, or because of its flags.
 pub fn in_category(c: &Command, category: &str) -> bool {
     let named = |name: &str| c.acl.iter().any(|a| a == name);
+    // A module's command has no categories but those that the module gave it.
+    if c.has(flags::MODULE) {
+        return named(category);
+    }
     named(category)
         || match category {
             "read" => c.has(flags::READONLY) && !named("scripting"),
