@@ -205,7 +205,7 @@ pub fn check<'t>(
     let Some(command) = table.resolve(args) else {
         return Err(not_found(table, args));
     };
-    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+    if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }
     if !session.authenticated

@@ -332,6 +332,15 @@ pub struct Command {
 pub type KeyPositions = SmallVec<[(usize, u64); 4]>;
 
 impl Command {
+    /// Whether only its subcommands run.
+    pub fn is_container(&self) -> bool {
+        match &self.body {
+            Body::Container => true,
+            Body::Module(m) => m.function.is_none(),
+            Body::Native(_) => false,
+        }
+    }
+
     /// Whether the number of arguments (with the name) is right.
     #[inline]
     pub fn arity_ok(&self, argc: usize) -> bool {

@@ -48,10 +48,12 @@ pub fn find<'t>(table: &'t Table, name: &[u8]) -> Option<&'t Arc<Command>> {
 /// Whether a command belongs to an ACL category: by its row, or because of its flags.
 pub fn in_category(c: &Command, category: &str) -> bool {
     let named = |name: &str| c.acl.iter().any(|a| a == name);
-    // A module's command has the categories that its module gave it, as on Redis.
+    // A module's command has no categories but those that the module gave it.
+    if c.has(flags::MODULE) {
+        return named(category);
+    }
     named(category)
-        || !c.has(flags::MODULE)
-            && match category {
+        || match category {
             "read" => c.has(flags::READONLY) && !named("scripting"),
             "write" => c.has(flags::WRITE),
             "admin" | "dangerous" => c.has(flags::ADMIN),
@@ -389,12 +391,10 @@ fn list(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let mut names = Vec::new();
     for c in table.all() {
         if matches(c) {
-            names.push(c.full_name.clone());
+            names.push(c.full_name.as_str());
         }
         if !matches!(by, By::Nothing) {
-            names.extend(
-                c.subs.iter().filter(|s| matches(s)).map(|s| s.full_name.clone()),
-            );
+            names.extend(c.subs.iter().filter(|s| matches(s)).map(|s| s.full_name.as_str()));
         }
     }
     out.array(names.len());

@@ -31,7 +31,12 @@ pub fn asks_modules(_: &Server, args: &[&[u8]]) -> bool {
 /// the module lock.
 pub fn concerns_modules(server: &Server, args: &[&[u8]]) -> bool {
     args.iter().skip(2).step_by(2).any(|name| name.contains(&b'.'))
-        || server.modules.events.load().iter().any(|s| s.event.id == crate::module::abi::EVENT_CONFIG)
+        || server
+            .modules
+            .events
+            .load()
+            .iter()
+            .any(|s| s.event.id == crate::module::abi::EVENT_CONFIG)
 }
 
 /// Whether modules have directives: then `CONFIG REWRITE` needs the module lock.

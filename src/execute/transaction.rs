@@ -2,7 +2,7 @@
 use super::error::err;
 use super::{blocking, CommandResult, Tx};
 use crate::connection::client::{flag, Session, Watched};
-use crate::dispatch::table::{flags, key, keys, Body, Path, PathRule, Reason, Row, Table};
+use crate::dispatch::table::{flags, key, keys, Path, PathRule, Reason, Row, Table};
 use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
 use crate::keyspace::shard::shard_of;
 use crate::reply::Reply;
@@ -204,7 +204,7 @@ fn run_queue(
     let deny = std::mem::replace(&mut tx.session.deny_blocking, true);
     for (command, q) in commands.iter().zip(&multi.queue) {
         let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
-        if matches!(command.body, Body::Container) {
+        if command.is_container() {
             continue;
         }
         call(tx, command, &args, out);
