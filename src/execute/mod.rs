@@ -47,6 +47,7 @@ pub mod persistence;
 pub mod pubsub;
 pub mod scan;
 pub mod server;
+pub mod script;
 pub mod set;
 pub mod slowlog;
 pub mod stream;
@@ -90,6 +91,7 @@ pub static FAMILIES: &[&[Row]] = &[
     persistence::ROWS,
     dump::ROWS,
     flush::ROWS,
+    script::ROWS,
 ];
 
 /// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
