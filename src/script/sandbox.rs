@@ -46,12 +46,10 @@ pub fn is_front(lua: Lua, at: c_int) -> bool {
     is_front
 }
 
-fn read_only(lua: Lua) -> Raised {
-    lua.error(b"Attempt to modify a readonly table")
-}
+const READ_ONLY: &[u8] = b"Attempt to modify a readonly table";
 
 fn refuse_write(lua: Lua) -> Results {
-    Err(read_only(lua))
+    Err(lua.error(READ_ONLY))
 }
 
 fn no_such_global(lua: Lua) -> Results {
@@ -161,11 +159,11 @@ macro_rules! changing {
 looking! { next rawget foreach }
 changing! { rawset setmetatable insert remove sort setn }
 
-/// Raises the error for a change of a front.
+/// Raises the error for a change of a front by a function of Lua: without a place in its text.
 unsafe fn refuse(thread: *mut lua_State) -> c_int {
     // SAFETY: layout: the caller's thread; it owns nothing.
     unsafe {
-        let Raised = read_only(Lua::of(thread));
+        Lua::of(thread).push_bytes(READ_ONLY);
         mlua_sys::lua_error(thread)
     }
 }
