@@ -7,7 +7,7 @@ use crate::reply::Reply;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The body of a command. `args[0]` is its name.
 pub type Handler = fn(&mut Tx<'_>, &[&[u8]], &mut Reply) -> CommandResult;
@@ -83,6 +83,8 @@ pub mod key {
     pub const NOT_KEY: u64 = 256;
     pub const INCOMPLETE: u64 = 512;
     pub const VARIABLE_FLAGS: u64 = 1024;
+    /// Ours: changed although Redis declares it as read (`XREADGROUP`), so it is locked for writing.
+    pub const LOCK_WRITE: u64 = 1 << 40;
     /// Names in the order in which `COMMAND INFO` prints them.
     pub const NAMES: &[(u64, &str)] = &[
         (RO, "RO"),
@@ -407,7 +409,7 @@ impl Command {
     /// What the flags of a key specification mean for locks.
     #[inline]
     pub fn access(spec_flags: u64) -> Access {
-        if spec_flags & (key::RW | key::OW | key::RM) != 0 {
+        if spec_flags & (key::RW | key::OW | key::RM | key::LOCK_WRITE) != 0 {
             Access::Write
         } else {
             Access::Read
@@ -479,6 +481,9 @@ fn mix(packed: u128) -> usize {
     (x.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }
 
+/// `rename-command`: old names and new ones, lower case; an empty one removes the command. Set before the first table.
+pub static RENAMED: OnceLock<HashMap<String, String>> = OnceLock::new();
+
 /// All commands. Immutable: a change makes a new table, see `dispatch::swap`.
 pub struct Table {
     slots: Vec<Option<(u128, Arc<Command>)>>,
@@ -523,8 +528,14 @@ impl Table {
         }
         let mut table =
             Table { slots: vec![None; size], long: HashMap::new(), all, module_events, filters };
+        let renamed = RENAMED.get();
         for c in table.all.clone() {
-            match pack(c.name.as_bytes()) {
+            let name = renamed.and_then(|r| r.get(&c.name)).unwrap_or(&c.name);
+            if name.is_empty() {
+                table.all.retain(|known| !Arc::ptr_eq(known, &c));
+                continue;
+            }
+            match pack(name.as_bytes()) {
                 Some(p) => {
                     let mut i = mix(p) & (size - 1);
                     while table.slots[i].is_some() {
@@ -533,7 +544,7 @@ impl Table {
                     table.slots[i] = Some((p, c));
                 }
                 None => {
-                    table.long.insert(c.name.to_ascii_lowercase().into_bytes(), c);
+                    table.long.insert(name.to_ascii_lowercase().into_bytes(), c);
                 }
             }
         }
@@ -573,12 +584,7 @@ impl Table {
         if c.subs.is_empty() || args.len() < 2 {
             return Some(c);
         }
-        let sub = c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]));
-        match (sub, &c.body) {
-            (Some(s), _) => Some(s),
-            (None, Body::Container) => None,
-            (None, _) => Some(c),
-        }
+        c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]))
     }
 
     /// All commands, in the order of their families.

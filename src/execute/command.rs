@@ -194,7 +194,7 @@ fn write_info(c: &Command, out: &mut Reply) {
     }
     out.set(c.keys.len());
     c.keys.iter().for_each(|k| write_key_spec(k, out));
-    out.set(c.subs.len());
+    out.array(c.subs.len());
     c.subs.iter().for_each(|s| write_info(s, out));
 }
 
@@ -409,7 +409,8 @@ pub fn asks_modules(server: &crate::server::Server, args: &[&[u8]]) -> bool {
 /// The keys of a command line, for `GETKEYS` and `GETKEYSANDFLAGS`.
 fn keys_of(table: &Table, args: &[&[u8]]) -> Result<KeyPositions, super::CommandError> {
     let c = table.resolve(args).ok_or(err("ERR Invalid command specified"))?;
-    if c.keys.is_empty() && !c.has(flags::MODULE_GETKEYS) {
+    let has_keys = c.keys.iter().any(|k| k.flags & key::NOT_KEY == 0);
+    if !has_keys && !c.has(flags::MODULE_GETKEYS) {
         return Err(err("ERR The command has no key arguments"));
     }
     if !c.arity_ok(args.len()) {

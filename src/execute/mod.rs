@@ -14,12 +14,16 @@ use crate::keyspace::stream::Stream;
 use crate::keyspace::value::{Kind, ModuleValue, StrRef, Value, ValueMut, ValueRef};
 use crate::keyspace::zset::SortedSet;
 use crate::lock::held::Access;
+use crate::module::abi;
 use crate::server::Server;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
+pub mod acl;
 pub mod bitmap;
+pub mod blocking;
 pub mod client;
+pub mod cluster;
 mod collection;
 pub mod command;
 pub mod command_keys;
@@ -27,6 +31,7 @@ mod command_tips;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod digest;
 pub mod dump;
 pub mod error;
 pub mod expire;
@@ -50,7 +55,11 @@ pub mod server;
 pub mod script;
 pub mod set;
 pub mod slowlog;
+pub mod sort;
 pub mod stream;
+pub mod stream_group;
+pub mod stream_info;
+pub mod stream_pending;
 pub mod string;
 pub mod transaction;
 pub mod zset;
@@ -76,6 +85,9 @@ pub static FAMILIES: &[&[Row]] = &[
     zset_range::ROWS,
     zset_combine::ROWS,
     stream::ROWS,
+    stream_group::ROWS,
+    stream_pending::ROWS,
+    stream_info::ROWS,
     bitmap::ROWS,
     expire::ROWS,
     scan::ROWS,
@@ -88,9 +100,12 @@ pub static FAMILIES: &[&[Row]] = &[
     latency::ROWS,
     slowlog::ROWS,
     monitor::ROWS,
+    acl::ROWS,
+    cluster::ROWS,
     persistence::ROWS,
     dump::ROWS,
     flush::ROWS,
+    sort::ROWS,
     script::ROWS,
 ];
 
@@ -102,6 +117,8 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
             "config|get" => config::asks_modules(server, args),
+            "config|set" => config::concerns_modules(server, args),
+            "config|rewrite" => config::modules_have_directives(),
             "command|getkeys" | "command|getkeysandflags" => command::asks_modules(server, args),
             _ => true,
         }
@@ -155,6 +172,8 @@ pub struct Tx<'a> {
     pub effects: crate::propagate::Effects,
     /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
     pub collected: Option<Vec<crate::propagate::Effect>>,
+    /// Keys that changed and that somebody waits for, with their databases (native path).
+    pub ready: Vec<(usize, Vec<u8>)>,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -176,6 +195,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            ready: Vec::new(),
             mode,
             plan,
         }
@@ -191,6 +211,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            ready: Vec::new(),
             mode,
             plan: None,
         }
@@ -428,7 +449,7 @@ impl<'a> Tx<'a> {
         if let ValueRef::Module(m) = e.value() {
             crate::module::datatype::unlinked(key, db, m);
         }
-        if let Some(e) = self.unlink(db, key) {
+        if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
             e.free();
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
@@ -437,6 +458,37 @@ impl<'a> Tx<'a> {
             self.modified_in(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
+    }
+
+    /// Evicts a key of the selected database, with event and effect. Returns about how many bytes that frees.
+    pub fn evict(&mut self, key: &[u8]) -> u64 {
+        let db = self.db();
+        let Some(e) = self.place(db, key, Access::Write) else { return 0 };
+        let bytes = e.entry_bytes()
+            + match e.value() {
+                ValueRef::String(s) if e.is_heap_string() => s.len(),
+                ValueRef::String(_) => 0,
+                ValueRef::List(v) => v.mem_bytes(),
+                ValueRef::Set(v) => v.mem_bytes(),
+                ValueRef::Hash(v) => v.mem_bytes(),
+                ValueRef::Zset(v) => v.mem_bytes(),
+                ValueRef::Stream(v) => v.mem_bytes(),
+                // Nobody knows but the module: look at the allocator before the next one goes.
+                ValueRef::Module(_) => usize::MAX / 2,
+            };
+        let lazily = self.server.config.lazyfree_lazy_eviction();
+        if !self.remove_with(key, lazily) {
+            // Past its expiry: its deletion was told as that.
+            return bytes as u64;
+        }
+        self.server.stats.evicted_keys.add(1);
+        self.modified(key);
+        self.notify(&event::EVICTED_KEY, key);
+        if self.server.log.active() {
+            self.propagate_also(&[b"DEL", key]);
+            self.server.log.append(&std::mem::take(&mut self.effects).also);
+        }
+        bytes as u64
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
@@ -560,6 +612,13 @@ impl<'a> Tx<'a> {
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
         text: Option<&[u8]>,
     ) {
+        // A value that keeps its expiry is changed, not overwritten (`INCR`).
+        if expiry != Expiry::Keep && self.tells_keys() {
+            if let Some(e) = self.live(db, key, Access::Write) {
+                let reason = abi::SUBEVENT_KEY_OVERWRITTEN;
+                crate::module::event::key_event(reason, db, key, e);
+            }
+        }
         let clock = self.server.access_clock(self.now, 0);
         let now = self.now;
         let mut make = Some(make);
@@ -647,8 +706,24 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Whether a module listens to the server event of keys that go.
+    #[inline]
+    fn tells_keys(&self) -> bool {
+        self.mode == Mode::Module && self.server.modules.key_events.load(Relaxed)
+    }
+
     /// Takes a key out of a database: its value and its expiry.
     fn unlink(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        self.unlink_for(abi::SUBEVENT_KEY_DELETED, db, key)
+    }
+
+    /// As [`Tx::unlink`], with the reason that listening modules are told before (`SUBEVENT_KEY_*`).
+    fn unlink_for(&mut self, reason: u64, db: usize, key: &[u8]) -> Option<Entry> {
+        if self.tells_keys() {
+            if let Some(e) = self.place(db, key, Access::Write) {
+                crate::module::event::key_event(reason, db, key, e);
+            }
+        }
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
@@ -762,6 +837,15 @@ impl<'a> Tx<'a> {
     pub fn modified_in(&mut self, db: usize, key: &[u8]) {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
+        }
+        self.key_ready(db, key);
+    }
+
+    /// Tells clients that wait for a key to look at it when the command is done.
+    #[inline]
+    pub fn key_ready(&mut self, db: usize, key: &[u8]) {
+        if self.server.awaited_keys.load(Relaxed) != 0 {
+            self.tell_waiters(db, key);
         }
         self.server.key_ready(db, key);
     }

@@ -61,7 +61,9 @@ fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], _: &mut Reply) -> CommandResult {
         return Err(err("ERR No shutdown in progress."));
     }
     if bits & how::NOW == 0 && tx.session.deny_blocking {
-        return Err(err("ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client"));
+        return Err(err(
+            "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client",
+        ));
     }
     crate::start::shutdown(tx.server, bits);
     // Still here: the save failed.
@@ -85,12 +87,7 @@ pub static ROWS: &[Row] = &[
         path: PathRule::ServerWide,
         group: "server",
         summary: "Writes all data into a file after it has answered.",
-        ..Row::new(
-            "bgsave",
-            -1,
-            flags::NO_ASYNC_LOADING | flags::ADMIN | flags::NOSCRIPT,
-            bgsave,
-        )
+        ..Row::new("bgsave", -1, flags::NO_ASYNC_LOADING | flags::ADMIN | flags::NOSCRIPT, bgsave)
     },
     Row {
         path: PathRule::Connection,

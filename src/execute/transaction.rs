@@ -1,6 +1,6 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
 use super::error::err;
-use super::{CommandResult, Tx};
+use super::{blocking, CommandResult, Tx};
 use crate::connection::client::{flag, Session};
 use crate::dispatch::table::{flags, key, keys, Body, Path, PathRule, Reason, Row, Table};
 use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
@@ -174,7 +174,10 @@ pub fn exec(
                 let multi = session.multi.take().expect("looked above");
                 let mut tx = Tx::native(server, session, now, Some(&plan));
                 run_queue(&mut tx, &queue, &multi, out);
+                let ready = std::mem::take(&mut tx.ready);
+                let served = blocking::serve_native(server, ready, &plan, now);
                 drop(guard);
+                blocking::send_home(server, served);
             }
         }
     } else {
@@ -186,6 +189,7 @@ pub fn exec(
         let multi = session.multi.take().expect("looked above");
         let mut tx = Tx::module(server, session, now);
         run_queue(&mut tx, &queue, &multi, out);
+        blocking::serve_module(server, now);
     }
     discard_state(server, session);
     Step::Done
@@ -228,7 +232,12 @@ pub static ROWS: &[Row] = &[
         group: "transactions",
         since: "1.2.0",
         summary: "Runs the queued commands as one unit.",
-        ..Row::new("exec", 1, flags::NOSCRIPT | flags::LOADING | flags::STALE, exec_alone)
+        ..Row::new(
+            "exec",
+            1,
+            flags::NOSCRIPT | flags::LOADING | flags::STALE | flags::SKIP_SLOWLOG,
+            exec_alone,
+        )
     },
     Row {
         path: PathRule::Connection,

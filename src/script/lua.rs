@@ -16,6 +16,11 @@ pub const REGISTRY: c_int = sys::LUA_REGISTRYINDEX;
 /// Pseudo-index of the running thread's globals.
 pub const GLOBALS: c_int = sys::LUA_GLOBALSINDEX;
 
+/// Pseudo-index of an upvalue of the running function.
+pub const fn upvalue(i: c_int) -> c_int {
+    GLOBALS - i
+}
+
 /// The type of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -247,9 +252,14 @@ impl Lua {
     }
 
     /// Pushes a function. It must not capture anything.
-    pub fn push_function<F: Fn(Lua) -> Results + Copy + 'static>(self, _: F) {
+    pub fn push_function<F: Fn(Lua) -> Results + Copy + 'static>(self, f: F) {
+        self.push_closure(f, 0);
+    }
+
+    /// Pushes a function with the values on top as its upvalues (see [`upvalue`]). It must not capture anything of Rust.
+    pub fn push_closure<F: Fn(Lua) -> Results + Copy + 'static>(self, _: F, upvalues: c_int) {
         const { assert!(size_of::<F>() == 0, "a function without captures") };
-        self.push_c_function(enter::<F>, 0);
+        self.push_c_function(enter::<F>, upvalues);
     }
 
     /// The function of C that a value is.

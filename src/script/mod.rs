@@ -127,7 +127,7 @@ fn note_memory(figure: &AtomicU64, state: &sandbox::State) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::lua::Lua;
     use super::sandbox::State;
 

@@ -4,8 +4,8 @@ use crate::connection::client::Session;
 use crate::execute::Tx;
 use crate::keyspace::event;
 use crate::keyspace::evict::minutes;
+use crate::module::abi;
 use crate::module::datatype::find_by_id;
-use crate::module::{abi, thread};
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use std::fs::File;
@@ -64,7 +64,7 @@ pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplic
     server.loading.store(true, Relaxed);
     fire(abi::SUBEVENT_LOADING_RDB_START);
     let result = load(server, &mut r, duplicates);
-    thread::end_unit(server);
+    server.release_keys();
     server.loading.store(false, Relaxed);
     fire(match result {
         Ok(()) => abi::SUBEVENT_LOADING_ENDED,
@@ -137,7 +137,7 @@ fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> 
             }
             opcode::EXPIRETIME_MS => next.expire = Some(r.millis()?),
             opcode::FREQ => next.frequency = Some(r.byte()?),
-            opcode::IDLE => next.idle = Some(r.len()?),
+            opcode::IDLE => next.idle = Some(r.number()?),
             _ if ty >= opcode::SLOT_INFO => l.between_keys(r, ty)?,
             _ => {
                 l.key(r, ty, std::mem::take(&mut next))?;
@@ -150,11 +150,8 @@ fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> 
     }
     let p = &server.persistence;
     p.loading_loaded_bytes.store(r.position(), Relaxed);
-    let empty = if l.empty > 0 {
-        format!(", empty keys skipped: {}", l.empty)
-    } else {
-        String::new()
-    };
+    let empty =
+        if l.empty > 0 { format!(", empty keys skipped: {}", l.empty) } else { String::new() };
     crate::log_notice!(
         "Done loading RDB, keys loaded: {}, keys expired: {}{empty}.",
         l.loaded,
@@ -184,7 +181,7 @@ impl Load {
     fn between_keys(&mut self, r: &mut Reader<'_>, ty: u8) -> Result<()> {
         match ty {
             opcode::SELECTDB => {
-                let db = r.len()?;
+                let db = r.number()?;
                 let databases = self.server.keyspace.dbs().len();
                 if db >= databases as u64 {
                     return Err(r.corrupt(format!(
@@ -195,13 +192,13 @@ impl Load {
                 self.db = db as usize;
             }
             opcode::RESIZEDB => {
-                r.len()?;
-                r.len()?;
+                r.number()?;
+                r.number()?;
             }
             opcode::SLOT_INFO => {
-                r.len()?;
-                r.len()?;
-                r.len()?;
+                r.number()?;
+                r.number()?;
+                r.number()?;
             }
             opcode::AUX => {
                 let (name, value) = (r.string()?, r.string()?);
@@ -209,7 +206,7 @@ impl Load {
             }
             opcode::MODULE_AUX => {
                 module_io::load_aux(r, &find_by_id)?;
-                thread::end_unit(self.server);
+                self.server.release_keys();
             }
             opcode::FUNCTION2 => {
                 r.string()?;
@@ -289,7 +286,7 @@ impl Load {
             tx.notify(&event::LOADED_KEY, &key);
         }
         if self.loaded % UNIT == 0 {
-            thread::end_unit(self.server);
+            self.server.release_keys();
         }
         Ok(())
     }

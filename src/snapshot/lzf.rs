@@ -35,7 +35,8 @@ impl Seen {
 
     /// Notes the three bytes at `pos`, and tells where they (or others with the same hash) were before.
     fn swap(&mut self, text: &[u8], pos: usize) -> Option<usize> {
-        let word = u32::from(text[pos]) << 16 | u32::from(text[pos + 1]) << 8 | u32::from(text[pos + 2]);
+        let word =
+            u32::from(text[pos]) << 16 | u32::from(text[pos + 1]) << 8 | u32::from(text[pos + 2]);
         let slot = (word >> (24 - TABLE_BITS)).wrapping_sub(word.wrapping_mul(5)) as usize
             & ((1 << TABLE_BITS) - 1);
         let old = std::mem::replace(&mut self.at[slot], self.base + pos as u32);
@@ -94,9 +95,8 @@ fn compress_with(seen: &mut Seen, text: &[u8], max: usize) -> Option<Vec<u8>> {
     let mut pos = 0;
     while pos + 2 < end {
         let before = seen.swap(text, pos);
-        let found = before.filter(|&b| {
-            b > 0 && pos - b <= MAX_OFFSET && text[b..b + 3] == text[pos..pos + 3]
-        });
+        let found = before
+            .filter(|&b| b > 0 && pos - b <= MAX_OFFSET && text[b..b + 3] == text[pos..pos + 3]);
         let Some(from) = found else {
             if out.bytes.len() >= max {
                 return None;
@@ -109,6 +109,8 @@ fn compress_with(seen: &mut Seen, text: &[u8], max: usize) -> Option<Vec<u8>> {
             return None;
         }
         let limit = (end - pos - 2).min(MAX_MATCH);
+        // The library compares 16 bytes in a row before it looks at the limit.
+        let limit = if limit > 16 { limit.max(19) } else { limit };
         let mut len = 3;
         while len < limit && text[from + len] == text[pos + len] {
             len += 1;
@@ -220,6 +222,12 @@ mod tests {
             assert_eq!(lzf::decompress(&small, text.len()).as_deref(), Ok(&text[..]));
             assert_eq!(compress(&text, text.len() - 4), Some(small), "no state is left behind");
         }
+    }
+
+    #[test]
+    fn same_choices_as_redis() {
+        // From `DUMP` of Redis 7.4.1.
+        assert_eq!(compress(&[b'a'; 21], 17).unwrap(), [1, b'a', b'a', 0xe0, 10, 0]);
     }
 
     #[test]

@@ -41,8 +41,7 @@ pub(super) fn write_file(server: &'static Server, path: &Path) -> io::Result<()>
     let file = File::create(path)?;
     let config = &server.config;
     let sync_every = if config.rdb_save_incremental_fsync() { SYNC_EVERY } else { 0 };
-    let mut out =
-        Writer::to_file(file, config.rdbcompression(), config.rdbchecksum(), sync_every);
+    let mut out = Writer::to_file(file, config.rdbcompression(), config.rdbchecksum(), sync_every);
     write_all(server, &mut out);
     out.finish_file()
 }

@@ -27,7 +27,9 @@ pub fn listen(server: &'static Server) {
     let mut ends = [0; 2];
     // SAFETY: layout: room for two descriptors.
     if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        crate::log_warning!("No pipe for signals: SIGTERM and SIGINT end the server without a save");
+        crate::log_warning!(
+            "No pipe for signals: SIGTERM and SIGINT end the server without a save"
+        );
         return;
     }
     PIPE.store(ends[1], SeqCst);
