@@ -53,6 +53,7 @@ pub mod persistence;
 pub mod pubsub;
 pub mod scan;
 pub mod server;
+pub mod script;
 pub mod set;
 pub mod slowlog;
 pub mod sort;
@@ -108,6 +109,7 @@ pub static FAMILIES: &[&[Row]] = &[
     dump::ROWS,
     flush::ROWS,
     sort::ROWS,
+    script::ROWS,
 ];
 
 /// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
