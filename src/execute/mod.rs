@@ -45,6 +45,7 @@ pub mod info;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+pub mod memory;
 pub mod module;
 pub mod monitor;
 pub mod object;
@@ -52,8 +53,8 @@ pub mod pause;
 pub mod persistence;
 pub mod pubsub;
 pub mod scan;
-pub mod server;
 pub mod script;
+pub mod server;
 pub mod set;
 pub mod slowlog;
 pub mod sort;
@@ -95,6 +96,7 @@ pub static FAMILIES: &[&[Row]] = &[
     expire::ROWS,
     scan::ROWS,
     object::ROWS,
+    memory::ROWS,
     config::ROWS,
     info::ROWS,
     client::ROWS,
