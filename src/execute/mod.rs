@@ -45,6 +45,7 @@ pub mod info;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+pub mod memory;
 pub mod module;
 pub mod monitor;
 pub mod object;
@@ -52,8 +53,8 @@ pub mod pause;
 pub mod persistence;
 pub mod pubsub;
 pub mod scan;
-pub mod server;
 pub mod script;
+pub mod server;
 pub mod set;
 pub mod slowlog;
 pub mod sort;
@@ -95,6 +96,7 @@ pub static FAMILIES: &[&[Row]] = &[
     expire::ROWS,
     scan::ROWS,
     object::ROWS,
+    memory::ROWS,
     config::ROWS,
     info::ROWS,
     client::ROWS,
@@ -483,6 +485,7 @@ impl<'a> Tx<'a> {
         let lazily = self.server.config.lazyfree_lazy_eviction();
         if !self.remove_with(key, lazily) {
             // Past its expiry: its deletion was told as that.
+            crate::propagate::finish_alone(self);
             return bytes as u64;
         }
         self.server.stats.evicted_keys.add(1);
@@ -490,7 +493,7 @@ impl<'a> Tx<'a> {
         self.notify(&event::EVICTED_KEY, key);
         if self.server.log.active() {
             self.propagate_also(&[b"DEL", key]);
-            self.server.log.append(&std::mem::take(&mut self.effects).also);
+            crate::propagate::finish_alone(self);
         }
         bytes as u64
     }
@@ -871,6 +874,13 @@ impl<'a> Tx<'a> {
     pub fn propagate_also(&mut self, args: &[&[u8]]) {
         if self.server.log.active() {
             self.effects.also(self.session.db, args);
+        }
+    }
+
+    /// Adds an effect to the log before the command itself.
+    pub fn propagate_before(&mut self, args: &[&[u8]]) {
+        if self.server.log.active() {
+            self.effects.before(self.session.db, args);
         }
     }
 

@@ -201,7 +201,8 @@ pub(crate) mod tests {
 
     #[test]
     fn compiled_code_is_refused() {
-        let code = "local f, e = loadstring(string.dump(function() return 1 end)); return tostring(f)";
+        let code =
+            "local f, e = loadstring(string.dump(function() return 1 end)); return tostring(f)";
         assert_eq!(ok(code), "nil");
         assert_eq!(ok("return loadstring('return 7')()"), "7");
         assert_eq!(ok("local n = 0; return load(function() n = n + 1; return ({'return ', '8'})[n] end)()"), "8");

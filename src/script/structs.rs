@@ -98,11 +98,8 @@ impl<'f> Format<'f> {
 
 /// The bytes of an integer; beyond eight they are zero.
 fn write_integer(out: &mut Vec<u8>, n: f64, size: usize, big: bool) {
-    let value = if n < 0.0 || n < 9.223_372_036_854_775_8e18 {
-        to_integer(n) as u64
-    } else {
-        n as u64
-    };
+    let value =
+        if n < 0.0 || n < 9.223_372_036_854_775_8e18 { to_integer(n) as u64 } else { n as u64 };
     let mut bytes = [0; WIDEST];
     bytes[..8].copy_from_slice(&value.to_le_bytes());
     let bytes = &mut bytes[..size];
@@ -307,11 +304,17 @@ mod tests {
 
     #[test]
     fn formats() {
-        assert_eq!(result_of("return struct.pack('>I2<I2', 258, 258)").unwrap(), b"\x01\x02\x02\x01");
+        assert_eq!(
+            result_of("return struct.pack('>I2<I2', 258, 258)").unwrap(),
+            b"\x01\x02\x02\x01"
+        );
         assert_eq!(result_of("return struct.pack('!4bi', 1, 2)").unwrap(), b"\x01\0\0\0\x02\0\0\0");
         assert_eq!(result_of("return struct.pack('sc2c0', 'a', 'bcd', 'ef')").unwrap(), b"a\0bcef");
         assert_eq!(result_of("return struct.unpack('bc0', '\\3abcd', 1)").unwrap(), b"abc");
-        assert_eq!(result_of("return struct.unpack('>d', struct.pack('>d', 1.5))").unwrap(), b"1.5");
+        assert_eq!(
+            result_of("return struct.unpack('>d', struct.pack('>d', 1.5))").unwrap(),
+            b"1.5"
+        );
         assert_eq!(result_of("return struct.size('!8bd')").unwrap(), b"16");
     }
 
