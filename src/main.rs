@@ -7,7 +7,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    match backplane::config::from_command_line(&args, &backplane::config::NoHooks) {
+    match backplane::config::from_command_line(&args, &backplane::start::Hooks) {
         Ok((config, startup)) => std::process::exit(backplane::start::run(config, startup)),
         Err(exit) => {
             let _ = std::io::stdout().write_all(&exit.stdout);

@@ -83,11 +83,13 @@ pub struct Server {
     /// 40 hex digits, new at every start.
     pub run_id: String,
     /// 40 hex digits, the replication id.
-    pub repl_id: String,
+    pub repl_id: Mutex<String>,
     /// True while the modules of the configuration are loaded.
     pub starting: AtomicBool,
     /// True while data is loaded.
     pub loading: AtomicBool,
+    /// `DEBUG PAUSE-CRON`
+    pub pause_cron: AtomicBool,
     /// `DEBUG SET-ACTIVE-EXPIRE`
     pub active_expire: AtomicBool,
     /// Whether `maxmemory-policy` is an LFU one.
@@ -151,9 +153,10 @@ impl Server {
             ready_keys: Mutex::default(),
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),
-            repl_id: crate::observe::random::hex(40),
+            repl_id: Mutex::new(crate::observe::random::hex(40)),
             starting: AtomicBool::new(true),
             loading: AtomicBool::new(false),
+            pause_cron: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             lfu: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
@@ -267,12 +270,17 @@ impl Server {
         }
     }
 
-    /// Bytes that the process has allocated, modules included. Read from the allocator at most every millisecond.
+    /// Bytes that the process has allocated, modules included. Asking the allocator is not free, so one thread at a time
+    /// does it: every millisecond near the memory limit, every ten far from it.
     pub fn used_memory(&self) -> u64 {
         let now = crate::observe::clock::mono_ns();
-        let last = self.memory.1.load(Relaxed);
-        if last != 0 && now.saturating_sub(last) < 1_000_000 {
-            return self.memory.0.load(Relaxed);
+        let (used, last) = (self.memory.0.load(Relaxed), self.memory.1.load(Relaxed));
+        let limit = self.config.maxmemory();
+        let near = limit > 0 && used > limit - limit / 16;
+        let age = if near { 1_000_000 } else { 10_000_000 };
+        let fresh = last != 0 && now.saturating_sub(last) < age;
+        if fresh || self.memory.1.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
+            return used;
         }
         self.refresh_used_memory(now)
     }

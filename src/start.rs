@@ -1,16 +1,41 @@
 //! Start-up in Redis' order, and shutdown.
-use crate::config::{Config, Startup};
+use crate::config::{Config, LoadHooks, Startup};
 use crate::connection::listener::Listeners;
 use crate::connection::serving::{self, ServingThread};
+use crate::execute::FAMILIES;
+use crate::observe::clock::mono_ns;
 use crate::observe::log;
 use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+mod process;
 mod signals;
+
+/// What reading the configuration asks the server.
+pub struct Hooks;
+
+impl LoadHooks for Hooks {
+    fn rename_command(&self, old: &[u8], new: &[u8]) -> Result<(), String> {
+        let known = |name: &[u8]| {
+            let rows = FAMILIES.iter().flat_map(|family| family.iter());
+            rows.into_iter().any(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+        };
+        if !known(old) {
+            Err("No such command in rename-command".into())
+        } else if known(new) {
+            Err("Target command name already exists".into())
+        } else {
+            Ok(())
+        }
+    }
+}
 
 /// Runs the server until it is told to stop. Returns the exit code.
 pub fn run(config: Config, startup: Startup) -> i32 {
+    if config.daemonize() {
+        process::daemonize();
+    }
     log::set_verbosity(config.loglevel());
     if let Some(path) = config.logfile() {
         log::set_logfile(&path);
@@ -26,10 +51,20 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         crate::config::load::REDIS_VERSION,
         std::process::id()
     );
-    crate::log_notice!("Backplane version={}", env!("CARGO_PKG_VERSION"));
+    if std::env::args_os().len() == 1 {
+        let name = std::env::args().next().unwrap_or_default();
+        crate::log_warning!(
+            "Warning: no config file specified, using the default config. In order to specify a config file use \
+             {name} /path/to/redis.conf"
+        );
+    } else {
+        crate::log_notice!("Configuration loaded");
+    }
+    crate::log_notice!("monotonic clock: POSIX clock_gettime");
+    process::raise_file_limit(&server.config);
+    process::write_pid_file(&server.config);
+    process::banner(&server.config);
     let Some(listeners) = Listeners::open(server) else { return 1 };
-    let _ = LISTENING.set((server.config.port(), server.config.bind()));
-    crate::log_notice!("Running mode=standalone, port={}.", server.config.port());
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
     let _ = server.serving.set(threads.clone());
@@ -40,6 +75,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         // read by its module.
         server.module_lock.lock();
         let ok = load_modules(server);
+        server.startup_memory.store(server.refresh_used_memory(mono_ns()), SeqCst);
         server.starting.store(false, SeqCst);
         // Clients that come from now on are told that the server is loading.
         server.persistence.starting.store(true, SeqCst);
@@ -52,7 +88,12 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         }
         server.persistence.starting.store(false, SeqCst);
         server.loading.store(false, SeqCst);
-        crate::log_notice!("Ready to accept connections tcp");
+        if server.config.port() != 0 {
+            crate::log_notice!("Ready to accept connections tcp");
+        }
+        if server.config.unixsocket().is_some_and(|p| !p.is_empty()) {
+            crate::log_notice!("Ready to accept connections unix");
+        }
         server.module_lock.unlock();
         crate::module::thread::run(server);
     });
@@ -96,20 +137,13 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
     server.shutting_down.store(true, SeqCst);
     let none = std::ptr::null_mut();
     crate::module::event::server_event(crate::module::abi::EVENT_SHUTDOWN, 0, none, None);
+    process::remove_pid_file(&server.config);
     if let Some(path) = server.config.unixsocket().filter(|p| !p.is_empty()) {
         crate::log_notice!("Removing the unix socket file.");
         let _ = std::fs::remove_file(String::from_utf8_lossy(&path).as_ref());
     }
     crate::log_warning!("Redis is now ready to exit, bye bye...");
     std::process::exit(0);
-}
-
-/// Port and addresses that the sockets were opened with.
-static LISTENING: OnceLock<(u64, Arc<[String]>)> = OnceLock::new();
-
-/// Whether the sockets are those that `port` and `bind` say now.
-pub fn listens_as_configured(config: &Config) -> bool {
-    LISTENING.get().is_none_or(|(port, bind)| *port == config.port() && *bind == config.bind())
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {

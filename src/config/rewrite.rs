@@ -27,6 +27,8 @@ pub struct RewriteContext<'a> {
     pub modules: &'a [LoadModule],
     /// Directives with a dot.
     pub extra: Option<&'a dyn ExtraConfigs>,
+    /// Write directives at their defaults too (`DEBUG CONFIG-REWRITE-FORCE-ALL`).
+    pub force_all: bool,
 }
 
 impl Config {
@@ -46,7 +48,7 @@ impl Config {
             let lines = self.lines_of(index);
             state.mark(row.name.as_bytes());
             for (text, force) in lines {
-                state.put(row.name.as_bytes(), text, force);
+                state.put(row.name.as_bytes(), text, force || context.force_all);
             }
         }
         if let Some(extra) = context.extra {
@@ -309,7 +311,7 @@ mod tests {
         let config = Config::new();
         let modules = [LoadModule { path: b"/m.so".to_vec(), args: vec![b"1".to_vec()] }];
         let users = [b"default on nopass".to_vec()];
-        let context = RewriteContext { users: &users, modules: &modules, extra: None };
+        let context = RewriteContext { users: &users, modules: &modules, ..Default::default() };
         let old = b"user default off\nloadmodule /old.so\nloadmodule /older.so\n";
         let text = String::from_utf8(config.rewritten(old, context)).unwrap();
         assert!(text.starts_with("user default on nopass\nloadmodule /m.so 1\n\n"), "{text}");

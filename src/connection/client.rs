@@ -171,6 +171,16 @@ pub struct Multi {
     pub aborted: bool,
 }
 
+/// A watched key.
+pub struct Watched {
+    /// Database.
+    pub db: usize,
+    /// The key.
+    pub key: Vec<u8>,
+    /// It was there, and not expired, when it was watched.
+    pub alive: bool,
+}
+
 /// `CLIENT REPLY`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReplyMode {
@@ -197,8 +207,8 @@ pub struct Session {
     pub user: Option<String>,
     /// Between `MULTI` and `EXEC`.
     pub multi: Option<Multi>,
-    /// Watched keys: database and key.
-    pub watched: Vec<(usize, Vec<u8>)>,
+    /// Watched keys.
+    pub watched: Vec<Watched>,
     /// Subscribed channels.
     pub channels: HashSet<Vec<u8>>,
     /// Subscribed patterns.
@@ -209,6 +219,8 @@ pub struct Session {
     pub close: bool,
     /// `CLIENT REPLY`
     pub reply_mode: ReplyMode,
+    /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
+    pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
     /// Monotonic time of the end of the last command, for the duration of the next.
@@ -238,6 +250,7 @@ impl Session {
             shard_channels: HashSet::new(),
             close: false,
             reply_mode: ReplyMode::On,
+            input_bytes: 0,
             deny_blocking: false,
             clock_ns: 0,
             last_was_native: false,

@@ -1,11 +1,14 @@
 //! Listening sockets: one thread accepts and deals connections out to the serving threads in turn.
 use super::serving::{Accepted, ServingThread};
+use crate::config::Config;
 use crate::server::Server;
-use std::io;
+use parking_lot::Mutex;
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
 /// The sockets that the server listens on.
@@ -59,39 +62,82 @@ fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
+/// Opens the TCP sockets that the configuration names. `None` when that fails, which has been logged as Redis does.
+fn open_tcp(config: &Config) -> Option<Vec<TcpListener>> {
+    let mut tcp = Vec::new();
+    let port = config.port();
+    if port == 0 {
+        return Some(tcp);
+    }
+    for name in config.bind().iter() {
+        let optional = name.starts_with('-');
+        let host = name.trim_start_matches('-');
+        let host = match host {
+            "*" => "0.0.0.0",
+            "::*" => "::",
+            h => h,
+        };
+        let result = (host, port as u16)
+            .to_socket_addrs()
+            .and_then(|mut a| a.next().ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .and_then(|a| listen(a, config.tcp_backlog() as i32));
+        match result {
+            Ok(l) => {
+                let _ = l.set_nonblocking(true);
+                tcp.push(l);
+            }
+            Err(_) if optional => {}
+            Err(e) => {
+                crate::log_warning!(
+                    "Warning: Could not create server TCP listening socket {host}:{port}: {}",
+                    os_text(&e)
+                );
+                return None;
+            }
+        }
+    }
+    Some(tcp)
+}
+
+/// What was opened: to tell whether a directive that is set again changes anything.
+type Opened = (u64, Arc<[String]>);
+
+/// The way to the accepting thread: what is open, where its answer comes from, and the socket that wakes it.
+struct Control {
+    opened: Opened,
+    answers: Receiver<bool>,
+    wake: UnixStream,
+}
+
+static CONTROL: Mutex<Option<Control>> = Mutex::new(None);
+
+fn configured(config: &Config) -> Opened {
+    (config.port(), config.bind())
+}
+
+/// Opens new TCP sockets for a running server when `port` or `bind` changed, and closes the old ones. False when they
+/// cannot be opened: then there are none until the next call.
+pub fn reopen(config: &Config) -> bool {
+    let mut control = CONTROL.lock();
+    let Some(control) = &mut *control else { return true };
+    let new = configured(config);
+    if control.opened == new {
+        return true;
+    }
+    let asked = control.wake.write_all(&[0]).is_ok();
+    let done = asked && control.answers.recv().unwrap_or(false);
+    control.opened = if done { new } else { (0, Arc::default()) };
+    done
+}
+
 impl Listeners {
     /// Opens what the configuration names. `None` when that fails, which has been logged as Redis does.
     pub fn open(server: &Server) -> Option<Listeners> {
         let config = &server.config;
-        let mut tcp = Vec::new();
-        let port = config.port();
-        if port != 0 {
-            for name in config.bind().iter() {
-                let optional = name.starts_with('-');
-                let host = name.trim_start_matches('-');
-                let host = match host {
-                    "*" => "0.0.0.0",
-                    "::*" => "::",
-                    h => h,
-                };
-                let result = (host, port as u16)
-                    .to_socket_addrs()
-                    .and_then(|mut a| a.next().ok_or_else(|| io::ErrorKind::NotFound.into()))
-                    .and_then(|a| listen(a, config.tcp_backlog() as i32));
-                match result {
-                    Ok(l) => tcp.push(l),
-                    Err(_) if optional => {}
-                    Err(e) => {
-                        crate::log_warning!(
-                            "Warning: Could not create server TCP listening socket {host}:{port}: {}",
-                            os_text(&e)
-                        );
-                        crate::log_warning!("Failed listening on port {port} (tcp), aborting.");
-                        return None;
-                    }
-                }
-            }
-        }
+        let Some(tcp) = open_tcp(config) else {
+            crate::log_warning!("Failed listening on port {} (tcp), aborting.", config.port());
+            return None;
+        };
         let mut unix = None;
         let path = config.unixsocket();
         if let Some(path) = path.filter(|p| !p.is_empty()) {
@@ -120,23 +166,32 @@ impl Listeners {
     }
 
     /// Accepts connections for ever.
-    pub fn run(self, server: &'static Server, threads: &[Arc<ServingThread>]) {
-        let mut fds: Vec<libc::pollfd> = Vec::new();
-        let all =
-            self.tcp.iter().map(AsRawFd::as_raw_fd).chain(self.unix.iter().map(AsRawFd::as_raw_fd));
-        for fd in all {
-            fds.push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-        }
-        for l in &self.tcp {
-            let _ = l.set_nonblocking(true);
-        }
+    pub fn run(mut self, server: &'static Server, threads: &[Arc<ServingThread>]) {
         if let Some(l) = &self.unix {
             let _ = l.set_nonblocking(true);
         }
+        let (tell, answers) = std::sync::mpsc::channel();
+        let (mut woken, wake) = UnixStream::pair().expect("the system gives us a pair of sockets");
+        let opened = configured(&server.config);
+        *CONTROL.lock() = Some(Control { opened, answers, wake });
         let mut next = 0;
         loop {
+            let mut fds: Vec<libc::pollfd> = std::iter::once(woken.as_raw_fd())
+                .chain(self.tcp.iter().map(AsRawFd::as_raw_fd))
+                .chain(self.unix.iter().map(AsRawFd::as_raw_fd))
+                .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+                .collect();
             // SAFETY: layout: the array describes open descriptors.
             unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, -1) };
+            if fds[0].revents != 0 {
+                let _ = woken.read(&mut [0]);
+                // The old sockets go first: the new ones may have the same port.
+                self.tcp.clear();
+                let tcp = open_tcp(&server.config);
+                let _ = tell.send(tcp.is_some());
+                self.tcp = tcp.unwrap_or_default();
+                continue;
+            }
             for l in &self.tcp {
                 while let Ok((s, _)) = l.accept() {
                     let _ = s.set_nodelay(true);
@@ -186,7 +241,6 @@ fn keep_alive(server: &Server, fd: i32) {
 
 fn deal(server: &Server, threads: &[Arc<ServingThread>], next: &mut usize, mut socket: Accepted) {
     if server.clients.lock().len() >= server.config.maxclients() {
-        use std::io::Write;
         server.stats.rejected_connections.add(1);
         let text = b"-ERR max number of clients reached\r\n";
         let _ = match &mut socket {

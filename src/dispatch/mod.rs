@@ -104,6 +104,7 @@ pub fn run_input(
             }
             Parsed::Request(len) => {
                 let Client { session, parser, out, .. } = &mut *client;
+                session.input_bytes = rest.len();
                 let step = parser.with_args(&rest[..len], |args| {
                     if args.is_empty() {
                         return Step::Done;
@@ -204,10 +205,13 @@ pub fn check<'t>(
     let Some(command) = table.resolve(args) else {
         return Err(not_found(table, args));
     };
-    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+    if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }
-    if !session.authenticated && !command.has(flags::NO_AUTH) {
+    if !session.authenticated
+        && !command.has(flags::NO_AUTH)
+        && !crate::execute::connection::default_user_is_open(server)
+    {
         return Err(error::err("NOAUTH Authentication required."));
     }
     if command.has(flags::PROTECTED) {
@@ -274,6 +278,13 @@ fn execute(
         Err(e) => {
             if let Some(c) = table.resolve(args) {
                 c.stats.rejected();
+            }
+            if session.multi.is_some() && is(args[0], "exec") {
+                // A refused EXEC ends the transaction.
+                let reason = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
+                let e = format!("EXECABORT Transaction discarded because of: {reason}");
+                crate::execute::transaction::discard_state(server, session);
+                return reject(session, out, error::err(e));
             }
             return reject(session, out, e);
         }

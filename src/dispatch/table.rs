@@ -7,7 +7,7 @@ use crate::reply::Reply;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The body of a command. `args[0]` is its name.
 pub type Handler = fn(&mut Tx<'_>, &[&[u8]], &mut Reply) -> CommandResult;
@@ -332,6 +332,15 @@ pub struct Command {
 pub type KeyPositions = SmallVec<[(usize, u64); 4]>;
 
 impl Command {
+    /// Whether only its subcommands run.
+    pub fn is_container(&self) -> bool {
+        match &self.body {
+            Body::Container => true,
+            Body::Module(m) => m.function.is_none(),
+            Body::Native(_) => false,
+        }
+    }
+
     /// Whether the number of arguments (with the name) is right.
     #[inline]
     pub fn arity_ok(&self, argc: usize) -> bool {
@@ -481,6 +490,9 @@ fn mix(packed: u128) -> usize {
     (x.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }
 
+/// `rename-command`: old names and new ones, lower case; an empty one removes the command. Set before the first table.
+pub static RENAMED: OnceLock<HashMap<String, String>> = OnceLock::new();
+
 /// All commands. Immutable: a change makes a new table, see `dispatch::swap`.
 pub struct Table {
     slots: Vec<Option<(u128, Arc<Command>)>>,
@@ -525,8 +537,14 @@ impl Table {
         }
         let mut table =
             Table { slots: vec![None; size], long: HashMap::new(), all, module_events, filters };
+        let renamed = RENAMED.get();
         for c in table.all.clone() {
-            match pack(c.name.as_bytes()) {
+            let name = renamed.and_then(|r| r.get(&c.name)).unwrap_or(&c.name);
+            if name.is_empty() {
+                table.all.retain(|known| !Arc::ptr_eq(known, &c));
+                continue;
+            }
+            match pack(name.as_bytes()) {
                 Some(p) => {
                     let mut i = mix(p) & (size - 1);
                     while table.slots[i].is_some() {
@@ -535,7 +553,7 @@ impl Table {
                     table.slots[i] = Some((p, c));
                 }
                 None => {
-                    table.long.insert(c.name.to_ascii_lowercase().into_bytes(), c);
+                    table.long.insert(name.to_ascii_lowercase().into_bytes(), c);
                 }
             }
         }
@@ -575,12 +593,7 @@ impl Table {
         if c.subs.is_empty() || args.len() < 2 {
             return Some(c);
         }
-        let sub = c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]));
-        match (sub, &c.body) {
-            (Some(s), _) => Some(s),
-            (None, Body::Container) => None,
-            (None, _) => Some(c),
-        }
+        c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]))
     }
 
     /// All commands, in the order of their families.

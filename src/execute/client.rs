@@ -29,8 +29,10 @@ const LETTERS: &[(u32, char)] = &[
 const IDLE_COST: usize =
     std::mem::size_of::<ClientShared>() + std::mem::size_of::<crate::connection::client::Client>();
 
-/// A client's line of `CLIENT LIST`, without the line break.
-fn describe(c: &ClientShared, now: i64) -> String {
+/// A client's line of `CLIENT LIST`, without the line break. `me` is who asks, with the lengths of its input and of its
+/// command's arguments: nobody else has any in memory while it waits.
+fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
+    let (qbuf, argv) = if c.id == me.id { (me.input, me.args) } else { (0, 0) };
     let mut letters: String =
         LETTERS.iter().filter(|(bit, _)| c.has(*bit)).map(|(_, letter)| *letter).collect();
     if letters.is_empty() {
@@ -41,7 +43,7 @@ fn describe(c: &ClientShared, now: i64) -> String {
     let _ = write!(
         s,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={letters} db={} sub={} psub={} ssub={} multi={} \
-         watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={IDLE_COST} \
+         watch={} qbuf={qbuf} qbuf-free=0 argv-mem={argv} multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={IDLE_COST} \
          events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
         c.addr,
@@ -63,6 +65,20 @@ fn describe(c: &ClientShared, now: i64) -> String {
         lib.1,
     );
     s
+}
+
+/// The client that asks.
+struct Asking {
+    id: u64,
+    input: usize,
+    args: usize,
+}
+
+impl Asking {
+    fn of(session: &Session, args: &[&[u8]]) -> Asking {
+        let args = args.iter().map(|a| a.len()).sum();
+        Asking { id: session.shared.id, input: session.input_bytes, args }
+    }
 }
 
 /// All clients, in the order of their connecting.
@@ -109,8 +125,9 @@ fn id(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 /// `CLIENT INFO`
-fn info(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let line = describe(&tx.session.shared, now_ms()) + "\n";
+fn info(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let me = Asking::of(tx.session, args);
+    let line = describe(&tx.session.shared, now_ms(), &me) + "\n";
     out.verbatim(b"txt", line.as_bytes());
     Ok(())
 }
@@ -137,9 +154,10 @@ fn list(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         _ => return Err(SYNTAX),
     };
     let now = now_ms();
+    let me = Asking::of(tx.session, args);
     let mut lines = String::new();
     for c in clients {
-        lines.push_str(&describe(&c, now));
+        lines.push_str(&describe(&c, now, &me));
         lines.push('\n');
     }
     out.verbatim(b"txt", lines.as_bytes());
@@ -447,7 +465,7 @@ pub static ROWS: &[Row] = &[Row {
         &[
             row("getname", 2, OWN, "2.6.9", "Shows the connection's name.", getname),
             row("getredir", 2, OWN, "6.0.0", "Shows where invalidations go.", getredir),
-            row("help", 2, OWN, "5.0.0", "Tells about the subcommands.", help),
+            row("help", 2, 0, "5.0.0", "Tells about the subcommands.", help),
             row("id", 2, OWN, "5.0.0", "Shows the connection's id.", id),
             row("info", 2, OWN, "6.2.0", "Tells about the connection.", info),
             row("kill", -3, ADMIN, "2.4.0", "Ends connections.", kill),

@@ -27,6 +27,23 @@ pub fn asks_modules(_: &Server, args: &[&[u8]]) -> bool {
         .any(|pattern| all.iter().any(|row| glob::glob_match(pattern, row.name.as_bytes(), true)))
 }
 
+/// Whether `CONFIG SET` concerns modules, by a directive of theirs or because they want to hear of changes, and so needs
+/// the module lock.
+pub fn concerns_modules(server: &Server, args: &[&[u8]]) -> bool {
+    args.iter().skip(2).step_by(2).any(|name| name.contains(&b'.'))
+        || server
+            .modules
+            .events
+            .load()
+            .iter()
+            .any(|s| s.event.id == crate::module::abi::EVENT_CONFIG)
+}
+
+/// Whether modules have directives: then `CONFIG REWRITE` needs the module lock.
+pub fn modules_have_directives() -> bool {
+    extra().is_some_and(|e| !e.all().is_empty())
+}
+
 /// What the server does when directives change.
 pub struct Hooks(pub &'static Server);
 
@@ -51,11 +68,11 @@ impl Hooks {
                 }
             }
             "maxmemory-policy" => apply_policy(server),
-            "port" | "bind" if !crate::start::listens_as_configured(c) => {
-                return Self::refuse(
-                    name,
-                    "The listening sockets of a running server cannot be changed: restart it",
-                );
+            "port" if !crate::connection::listener::reopen(c) => {
+                return Self::refuse(name, "Unable to listen on this port. Check server logs.");
+            }
+            "bind" if !crate::connection::listener::reopen(c) => {
+                return Self::refuse(name, "Failed to bind to specified addresses.");
             }
             "tls-port" if c.tls_port() != 0 => {
                 return Self::refuse(name, "This server is built without TLS");
@@ -113,7 +130,9 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         hooks: Some(&Hooks(tx.server)),
     };
     let outcome = tx.server.config.set(&pairs, context).map_err(|e| err(e.to_string()))?;
-    crate::module::event::config_event(&outcome.names);
+    if tx.mode() == super::Mode::Module {
+        crate::module::event::config_event(&outcome.names);
+    }
     out.ok();
     Ok(())
 }
@@ -129,27 +148,35 @@ fn resetstat(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// `CONFIG REWRITE`
-fn rewrite(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let Some(path) = &tx.server.startup.config_file else {
-        return Err(err("ERR The server is running without a config file"));
-    };
-    let modules: Vec<LoadModule> = tx
-        .server
+/// Brings the configuration file up to date. The error is the operating system's; none without a file.
+pub fn rewrite_file(server: &Server, force_all: bool) -> Result<(), Option<std::io::Error>> {
+    let path = server.startup.config_file.as_ref().ok_or(None)?;
+    let modules: Vec<LoadModule> = server
         .modules
         .list()
         .iter()
         .map(|m| LoadModule { path: m.path.clone().into_bytes(), args: m.args.clone() })
         .collect();
-    let context = RewriteContext { users: &[], modules: &modules, extra: extra() };
-    if let Err(e) = tx.server.config.rewrite(path, context) {
-        let reason = crate::config::os_error_text(&e);
-        crate::log_warning!("CONFIG REWRITE failed: {reason}");
-        return Err(err(format!("ERR Rewriting config file: {reason}")));
+    let users = [super::acl::default_user(server).into_bytes()];
+    let context = RewriteContext { users: &users, modules: &modules, extra: extra(), force_all };
+    server.config.rewrite(path, context).map_err(Some)
+}
+
+/// `CONFIG REWRITE`
+fn rewrite(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    match rewrite_file(tx.server, false) {
+        Ok(()) => {
+            crate::log_notice!("CONFIG REWRITE executed with success.");
+            out.ok();
+            Ok(())
+        }
+        Err(None) => Err(err("ERR The server is running without a config file")),
+        Err(Some(e)) => {
+            let reason = crate::config::os_error_text(&e);
+            crate::log_warning!("CONFIG REWRITE failed: {reason}");
+            Err(err(format!("ERR Rewriting config file: {reason}")))
+        }
     }
-    crate::log_notice!("CONFIG REWRITE executed with success.");
-    out.ok();
-    Ok(())
 }
 
 /// `CONFIG HELP`

@@ -3,13 +3,12 @@ use super::server::row;
 use super::{text, CommandResult, Tx};
 use crate::connection::client::flag;
 use crate::dispatch::table::{flags, Command, Row, REASON_NAMES};
-use crate::module::abi;
 use crate::module::registry::Module;
+use crate::module::{abi, fork};
 use crate::observe::clock::{mono_ns, now_ms, now_us};
 use crate::observe::process::{self, CpuTimes, Whose};
 use crate::reply::Reply;
 use crate::server::Server;
-use crate::snapshot::control;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
@@ -181,8 +180,7 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("watching_clients", watching);
     f.put("clients_in_timeout_table", 0);
     f.put("total_watched_keys", watched);
-    let awaited = server.blocked_keys.load(Relaxed) + server.awaited_keys.load(Relaxed);
-    f.put("total_blocking_keys", awaited);
+    f.put("total_blocking_keys", server.blocked_keys.load(Relaxed));
     f.put("total_blocking_keys_on_nokey", 0);
 }
 
@@ -255,7 +253,7 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     ] {
         f.put(name, 0);
     }
-    f.put("mem_allocator", "jemalloc-5.3.0");
+    f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
     f.put("active_defrag_running", 0);
     f.put("lazyfree_pending_objects", 0);
@@ -264,22 +262,25 @@ fn memory_fields(server: &Server, f: &mut Fields) {
 
 fn persistence_fields(server: &Server, f: &mut Fields) {
     let p = &server.persistence;
-    let status = if p.last_bgsave_failed.load(Relaxed) { "err" } else { "ok" };
-    f.put("loading", u32::from(server.loading.load(Relaxed)));
+    let now = now_ms() / 1000;
+    let loading = server.loading.load(Relaxed);
+    f.put("loading", u32::from(loading));
     f.put("async_loading", 0);
     f.put("current_cow_peak", 0);
     f.put("current_cow_size", 0);
     f.put("current_cow_size_age", 0);
-    f.put("current_fork_perc", "0.00");
+    let progress = if fork::child().is_some() { fork::progress() * 100.0 } else { 0.0 };
+    f.put("current_fork_perc", format!("{progress:.2}"));
     f.put("current_save_keys_processed", 0);
     f.put("current_save_keys_total", 0);
-    f.put("rdb_changes_since_last_save", control::changes(server));
+    f.put("rdb_changes_since_last_save", crate::snapshot::control::changes(server));
     f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
     f.put("rdb_last_save_time", p.last_save.load(Relaxed));
+    let status = if p.last_bgsave_failed.load(Relaxed) { "err" } else { "ok" };
     f.put("rdb_last_bgsave_status", status);
     f.put("rdb_last_bgsave_time_sec", p.last_bgsave_seconds.load(Relaxed));
-    let began = p.bgsave_start.load(Relaxed);
-    f.put("rdb_current_bgsave_time_sec", if began < 0 { -1 } else { now_ms() / 1000 - began });
+    let since = p.bgsave_start.load(Relaxed);
+    f.put("rdb_current_bgsave_time_sec", if since < 0 { -1 } else { now - since });
     f.put("rdb_saves", p.saves.load(Relaxed));
     f.put("rdb_last_cow_size", 0);
     f.put("rdb_last_load_keys_expired", p.last_load_keys_expired.load(Relaxed));
@@ -295,35 +296,27 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("aof_rewrites_consecutive_failures", 0);
     f.put("aof_last_write_status", "ok");
     f.put("aof_last_cow_size", 0);
-    f.put("module_fork_in_progress", 0);
-    f.put("module_fork_last_cow_size", 0);
-    if server.loading.load(Relaxed) {
-        loading_fields(p, f);
+    f.put("module_fork_in_progress", u32::from(fork::child().is_some()));
+    f.put("module_fork_last_cow_size", fork::last_own_memory());
+    if loading {
+        let (loaded, total) =
+            (p.loading_loaded_bytes.load(Relaxed), p.loading_total_bytes.load(Relaxed));
+        let elapsed = now - p.loading_start.load(Relaxed);
+        let left = total.saturating_sub(loaded) as i64;
+        let eta = if elapsed <= 0 { 1 } else { elapsed * left / (loaded as i64 + 1) };
+        f.put("loading_start_time", p.loading_start.load(Relaxed));
+        f.put("loading_total_bytes", total);
+        f.put("loading_rdb_used_mem", p.loading_rdb_used_mem.load(Relaxed));
+        f.put("loading_loaded_bytes", loaded);
+        let percent = 100.0 * loaded as f64 / total.max(1) as f64;
+        f.put("loading_loaded_perc", format!("{percent:.2}"));
+        f.put("loading_eta_seconds", eta);
     }
-}
-
-fn loading_fields(p: &control::Persistence, f: &mut Fields) {
-    let start = p.loading_start.load(Relaxed);
-    let total = p.loading_total_bytes.load(Relaxed);
-    let loaded = p.loading_loaded_bytes.load(Relaxed);
-    let elapsed = (now_ms() / 1000 - start).max(0) as u64;
-    let eta = if elapsed == 0 || loaded == 0 {
-        1
-    } else {
-        (total.saturating_sub(loaded)) * elapsed / loaded
-    };
-    f.put("loading_start_time", start);
-    f.put("loading_total_bytes", total);
-    f.put("loading_rdb_used_mem", p.loading_rdb_used_mem.load(Relaxed));
-    f.put("loading_loaded_bytes", loaded);
-    let percent = if total == 0 { 0.0 } else { loaded as f64 / total as f64 * 100.0 };
-    f.put("loading_loaded_perc", format!("{percent:.2}"));
-    f.put("loading_eta_seconds", eta);
 }
 
 fn stats_fields(server: &Server, f: &mut Fields) {
     let s = &server.stats;
-    let [commands, bytes_in, bytes_out] = s.rates.get();
+    let [commands, bytes_in, bytes_out, turns, busy] = s.rates.get();
     let kb = |n: u64| format!("{:.2}", n as f64 / 1024.0);
     let over_since = s.eviction_exceeded_ns.1.load(Relaxed);
     let over_now = if over_since == 0 { 0 } else { mono_ns().saturating_sub(over_since) };
@@ -386,13 +379,16 @@ fn stats_fields(server: &Server, f: &mut Fields) {
             "client_output_buffer_limit_disconnections",
             "reply_buffer_shrinks",
             "reply_buffer_expands",
-            "eventloop_cycles",
-            "eventloop_duration_sum",
-            "eventloop_duration_cmd_sum",
-            "instantaneous_eventloop_cycles_per_sec",
-            "instantaneous_eventloop_duration_usec",
         ],
     );
+    let cpu = process::cpu_times(Whose::Process);
+    let mut in_commands = 0;
+    each_command(server, |c| in_commands += c.stats.totals().ns);
+    f.put("eventloop_cycles", s.turns());
+    f.put("eventloop_duration_sum", cpu.sys + cpu.user);
+    f.put("eventloop_duration_cmd_sum", in_commands / 1000);
+    f.put("instantaneous_eventloop_cycles_per_sec", turns);
+    f.put("instantaneous_eventloop_duration_usec", busy / turns.max(1));
     f.put("acl_access_denied_auth", s.acl_denied_auth.get());
     zeros(f, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
 }
@@ -401,7 +397,7 @@ fn replication_fields(server: &Server, f: &mut Fields) {
     f.put("role", "master");
     f.put("connected_slaves", 0);
     f.put("master_failover_state", "no-failover");
-    f.put("master_replid", &server.repl_id);
+    f.put("master_replid", server.repl_id.lock());
     f.put("master_replid2", "0".repeat(40));
     f.put("master_repl_offset", 0);
     f.put("second_repl_offset", -1);
@@ -571,6 +567,12 @@ pub fn text_of(server: &Server, sections: &[&str]) -> String {
     }
     if wanted.everything || wanted.names.contains(BACKPLANE) {
         section(&mut f, "Backplane", backplane_fields);
+    }
+    if wanted.modules() {
+        let names: Vec<String> = wanted.names.iter().cloned().collect();
+        let all = wanted.everything || wanted.names.contains("modules");
+        let names = if all { None } else { Some(&names[..]) };
+        f.0.push_str(&crate::module::api::info::sections(server, names, written));
     }
     f.0
 }

@@ -1,5 +1,5 @@
 //! `MODULE`: list, load, unload.
-use super::error::{err, SYNTAX};
+use super::error::err;
 use super::{is, text, CommandResult, Tx};
 use crate::dispatch::table::{flags, PathRule, Row};
 use crate::module::loader;
@@ -55,7 +55,8 @@ fn loadex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             words = args[i + 1..].iter().map(|a| a.to_vec()).collect();
             break;
         } else {
-            return Err(SYNTAX);
+            crate::log_notice!("Syntax Error from arguments to loadex around {}.", text(args[i]));
+            return Err(err(LOAD_ERROR));
         }
     }
     loader::load_with_configs(tx.server, &text(args[2]), &words, &configs)
@@ -73,6 +74,25 @@ fn unload(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 const ADMIN: u64 = flags::ADMIN | flags::NOSCRIPT | flags::NO_ASYNC_LOADING | flags::PROTECTED;
+
+/// `MODULE HELP`
+fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    super::server::write_help(
+        out,
+        args,
+        &[
+            "LIST",
+            "    List the loaded modules.",
+            "LOAD <path> [<arg> ...]",
+            "    Load a module, with arguments.",
+            "LOADEX <path> [[CONFIG NAME VALUE] [CONFIG NAME VALUE]] [ARGS ...]",
+            "    Load a module, with directives of its own and arguments.",
+            "UNLOAD <name>",
+            "    Unload a module.",
+        ],
+    );
+    Ok(())
+}
 
 const fn row(
     name: &'static str,
@@ -97,6 +117,10 @@ pub static ROWS: &[Row] = &[Row {
     ..Row::container(
         "module",
         &[
+            Row {
+                since: "5.0.0",
+                ..super::server::any("help", 2, "Tells about the subcommands.", help)
+            },
             row("list", 2, flags::ADMIN | flags::NOSCRIPT, "Lists the loaded modules.", list),
             row("load", -3, ADMIN, "Loads a module.", load),
             row("loadex", -3, ADMIN, "Loads a module, with configs and arguments.", loadex),

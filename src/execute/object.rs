@@ -138,18 +138,7 @@ fn usage(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// `MEMORY PURGE`
 fn purge(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
-    // SAFETY: layout: the name ends in NUL; this control takes and gives nothing.
-    let failed = unsafe {
-        tikv_jemalloc_sys::mallctl(
-            c"arena.4096.purge".as_ptr(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            0,
-        )
-    };
-    if failed != 0 {
+    if !crate::module::api::memory::purge() {
         return Err(err("ERR Error purging dirty pages"));
     }
     out.ok();

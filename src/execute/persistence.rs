@@ -70,26 +70,6 @@ fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], _: &mut Reply) -> CommandResult {
     Err(err("ERR Errors trying to SHUTDOWN. Check logs."))
 }
 
-/// `DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]`
-pub(super) fn debug_reload(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let mut how = control::Reload { save: true, flush: true, merge: false };
-    for a in &args[2..] {
-        match () {
-            () if is(a, "merge") => how.merge = true,
-            () if is(a, "noflush") => how.flush = false,
-            () if is(a, "nosave") => how.save = false,
-            () => {
-                return Err(err(
-                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
-                ));
-            }
-        }
-    }
-    control::reload(tx.server, how).map_err(err)?;
-    out.ok();
-    Ok(())
-}
-
 /// The family's commands.
 pub static ROWS: &[Row] = &[
     Row {

@@ -2,7 +2,7 @@
 use super::{text, CommandResult, Tx};
 use crate::config::glob_match;
 use crate::connection::client::{flag, ClientShared, Session};
-use crate::dispatch::table::{flags, Command, PathRule, Row};
+use crate::dispatch::table::{flags, key, keys, Command, PathRule, Row};
 use crate::keyspace::event::class;
 use crate::reply::Reply;
 use crate::server::Server;
@@ -362,6 +362,28 @@ pub fn channel_text(name: &[u8]) -> String {
 const FLAGS: u64 = flags::PUBSUB | flags::NOSCRIPT | flags::LOADING | flags::STALE;
 const SEND: u64 =
     flags::PUBSUB | flags::LOADING | flags::STALE | flags::FAST | flags::MAY_REPLICATE;
+/// `PUBSUB HELP`
+fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    super::server::write_help(
+        out,
+        args,
+        &[
+            "CHANNELS [<pattern>]",
+            "    List the channels that somebody listens to.",
+            "NUMPAT",
+            "    Count the patterns that somebody listens by.",
+            "NUMSUB [<channel> ...]",
+            "    Count the listeners of channels, patterns not included.",
+            "SHARDCHANNELS [<pattern>]",
+            "    List the shard channels that somebody listens to.",
+            "SHARDNUMSUB [<shardchannel> ...]",
+            "    Count the listeners of shard channels.",
+        ],
+    );
+    Ok(())
+}
+
+const HELP: u64 = flags::LOADING | flags::STALE;
 const LOOK: u64 = flags::PUBSUB | flags::LOADING | flags::STALE;
 
 const fn row(
@@ -388,10 +410,26 @@ pub static ROWS: &[Row] = &[
     row("unsubscribe", -1, FLAGS, "2.0.0", "Stops listening to channels.", unsubscribe),
     row("psubscribe", -2, FLAGS, "2.0.0", "Listens to channels by patterns.", psubscribe),
     row("punsubscribe", -1, FLAGS, "2.0.0", "Stops listening by patterns.", punsubscribe),
-    row("ssubscribe", -2, FLAGS, "7.0.0", "Listens to shard channels.", ssubscribe),
-    row("sunsubscribe", -1, FLAGS, "7.0.0", "Stops listening to shard channels.", sunsubscribe),
+    Row {
+        keys: &[keys(key::NOT_KEY, 1, -1, 1)],
+        ..row("ssubscribe", -2, FLAGS, "7.0.0", "Listens to shard channels.", ssubscribe)
+    },
+    Row {
+        keys: &[keys(key::NOT_KEY, 1, -1, 1)],
+        ..row(
+            "sunsubscribe",
+            -1,
+            FLAGS,
+            "7.0.0",
+            "Stops listening to shard channels.",
+            sunsubscribe,
+        )
+    },
     row("publish", 3, SEND, "2.0.0", "Sends a message to a channel.", publish),
-    row("spublish", 3, SEND, "7.0.0", "Sends a message to a shard channel.", spublish),
+    Row {
+        keys: &[keys(key::NOT_KEY, 1, 1, 1)],
+        ..row("spublish", 3, SEND, "7.0.0", "Sends a message to a shard channel.", spublish)
+    },
     Row {
         group: "pubsub",
         since: "2.8.0",
@@ -399,6 +437,10 @@ pub static ROWS: &[Row] = &[
         ..Row::container(
             "pubsub",
             &[
+                Row {
+                    acl: &[],
+                    ..row("help", 2, HELP, "6.2.0", "Tells about the subcommands.", help)
+                },
                 row("channels", -2, LOOK, "2.8.0", "Lists active channels.", pubsub_channels),
                 row("numsub", -2, LOOK, "2.8.0", "Counts subscribers.", pubsub_numsub),
                 row("numpat", 2, LOOK, "2.8.0", "Counts patterns.", pubsub_numpat),

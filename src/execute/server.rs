@@ -102,6 +102,13 @@ fn time(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// `LOLWUT`: the version; its pictures are not ours to draw.
+fn lolwut(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let text = format!("Redis ver. {}\n", crate::config::load::REDIS_VERSION);
+    out.verbatim(b"txt", text.as_bytes());
+    Ok(())
+}
+
 /// The family's commands.
 pub static ROWS: &[Row] = &[
     Row {
@@ -117,5 +124,9 @@ pub static ROWS: &[Row] = &[
         since: "2.6.0",
         summary: "Returns the server's time.",
         ..Row::new("time", 1, flags::LOADING | flags::STALE | flags::FAST, time)
+    },
+    Row {
+        since: "5.0.0",
+        ..row("lolwut", -1, flags::READONLY | flags::FAST, "Shows the version.", lolwut)
     },
 ];

@@ -38,6 +38,10 @@ impl SlowLog {
         args: &[&[u8]],
         us: u64,
     ) {
+        let max = server.config.slowlog_max_len();
+        if max == 0 {
+            return;
+        }
         let args = super::monitor::redacted(command, args);
         let kept = args.len().min(MAX_ARGS);
         let shorten = |(i, arg): (usize, &&[u8])| -> Vec<u8> {
@@ -62,7 +66,7 @@ impl SlowLog {
         };
         log.0 += 1;
         log.1.push_front(entry);
-        log.1.truncate(server.config.slowlog_max_len());
+        log.1.truncate(max);
     }
 }
 
@@ -73,10 +77,10 @@ fn get(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     }
     let mut count = 10;
     if let Some(n) = args.get(2) {
-        count = super::int(n)?;
-        if count < -1 {
-            return Err(err("ERR count should be greater than or equal to -1"));
-        }
+        count = super::int(n)
+            .ok()
+            .filter(|n| *n >= -1)
+            .ok_or(err("ERR count should be greater than or equal to -1"))?;
     }
     let log = tx.server.slowlog.0.lock();
     let count = if count == -1 { log.1.len() } else { log.1.len().min(count as usize) };

@@ -1,9 +1,15 @@
 //! Access clocks and eviction.
-use super::shard::Db;
+use super::entry::Entry;
+use super::shard::{hash_bytes, shard_of, Db, Shard};
 use crate::config::enums::maxmemory_policy;
 use crate::config::Config;
+use crate::connection::client::Session;
+use crate::execute::Tx;
+use crate::observe::clock::{mono_ns, now_ms};
+use crate::observe::random;
 use crate::server::Server;
-use std::sync::atomic::Ordering::Relaxed;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// LFU counter of a new key.
 pub const LFU_INIT: u32 = 5;
@@ -49,9 +55,219 @@ pub fn out_of_memory(server: &Server) -> bool {
     over_limit(server) && server.config.maxmemory_policy() == maxmemory_policy::NOEVICTION
 }
 
-/// Evicts keys until the memory limit is kept. False when it cannot be. The calling thread has the module lock.
+/// How well a key suits eviction, where it is, and its name.
+struct Candidate {
+    score: u64,
+    db: usize,
+    key: Vec<u8>,
+}
+
+/// Candidates kept from one sampling to the next, best last: so the best of many samples goes first.
+static POOL: Mutex<Vec<Candidate>> = Mutex::new(Vec::new());
+/// Candidates kept at most.
+const POOL_SIZE: usize = 16;
+/// Draws until a volatile entry of a shard is found, before the shard is walked.
+const VOLATILE_DRAWS: usize = 20;
+
+/// What a policy does, taken apart.
+#[derive(Clone, Copy)]
+struct Policy {
+    /// Only keys with an expiry.
+    volatile: bool,
+    /// Any key is as good as any other.
+    random: bool,
+    /// The least often used goes first.
+    lfu: bool,
+    /// The one that expires first goes first.
+    ttl: bool,
+}
+
+impl Policy {
+    fn of(config: &Config) -> Option<Policy> {
+        use maxmemory_policy as p;
+        let policy = config.maxmemory_policy();
+        let is = |all: &[i64]| all.contains(&policy);
+        (policy != p::NOEVICTION).then(|| Policy {
+            volatile: is(&[p::VOLATILE_LRU, p::VOLATILE_LFU, p::VOLATILE_RANDOM, p::VOLATILE_TTL]),
+            random: is(&[p::ALLKEYS_RANDOM, p::VOLATILE_RANDOM]),
+            lfu: is(&[p::ALLKEYS_LFU, p::VOLATILE_LFU]),
+            ttl: is(&[p::VOLATILE_TTL]),
+        })
+    }
+
+    /// The higher, the sooner it goes.
+    fn score(self, e: Entry, now: i64, config: &Config) -> u64 {
+        if self.ttl {
+            u64::MAX - e.expire().unwrap_or(i64::MAX) as u64
+        } else if self.lfu {
+            u64::from(255 - lfu_count(now, e.clock(), config.lfu_decay_time() as u32))
+        } else {
+            u64::from(((now / 1000) as u32).wrapping_sub(e.clock()) & 0xff_ffff)
+        }
+    }
+
+    fn keys_in(self, shard: &Shard) -> u32 {
+        if self.volatile { &shard.volatile } else { &shard.len }.load(Relaxed)
+    }
+
+    /// A key of a database, drawn at random among those that may go, with its score.
+    fn draw(self, db: &Db, now: i64, config: &Config) -> Option<(u64, Vec<u8>)> {
+        let shards = db.used_shards();
+        let total: u64 = shards.iter().map(|s| u64::from(self.keys_in(s))).sum();
+        let mut nth = random::next().checked_rem(total)?;
+        let shard = shards.iter().find(|s| {
+            let n = u64::from(self.keys_in(s));
+            let found = nth < n;
+            nth = nth.wrapping_sub(n);
+            found
+        })?;
+        shard.latch.lock();
+        // SAFETY: lock: taken on the line above.
+        let table = &unsafe { shard.data() }.table;
+        let fits = |e: &Entry| !self.volatile || e.expire().is_some();
+        let drawn = (0..VOLATILE_DRAWS)
+            .find_map(|_| table.random(&mut random::next).filter(fits))
+            .or_else(|| table.iter().find(fits));
+        let found = drawn.map(|e| (self.score(e, now, config), e.key().to_vec()));
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+        found
+    }
+
+    /// The next key to go. Forgets candidates that are gone, or may not go any more.
+    fn next_victim(self, server: &Server, now: i64) -> Option<(usize, Vec<u8>)> {
+        let config = &server.config;
+        let dbs = server.keyspace.dbs();
+        if self.random {
+            static NEXT_DB: AtomicUsize = AtomicUsize::new(0);
+            return (0..dbs.len()).find_map(|_| {
+                let db = NEXT_DB.fetch_add(1, Relaxed) % dbs.len();
+                self.draw(&dbs[db], now, config).map(|(_, key)| (db, key))
+            });
+        }
+        let mut pool = POOL.lock();
+        loop {
+            let mut any = false;
+            for (db, database) in dbs.iter().enumerate() {
+                for _ in 0..config.maxmemory_samples() {
+                    let Some((score, key)) = self.draw(database, now, config) else { break };
+                    any = true;
+                    if pool.iter().any(|c| c.db == db && c.key == key) {
+                        continue;
+                    }
+                    let at = pool.partition_point(|c| c.score < score);
+                    pool.insert(at, Candidate { score, db, key });
+                    if pool.len() > POOL_SIZE {
+                        pool.remove(0);
+                    }
+                }
+            }
+            if !any {
+                pool.clear();
+                return None;
+            }
+            while let Some(c) = pool.pop() {
+                if self.may_go(&dbs[c.db], &c.key) {
+                    return Some((c.db, c.key));
+                }
+            }
+        }
+    }
+
+    fn may_go(self, db: &Db, key: &[u8]) -> bool {
+        let Some(shard) = db.used_shards().get(shard_of(key)) else { return false };
+        shard.latch.lock();
+        // SAFETY: lock: taken on the line above.
+        let e = unsafe { shard.data() }.find(hash_bytes(key), key);
+        let may = e.is_some_and(|e| !self.volatile || e.expire().is_some());
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+        may
+    }
+}
+
+/// Evictions between two looks at the allocator's figures, at most.
+const BATCH: usize = 16;
+
+/// How long one call may evict, in nanoseconds (`maxmemory-eviction-tenacity`).
+fn time_limit(tenacity: u64) -> u64 {
+    match tenacity {
+        0..=10 => 50_000 * tenacity,
+        11..=99 => (500_000.0 * 1.15f64.powi(tenacity as i32 - 10)) as u64,
+        _ => u64::MAX,
+    }
+}
+
+/// Evicts keys until the memory limit is kept, or the time for one go is over: the rest is then done between commands.
+/// False when the limit is passed and nothing can be evicted. The calling thread has the module lock.
 pub fn make_room(server: &'static Server) -> bool {
-    !over_limit(server)
+    let stats = &server.stats.eviction_exceeded_ns;
+    let back_below = || {
+        let since = stats.1.swap(0, Relaxed);
+        if since != 0 {
+            stats.0.fetch_add(mono_ns().saturating_sub(since), Relaxed);
+        }
+    };
+    if !over_limit(server) {
+        back_below();
+        return true;
+    }
+    if server.loading.load(Relaxed) || server.pause.active() {
+        return true;
+    }
+    let start = mono_ns();
+    if stats.1.load(Relaxed) == 0 {
+        stats.1.store(start, Relaxed);
+    }
+    let Some(policy) = Policy::of(&server.config) else { return false };
+    let limit = time_limit(server.config.maxmemory_eviction_tenacity());
+    let mut session = Session::internal();
+    let room = loop {
+        let used = refreshed_memory(server);
+        let mut excess = used.saturating_sub(server.config.maxmemory());
+        if excess == 0 {
+            break true;
+        }
+        let now = now_ms();
+        let mut evicted = 0;
+        while excess > 0 && evicted < BATCH {
+            let Some((db, key)) = policy.next_victim(server, now) else { break };
+            session.select(db);
+            let mut tx = Tx::module(server, &mut session, now);
+            excess = excess.saturating_sub(tx.evict(&key));
+            evicted += 1;
+        }
+        if evicted == 0 {
+            break false;
+        }
+        if mono_ns() - start > limit {
+            continue_later(server);
+            break true;
+        }
+    };
+    let ns = mono_ns() - start;
+    server.latency.add_if_slow(&server.config, "eviction-cycle", ns / 1_000_000);
+    if !over_limit(server) {
+        back_below();
+    }
+    room
+}
+
+/// The memory in use now: what this thread freed lately and keeps for itself does not count.
+fn refreshed_memory(server: &Server) -> u64 {
+    crate::module::api::memory::flush_thread_cache();
+    server.refresh_used_memory(mono_ns())
+}
+
+/// Goes on evicting behind the jobs that wait for the module thread.
+fn continue_later(server: &'static Server) {
+    static POSTED: AtomicBool = AtomicBool::new(false);
+    if !POSTED.swap(true, Relaxed) {
+        server.queue.task(Box::new(|| {
+            POSTED.store(false, Relaxed);
+            make_room(Server::get());
+        }));
+    }
 }
 
 /// Entries looked at for [`ttl_figures`], at most.

@@ -4,7 +4,7 @@ mod quick;
 mod tests;
 
 use self::quick::{remove_in, seek, ElementPos, Needle, Quick};
-pub use self::quick::{Fill, Node, NodeRef};
+pub use self::quick::{Fill, Node, NodeRef, PACKED_THRESHOLD};
 use super::listpack::{Listpack, LpItem};
 
 /// A list value.

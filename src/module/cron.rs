@@ -7,9 +7,12 @@ pub fn run(server: &'static Server, now: i64) {
     server.clock_ms.store(now, Relaxed);
     server.used_memory();
     let s = &server.stats;
-    let values = [s.commands_processed.get(), s.net_input_bytes.get(), s.net_output_bytes.get()];
-    s.rates.sample(crate::observe::clock::mono_ns(), values);
+    s.cron_rounds.add(1);
+    s.rates.sample(crate::observe::clock::mono_ns(), s.rate_values());
     server.pause.end_if_over(now);
+    if server.pause_cron.load(Relaxed) {
+        return;
+    }
     if server.active_expire.load(Relaxed) && !server.pause.active() && !server.loading.load(Relaxed)
     {
         crate::keyspace::expire::cycle(server, now);

@@ -80,15 +80,16 @@ impl Snapshot {
         0
     }
 
-    /// Cumulative counts at 1.024 microseconds and each doubling of it: pairs of microseconds (rounded down, as the
-    /// bucket's upper end) and count, where the count grows.
+    /// Cumulative counts at 1.024 microseconds and each doubling of it, where the count grows: pairs of microseconds and
+    /// count. The microseconds are the upper ends of Redis' buckets there (a 128th wide), which tools may look for.
     pub fn doublings(&self) -> Vec<(u64, u64)> {
         let (mut limit, mut seen, mut told) = (1024u64, 0, 0);
         let mut found = Vec::new();
+        let shown = |limit: u64| (limit + limit / 128 - 1) / 1000;
         for (i, n) in self.counts.iter().enumerate() {
             while upper(i) >= limit {
                 if seen > told {
-                    found.push(((limit - 1) / 1000, seen));
+                    found.push((shown(limit), seen));
                     told = seen;
                 }
                 limit *= 2;
@@ -96,7 +97,7 @@ impl Snapshot {
             seen += n;
         }
         if seen > told {
-            found.push(((limit - 1) / 1000, seen));
+            found.push((shown(limit), seen));
         }
         found
     }
@@ -128,6 +129,6 @@ mod tests {
         assert!((1000..1032).contains(&s.percentile(50.0)));
         assert!((1000..1032).contains(&s.percentile(99.0)));
         assert!((1_500_000..1_550_000).contains(&s.percentile(99.9)));
-        assert_eq!(s.doublings(), [(1, 99), (2097, 100)]);
+        assert_eq!(s.doublings(), [(1, 99), (2113, 100)]);
     }
 }

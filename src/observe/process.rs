@@ -69,3 +69,9 @@ pub fn system_name() -> String {
     };
     format!("{} {} {}", text(&name.sysname), text(&name.release), text(&name.machine))
 }
+
+/// Ends the process as a bad memory access does (`DEBUG SEGFAULT`).
+pub fn segfault() {
+    // SAFETY: layout: a signal to ourselves; its default action, or the crash report's handler, ends the process.
+    unsafe { libc::raise(libc::SIGSEGV) };
+}

@@ -66,6 +66,8 @@ pub struct Stats {
     /// Hand-overs to the module thread, and commands in them.
     pub handovers: Counter,
     pub acl_denied_auth: Counter,
+    /// Rounds of the cron.
+    pub cron_rounds: Counter,
     /// Nanoseconds over the memory limit, and since when it is now (monotonic ns, 0: it is not).
     pub eviction_exceeded_ns: (AtomicU64, AtomicU64),
     /// Error replies by code.
@@ -79,6 +81,23 @@ impl Stats {
     pub fn error_reply(&self, text: &[u8]) {
         self.error_replies.add(1);
         self.errors.count(error_code(text));
+    }
+
+    /// Turns of all event loops: reads of the serving threads, and rounds of the module thread.
+    pub fn turns(&self) -> u64 {
+        self.reads.get() + self.handovers.get() + self.cron_rounds.get()
+    }
+
+    /// What [`Rates`] samples.
+    pub fn rate_values(&self) -> [u64; RATES] {
+        let cpu = super::process::cpu_times(super::process::Whose::Process);
+        [
+            self.commands_processed.get(),
+            self.net_input_bytes.get(),
+            self.net_output_bytes.get(),
+            self.turns(),
+            cpu.sys + cpu.user,
+        ]
     }
 
     /// `CONFIG RESETSTAT`
@@ -101,6 +120,7 @@ impl Stats {
             &self.parked,
             &self.handovers,
             &self.acl_denied_auth,
+            &self.cron_rounds,
         ] {
             c.reset();
         }
@@ -273,8 +293,8 @@ struct RateState {
     next: usize,
 }
 
-/// Number of rates: commands, bytes in, bytes out.
-pub const RATES: usize = 3;
+/// Number of rates: commands, bytes in, bytes out, turns of event loops, microseconds of CPU time.
+pub const RATES: usize = 5;
 
 impl Rates {
     /// Notes the counters at a monotonic time in nanoseconds.

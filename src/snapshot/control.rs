@@ -149,6 +149,31 @@ fn write_and_rename(server: &'static Server) -> Result<(), String> {
     Ok(())
 }
 
+/// Saves everything into a file of a module's choice (`RdbSave`), without the bookkeeping of [`save`].
+pub fn save_to(server: &'static Server, path: &std::path::Path) -> io::Result<()> {
+    fire(abi::SUBEVENT_PERSISTENCE_SYNC_RDB_START);
+    let result = super::save::write_file(server, path);
+    if let Err(e) = &result {
+        crate::log_warning!("Write error while saving DB to the disk: {}", os_text(e));
+        let _ = std::fs::remove_file(path);
+    }
+    fire(match result {
+        Ok(()) => abi::SUBEVENT_PERSISTENCE_ENDED,
+        Err(_) => abi::SUBEVENT_PERSISTENCE_FAILED,
+    });
+    result
+}
+
+/// Puts the data of a file in place of all that is there (`RdbLoad`). The error is an errno.
+pub fn load_from(server: &'static Server, path: &std::path::Path) -> Result<(), i32> {
+    crate::execute::flush::empty(server, None, false);
+    match load_file(server, path, Duplicates::Refuse) {
+        Outcome::Done => Ok(()),
+        Outcome::NoFile => Err(libc::ENOENT),
+        Outcome::Failed => Err(libc::EIO),
+    }
+}
+
 /// Begins a background save: a task of the module thread, after what it is doing now. False if there is one.
 ///
 /// It is in the background for its client and for readers. Writes to shards that the save has reached wait until it is

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::super::listpack::{Listpack, LpItem, LpPos};
 use super::super::number::parse_i64;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// `list-max-listpack-size`: -1 to -5 limit a node to 4, 8, 16, 32 or 64 KB, a positive number limits its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,9 @@ impl Default for Fill {
 
 /// A node limited by its count must not pass this size either.
 const SIZE_SAFETY_LIMIT: usize = 8192;
+
+/// `DEBUG QUICKLIST-PACKED-THRESHOLD`: elements of this size get nodes of their own; 0 for the usual rule.
+pub static PACKED_THRESHOLD: AtomicUsize = AtomicUsize::new(0);
 
 /// Assumed bytes of a listpack entry beyond its text.
 const ENTRY_OVERHEAD: usize = 8;
@@ -47,6 +51,10 @@ impl Fill {
 
     /// Whether an element of this size gets a node of its own.
     pub fn is_large(self, len: usize) -> bool {
+        match PACKED_THRESHOLD.load(Relaxed) {
+            0 => {}
+            threshold => return len >= threshold,
+        }
         len > if self.0 < 0 { self.limits().0 } else { SIZE_SAFETY_LIMIT }
     }
 }

@@ -63,6 +63,17 @@ mod heap {
         value as u64
     }
 
+    /// The allocator's name, as `INFO` has it.
+    pub const NAME: &str = "jemalloc-5.3.0";
+
+    /// Gives back what the calling thread freed and keeps for its next allocations: the figures then count it as free.
+    pub fn flush_thread_cache() {
+        let none = std::ptr::null_mut();
+        let len = std::ptr::null_mut();
+        // SAFETY: layout: a command without values in or out.
+        unsafe { je::mallctl(c"thread.tcache.flush".as_ptr(), none, len, none, 0) };
+    }
+
     /// Allocated, active, resident and retained bytes.
     pub fn figures() -> [u64; 4] {
         let mut epoch: u64 = 1;
@@ -76,6 +87,16 @@ mod heap {
             read(c"stats.resident"),
             read(c"stats.retained"),
         ]
+    }
+
+    /// Gives unused memory back to the system; says whether that worked.
+    pub fn purge() -> bool {
+        let none = std::ptr::null_mut();
+        // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
+        // SAFETY: layout: the name ends in NUL; this control takes and gives nothing.
+        unsafe {
+            je::mallctl(c"arena.4096.purge".as_ptr(), none, std::ptr::null_mut(), none, 0) == 0
+        }
     }
 }
 
@@ -132,6 +153,12 @@ mod heap {
         unsafe { libc::malloc_usable_size(p) }
     }
 
+    /// The allocator's name, as `INFO` has it.
+    pub const NAME: &str = "libc";
+
+    /// Nothing to do: the figures are exact.
+    pub fn flush_thread_cache() {}
+
     /// Allocated bytes, three times, and nothing retained.
     pub fn figures() -> [u64; 4] {
         // SAFETY: layout: a plain call.
@@ -139,6 +166,20 @@ mod heap {
         let used = (info.uordblks + info.hblkhd) as u64;
         [used, used, used, 0]
     }
+
+    /// Gives unused memory back to the system.
+    pub fn purge() -> bool {
+        // SAFETY: layout: a plain call.
+        unsafe { libc::malloc_trim(0) };
+        true
+    }
+}
+
+pub use heap::{flush_thread_cache, NAME};
+
+/// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
+pub fn purge() -> bool {
+    heap::purge()
 }
 
 fn abort_oom(size: usize) -> ! {
