@@ -37,6 +37,7 @@ pub mod error;
 pub mod expire;
 pub mod flush;
 pub mod generic;
+pub mod geo;
 pub mod handle;
 pub mod hash;
 pub mod hash_expire;
@@ -92,6 +93,7 @@ pub static FAMILIES: &[&[Row]] = &[
     stream_pending::ROWS,
     stream_info::ROWS,
     hyperloglog::ROWS,
+    geo::ROWS,
     bitmap::ROWS,
     expire::ROWS,
     scan::ROWS,
@@ -225,6 +227,15 @@ impl<'a> Tx<'a> {
     /// Which path this is; for the dispatcher, not for bodies.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether a key may be touched. Only for commands whose specifications cannot tell all keys that odd arguments name
+    /// (a second `STORE`).
+    pub fn reaches(&self, key: &[u8]) -> bool {
+        match self.mode {
+            Mode::Native => self.plan.is_some_and(|p| p.place_of(self.db(), key).is_some()),
+            Mode::Module => true,
+        }
     }
 
     /// The selected database.

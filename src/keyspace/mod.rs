@@ -4,6 +4,7 @@ pub mod entry;
 pub mod event;
 pub mod evict;
 pub mod expire;
+pub mod geohash;
 pub mod hash;
 pub mod hyperloglog;
 pub mod intset;
