@@ -8,7 +8,6 @@ use crate::config::{
 };
 use crate::dispatch::table::{flags, Row};
 use crate::module::api::config::ModuleConfigs;
-use crate::observe::clock::mono_ns;
 use crate::reply::Reply;
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
@@ -58,7 +57,7 @@ impl Hooks {
             "notify-keyspace-events" => server.set_client_events(c.notify_keyspace_events()),
             "loglevel" => crate::observe::log::set_verbosity(c.loglevel()),
             "maxmemory" => {
-                let (limit, used) = (c.maxmemory(), server.refresh_used_memory(mono_ns()));
+                let (limit, used) = (c.maxmemory(), server.used_memory());
                 if limit > 0 && used > limit {
                     crate::log_warning!(
                         "WARNING: the new maxmemory value set via CONFIG SET ({limit}) is smaller than the current \

@@ -188,7 +188,7 @@ fn client_fields(server: &Server, f: &mut Fields) {
 const PER_KEY: u64 = 32;
 
 fn memory_fields(server: &Server, f: &mut Fields) {
-    let used = server.refresh_used_memory(mono_ns());
+    let used = server.used_memory();
     let peak = server.peak_memory.load(Relaxed).max(used);
     let rss = process::resident();
     let startup = server.startup_memory.load(Relaxed);

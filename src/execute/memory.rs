@@ -5,7 +5,6 @@ use super::{int, is, CommandResult, Tx};
 use crate::dispatch::table::{flags, key, keys, Handler, KeySpec, PathRule, Row};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::value::{StrRef, ValueRef};
-use crate::observe::clock::mono_ns;
 use crate::observe::process;
 use crate::reply::Reply;
 use std::sync::atomic::Ordering::Relaxed;
@@ -63,7 +62,7 @@ fn purge(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `MEMORY STATS`
 fn stats(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     let server = tx.server;
-    let used = server.refresh_used_memory(mono_ns());
+    let used = server.used_memory();
     let peak = server.peak_memory.load(Relaxed).max(used);
     let startup = server.startup_memory.load(Relaxed);
     let resident_size = process::resident();

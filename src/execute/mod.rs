@@ -477,27 +477,13 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Evicts a key of the selected database, with event and effect. Returns about how many bytes that frees.
-    pub fn evict(&mut self, key: &[u8]) -> u64 {
-        let db = self.db();
-        let Some(e) = self.place(db, key, Access::Write) else { return 0 };
-        let bytes = e.entry_bytes()
-            + match e.value() {
-                ValueRef::String(s) if e.is_heap_string() => s.len(),
-                ValueRef::String(_) => 0,
-                ValueRef::List(v) => v.mem_bytes(),
-                ValueRef::Set(v) => v.mem_bytes(),
-                ValueRef::Hash(v) => v.mem_bytes(),
-                ValueRef::Zset(v) => v.mem_bytes(),
-                ValueRef::Stream(v) => v.mem_bytes(),
-                // Nobody knows but the module: look at the allocator before the next one goes.
-                ValueRef::Module(_) => usize::MAX / 2,
-            };
+    /// Evicts a key of the selected database, with event and effect.
+    pub fn evict(&mut self, key: &[u8]) {
         let lazily = self.server.config.lazyfree_lazy_eviction();
         if !self.remove_with(key, lazily) {
-            // Past its expiry: its deletion was told as that.
+            // Gone, or past its expiry: its deletion was told as that.
             crate::propagate::finish_alone(self);
-            return bytes as u64;
+            return;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
@@ -506,7 +492,6 @@ impl<'a> Tx<'a> {
             self.propagate_also(&[b"DEL", key]);
             crate::propagate::finish_alone(self);
         }
-        bytes as u64
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
