@@ -27,6 +27,8 @@ pub struct Holder {
     pub touched: Vec<u32>,
     /// Counts changes that may have moved entries; module key handles compare it before they trust a pointer.
     pub structure: u64,
+    /// Keys that changed in this unit and that native commands wait for, with their databases.
+    pub ready: Vec<(usize, Vec<u8>)>,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
@@ -72,6 +74,8 @@ pub struct Server {
     pub blocked_keys: AtomicUsize,
     /// Pairs of a watched key and a client that watches it; zero in the usual case.
     pub watched_keys: AtomicUsize,
+    /// How many keys native commands wait for (`BLPOP`). Counted under the latch of the key's shard, as above.
+    pub awaited_keys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
     pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
     /// Started at, Unix milliseconds.
@@ -147,6 +151,7 @@ impl Server {
             dirty: Counter::default(),
             blocked_keys: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
+            awaited_keys: AtomicUsize::new(0),
             ready_keys: Mutex::default(),
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),

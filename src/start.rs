@@ -154,12 +154,19 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
 }
 
 fn load_modules(server: &'static Server) -> bool {
+    crate::module::api::config::offer_file(&server.startup.module_configs);
     for m in &server.startup.loadmodules {
         let path = String::from_utf8_lossy(&m.path).into_owned();
         if crate::module::loader::load(server, &path, &m.args).is_err() {
             crate::log_warning!("Can't load module from {path}: server aborting");
             return false;
         }
+    }
+    if crate::module::api::config::left_over() {
+        crate::log_warning!(
+            "Module Configuration detected without loadmodule directive or no ApplyConfig call: aborting"
+        );
+        return false;
     }
     true
 }

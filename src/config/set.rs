@@ -170,7 +170,9 @@ impl Config {
             if let Err(reason) = result {
                 undo.run();
                 let name = target.name().as_bytes().to_vec();
-                return Err(ConfigError::Failed { name, reason: Some(reason) });
+                // A module may refuse without a word.
+                let reason = (!reason.is_empty()).then_some(reason);
+                return Err(ConfigError::Failed { name, reason });
             }
         }
 

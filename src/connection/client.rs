@@ -74,6 +74,8 @@ pub struct ClientShared {
     pub user: Mutex<String>,
     /// Push messages from other threads.
     pub mailbox: Mutex<Mailbox>,
+    /// The wait for keys that the client is in, for `CLIENT UNBLOCK`.
+    pub waiter: Mutex<Option<Arc<crate::execute::blocking::Waiter>>>,
     /// Counts of channels and patterns, for `CLIENT LIST`.
     pub subscriptions: (AtomicU32, AtomicU32, AtomicU32),
     /// Commands executed.
@@ -109,6 +111,7 @@ impl ClientShared {
             lib: Mutex::default(),
             user: Mutex::new("default".into()),
             mailbox: Mutex::default(),
+            waiter: Mutex::default(),
             subscriptions: Default::default(),
             commands: AtomicU64::new(0),
             queued: AtomicI32::new(-1),
@@ -168,6 +171,16 @@ pub struct Multi {
     pub aborted: bool,
 }
 
+/// A watched key.
+pub struct Watched {
+    /// Database.
+    pub db: usize,
+    /// The key.
+    pub key: Vec<u8>,
+    /// It was there, and not expired, when it was watched.
+    pub alive: bool,
+}
+
 /// `CLIENT REPLY`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReplyMode {
@@ -194,8 +207,8 @@ pub struct Session {
     pub user: Option<String>,
     /// Between `MULTI` and `EXEC`.
     pub multi: Option<Multi>,
-    /// Watched keys: database and key.
-    pub watched: Vec<(usize, Vec<u8>)>,
+    /// Watched keys.
+    pub watched: Vec<Watched>,
     /// Subscribed channels.
     pub channels: HashSet<Vec<u8>>,
     /// Subscribed patterns.
@@ -210,10 +223,16 @@ pub struct Session {
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// Monotonic time of the end of the last command, for the duration of the next.
+    pub clock_ns: u64,
     /// On the module thread: the command executed last could have run natively.
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
     pub blocked_on: Option<Arc<crate::module::blocked::BlockedClient>>,
+    /// The present command waits for keys.
+    pub waiting: Option<Box<crate::execute::blocking::Waiting>>,
+    /// The present command waited for keys before and runs again.
+    pub retry: Option<Box<crate::execute::blocking::Retry>>,
 }
 
 impl Session {
@@ -233,8 +252,11 @@ impl Session {
             reply_mode: ReplyMode::On,
             input_bytes: 0,
             deny_blocking: false,
+            clock_ns: 0,
             last_was_native: false,
             blocked_on: None,
+            waiting: None,
+            retry: None,
         }
     }
 

@@ -106,7 +106,7 @@ pub async fn serve<S: Socket>(
                 Some((buf, n))
             }
         };
-        let now = now_ms();
+        let mut now = now_ms();
         shared.active.store(now, Relaxed);
         client.out.buf = cached.take_output();
         loop {
@@ -129,8 +129,16 @@ pub async fn serve<S: Socket>(
                 Outcome::HandOver | Outcome::Blocked => {
                     client = cached.hand_over(server, client, &slot, &mut socket).await;
                 }
+                Outcome::Waiting => {}
                 Outcome::GiveBack => unreachable!("a serving thread keeps native requests"),
             }
+            if client.session.waiting.is_some() {
+                if !flush(server, &mut socket, &mut client).await {
+                    break 'connection;
+                }
+                client = cached.wait_for_keys(server, client, &slot, &mut socket).await;
+            }
+            now = now_ms();
             if client.out.buf.len() >= FLUSH_AT && !flush(server, &mut socket, &mut client).await {
                 break 'connection;
             }
@@ -220,6 +228,9 @@ async fn execute_some(
 /// Cleans up behind a connection.
 fn end(server: &'static Server, mut client: Box<Client>) {
     let shared = client.session.shared.clone();
+    if let Some(w) = client.session.waiting.take() {
+        w.waiter.leave(server);
+    }
     *shared.fd.lock() = None;
     server.clients.lock().remove(&shared.id);
     server.monitors.remove(&shared);

@@ -5,13 +5,15 @@
 use super::client::{flag, Client, ClientShared, Session};
 use super::{serve, Socket};
 use crate::dispatch::table::Table;
+use crate::execute::blocking;
+use crate::module::blocked::Parked;
 use crate::module::thread::Job;
 use crate::server::Server;
 use parking_lot::Mutex;
-use std::future::poll_fn;
+use std::future::{poll_fn, Future};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use tokio::io::ReadBuf;
@@ -30,6 +32,10 @@ pub enum Accepted {
 pub struct ServingThread {
     /// Odd while the thread executes commands.
     epoch: AtomicU64,
+    /// The thread sleeps, or is about to: it has to be woken by a system call.
+    parked: AtomicBool,
+    /// There is something in `inbox` or `returned`.
+    pending: AtomicBool,
     inbox: Mutex<Vec<Accepted>>,
     returned: Mutex<Vec<(Arc<Slot>, Box<Client>)>>,
     notify: Notify,
@@ -47,17 +53,33 @@ impl ServingThread {
     /// Gives the thread a new connection.
     pub fn give(&self, socket: Accepted) {
         self.inbox.lock().push(socket);
-        self.notify.notify_one();
+        self.call();
     }
 
     /// Gives clients back, with one wake-up for all.
     pub fn give_back(&self, clients: &mut Vec<(Arc<Slot>, Box<Client>)>) {
-        let mut returned = self.returned.lock();
-        let was_empty = returned.is_empty();
-        returned.append(clients);
-        drop(returned);
-        if was_empty {
+        self.returned.lock().append(clients);
+        self.call();
+    }
+
+    /// Makes the thread look at what it was given. A thread that is awake looks by itself: at its next commands, and
+    /// before it sleeps.
+    fn call(&self) {
+        self.pending.store(true, SeqCst);
+        if self.parked.load(SeqCst) {
             self.notify.notify_one();
+        }
+    }
+
+    /// The thread is about to sleep.
+    fn park(&self) {
+        self.parked.store(true, SeqCst);
+        if self.pending.load(SeqCst) {
+            self.notify.notify_one();
+        } else {
+            // Lets others run once: on a busy machine those are the clients whose next requests it would be woken for one
+            // by one. On an idle one this returns at once.
+            std::thread::yield_now();
         }
     }
 }
@@ -151,6 +173,9 @@ impl Cached {
     /// Begins to execute commands: marks the epoch, then looks at the table, in this order.
     pub fn enter(&self, server: &Server) -> Entered<'_> {
         self.me.epoch.fetch_add(1, SeqCst);
+        if self.me.pending.load(Relaxed) {
+            self.me.notify.notify_one();
+        }
         let mut t = self.table.lock();
         let version = server.table_version.load(SeqCst);
         if t.0 != version {
@@ -240,6 +265,70 @@ impl Cached {
         client
     }
 
+    /// Waits until the client's request, which waits for keys, is answered or has to run again. Watches the socket
+    /// meanwhile, as above.
+    pub async fn wait_for_keys<S: Socket>(
+        &self,
+        server: &'static Server,
+        client: Box<Client>,
+        slot: &Arc<Slot>,
+        socket: &mut S,
+    ) -> Box<Client> {
+        let Some(waiter) = client.session.waiting.as_ref().map(|w| w.waiter.clone()) else {
+            return client;
+        };
+        let shared = client.session.shared.clone();
+        shared.put(flag::BLOCKED, true);
+        *shared.waiter.lock() = Some(waiter.clone());
+        let (mut arrived, mut ended) = (Vec::new(), false);
+        let mut timer = waiter.deadline.map(|at| {
+            let left = (at - crate::observe::clock::now_ms()).max(0) as u64;
+            Box::pin(tokio::time::sleep(std::time::Duration::from_millis(left)))
+        });
+        let parked = Parked { client, slot: slot.clone(), thread: self.number };
+        let mut client = match waiter.park(parked) {
+            Err(mut parked) => {
+                blocking::run_again(&mut parked.client);
+                parked.client
+            }
+            Ok(()) => {
+                poll_fn(|cx| {
+                    {
+                        let mut s = slot.state.lock();
+                        if let Some(c) = s.client.take() {
+                            return Poll::Ready(c);
+                        }
+                        s.waker = Some(cx.waker().clone());
+                    }
+                    // Whoever takes the client out of the waiter answers it; here that is the time or the connection's
+                    // end. If somebody else was faster, the client is on its way home.
+                    if timer.as_mut().is_some_and(|t| t.as_mut().poll(cx).is_ready()) {
+                        timer = None;
+                        if let Some(mut p) = waiter.take() {
+                            waiter.time_out(server, &mut p.client);
+                            return Poll::Ready(p.client);
+                        }
+                    }
+                    if !ended && arrived.len() < MOST_WHILE_BLOCKED {
+                        ended = self.read_blocked(cx, socket, &mut arrived);
+                        if let Some(p) = ended.then(|| waiter.take()).flatten() {
+                            return Poll::Ready(p.client);
+                        }
+                    }
+                    Poll::Pending
+                })
+                .await
+            }
+        };
+        waiter.leave(server);
+        *shared.waiter.lock() = None;
+        shared.put(flag::BLOCKED, false);
+        client.session.waiting = None;
+        client.session.close |= ended;
+        client.input.extend_from_slice(&arrived);
+        client
+    }
+
     /// Reads what a blocked client sends; true when its connection ended.
     fn read_blocked<S: Socket>(
         &self,
@@ -281,12 +370,12 @@ async fn pass_jobs_on(server: &'static Server, cached: Arc<Cached>) {
 
 /// The body of a serving thread.
 pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
+    let (parking, unparking) = (me.clone(), me.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        // Before it sleeps, a thread lets others run once: on a busy machine those are the clients whose next requests it
-        // would be woken for one by one. On an idle one this returns at once.
-        .on_thread_park(std::thread::yield_now)
+        .on_thread_park(move || parking.park())
+        .on_thread_unpark(move || unparking.parked.store(false, SeqCst))
         .build()
         .expect("a serving thread has its event loop");
     let cached = Arc::new(Cached {
@@ -302,6 +391,7 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
         tokio::spawn(pass_jobs_on(server, cached.clone()));
         loop {
             me.notify.notified().await;
+            me.pending.store(false, SeqCst);
             for (slot, client) in std::mem::take(&mut *me.returned.lock()) {
                 slot.put(client);
             }

@@ -7,7 +7,7 @@ mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
-use crate::execute::{error, is, text, CommandError, Tx};
+use crate::execute::{blocking, error, is, text, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
 use crate::keyspace::value::Kind;
@@ -43,8 +43,10 @@ pub enum Step {
     Parked,
     /// It is native: the module thread gives the client back to its serving thread.
     GiveBack,
-    /// A module or a blocking command blocked the client; go on when it is unblocked.
+    /// A module blocked the client; go on when it is unblocked.
     Blocked,
+    /// It waits for keys; it stays in the input until it is answered.
+    Waiting,
 }
 
 /// What [`run_input`] stopped at.
@@ -60,6 +62,8 @@ pub enum Outcome {
     GiveBack,
     /// The client is blocked.
     Blocked,
+    /// The next request waits for keys.
+    Waiting,
     /// Send the replies and close.
     Close,
 }
@@ -77,6 +81,7 @@ pub fn run_input(
     now: i64,
 ) -> (usize, Outcome) {
     let mut done = 0;
+    client.session.clock_ns = mono_ns();
     // On the module thread: the table may change under a pipeline (`MODULE LOAD`), and a long run of native requests
     // belongs back on the serving thread.
     let version = server.table_version.load(Relaxed);
@@ -127,6 +132,12 @@ pub fn run_input(
                     Step::Blocked => {
                         done += len;
                         break Outcome::Blocked;
+                    }
+                    Step::Waiting => {
+                        if let Some(w) = &mut client.session.waiting {
+                            w.request_len = len;
+                        }
+                        break Outcome::Waiting;
                     }
                 }
             }
@@ -194,7 +205,7 @@ pub fn check<'t>(
     let Some(command) = table.resolve(args) else {
         return Err(not_found(table, args));
     };
-    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+    if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }
     if !session.authenticated
@@ -215,6 +226,13 @@ pub fn check<'t>(
              context",
             command.full_name
         )));
+    }
+    if server.persistence.last_bgsave_failed.load(Relaxed)
+        && (command.has(flags::WRITE) || command.name == "ping")
+        && crate::snapshot::control::writes_denied(server)
+        && !session.shared.has(flag::INTERNAL)
+    {
+        return Err(error::MISCONF);
     }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
@@ -260,6 +278,13 @@ fn execute(
         Err(e) => {
             if let Some(c) = table.resolve(args) {
                 c.stats.rejected();
+            }
+            if session.multi.is_some() && is(args[0], "exec") {
+                // A refused EXEC ends the transaction.
+                let reason = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
+                let e = format!("EXECABORT Transaction discarded because of: {reason}");
+                crate::execute::transaction::discard_state(server, session);
+                return reject(session, out, error::err(e));
             }
             return reject(session, out, e);
         }
@@ -317,19 +342,36 @@ fn execute(
         run(server, session, out, command, args, side, now)
     };
     if matches!(step, Step::Done | Step::Blocked) {
-        server.stats.commands_processed.add(1);
-        match session.reply_mode {
-            ReplyMode::On => {}
-            ReplyMode::Off | ReplyMode::Skip => out.buf.truncate(start),
-            ReplyMode::SkipNext => {}
-        }
-        session.reply_mode = match session.reply_mode {
-            ReplyMode::SkipNext => ReplyMode::Skip,
-            ReplyMode::Skip => ReplyMode::On,
-            m => m,
-        };
+        settle(server, session, out, start);
     }
     step
+}
+
+/// A request is done with: counts it, and takes its reply, which begins at `start`, back if the client wants none.
+pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: usize) {
+    server.stats.commands_processed.add(1);
+    session.retry = None;
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off | ReplyMode::Skip => out.buf.truncate(start),
+        ReplyMode::SkipNext => {}
+    }
+    session.reply_mode = match session.reply_mode {
+        ReplyMode::SkipNext => ReplyMode::Skip,
+        ReplyMode::Skip => ReplyMode::On,
+        m => m,
+    };
+}
+
+/// What became of a command that was called: done, or it waits for keys.
+fn called(session: &mut Session, command: &Arc<Command>) -> Step {
+    match &mut session.waiting {
+        None => Step::Done,
+        Some(w) => {
+            w.command = Some(command.clone());
+            Step::Waiting
+        }
+    }
 }
 
 fn reply_queued(session: &Session, out: &mut Reply) {
@@ -376,10 +418,16 @@ fn run(
             let step = match plan.lock(server, now, waker) {
                 Locked::Parked => Step::Parked,
                 Locked::NeedsModulePath => hand_over(server, Reason::Value),
-                Locked::Yes(_guard) => {
+                Locked::Yes(guard) => {
                     let mut tx = Tx::native(server, session, now, Some(&plan));
                     call(&mut tx, command, args, out);
-                    Step::Done
+                    let ready = std::mem::take(&mut tx.ready);
+                    if !ready.is_empty() {
+                        let served = blocking::serve_native(server, ready, &plan, now);
+                        drop(guard);
+                        blocking::send_home(server, served);
+                    }
+                    called(session, command)
                 }
             };
             step
@@ -388,10 +436,12 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call(&mut tx, command, args, out);
-            if session.blocked_on.is_some() {
+            blocking::serve_module(server, now);
+            if let Some(b) = &session.blocked_on {
+                b.state.lock().stats = Some(command.stats.clone());
                 Step::Blocked
             } else {
-                Step::Done
+                called(session, command)
             }
         }
     }
@@ -399,7 +449,9 @@ fn run(
 
 /// Runs a command body in its transaction: counts it, writes its error, passes its effects to the log.
 pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
-    let start = mono_ns();
+    // Native commands of a turn follow each other without a gap: the end of one is the start of the next.
+    let native = tx.mode() == Mode::Native;
+    let start = if native { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let result = match &command.body {
         Body::Native(f) => f(tx, args, out),
@@ -409,11 +461,15 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     if let Err(e) = result {
         out.error(e.0.as_bytes());
     }
-    let ns = mono_ns() - start;
+    let end = mono_ns();
+    let ns = end.saturating_sub(start);
+    tx.session.clock_ns = end;
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
+    if tx.session.waiting.is_none() {
+        observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
+    }
     let changed = tx.dirty != dirty;
     if changed {
         tx.server.dirty.add(tx.dirty - dirty);
@@ -539,6 +595,14 @@ impl Plan {
             return Locked::Parked;
         }
         let guard = LatchGuard { server, shards: &self.shards };
+        match self.needs_module_path(server, now) {
+            true => Locked::NeedsModulePath,
+            false => Locked::Yes(guard),
+        }
+    }
+
+    /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.
+    pub fn needs_module_path(&self, server: &Server, now: i64) -> bool {
         let expiry_owed = server.module_events() & class::EXPIRED != 0;
         for (k, name) in self.keys.iter().zip(&self.names) {
             let write = k.access == Access::Write;
@@ -554,11 +618,11 @@ impl Plan {
             let key = unsafe { std::slice::from_raw_parts(name.0, name.1) };
             if let Some(e) = data.find(k.hash, key) {
                 if e.kind() == Kind::Module || (expiry_owed && write && e.is_expired(now)) {
-                    return Locked::NeedsModulePath;
+                    return true;
                 }
             }
         }
-        Locked::Yes(guard)
+        false
     }
 }
 

@@ -83,6 +83,8 @@ pub mod key {
     pub const NOT_KEY: u64 = 256;
     pub const INCOMPLETE: u64 = 512;
     pub const VARIABLE_FLAGS: u64 = 1024;
+    /// Ours: changed although Redis declares it as read (`XREADGROUP`), so it is locked for writing.
+    pub const LOCK_WRITE: u64 = 1 << 40;
     /// Names in the order in which `COMMAND INFO` prints them.
     pub const NAMES: &[(u64, &str)] = &[
         (RO, "RO"),
@@ -330,6 +332,15 @@ pub struct Command {
 pub type KeyPositions = SmallVec<[(usize, u64); 4]>;
 
 impl Command {
+    /// Whether only its subcommands run.
+    pub fn is_container(&self) -> bool {
+        match &self.body {
+            Body::Container => true,
+            Body::Module(m) => m.function.is_none(),
+            Body::Native(_) => false,
+        }
+    }
+
     /// Whether the number of arguments (with the name) is right.
     #[inline]
     pub fn arity_ok(&self, argc: usize) -> bool {
@@ -407,7 +418,7 @@ impl Command {
     /// What the flags of a key specification mean for locks.
     #[inline]
     pub fn access(spec_flags: u64) -> Access {
-        if spec_flags & (key::RW | key::OW | key::RM) != 0 {
+        if spec_flags & (key::RW | key::OW | key::RM | key::LOCK_WRITE) != 0 {
             Access::Write
         } else {
             Access::Read

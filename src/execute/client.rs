@@ -364,7 +364,9 @@ fn unblock(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         _ => return Err(super::server::subcommand_syntax(args)),
     };
     let id = int(args[2])?;
-    let done = crate::module::blocked::unblock_by_id(tx.server, id as u64, with_error);
+    let shared = tx.server.clients.lock().get(&(id as u64)).cloned();
+    let done = shared.is_some_and(|c| super::blocking::unblock(tx.server, &c, with_error))
+        || crate::module::blocked::unblock_by_id(tx.server, id as u64, with_error);
     out.int(i64::from(done));
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::dispatch::table::{Handler, KeySpec, Row};
 use crate::keyspace::event::{self, Event};
 use crate::keyspace::list::Fill;
 use crate::keyspace::listpack::LpItem;
-use crate::keyspace::number::{parse_u64, NumBuf};
+use crate::keyspace::number::{parse_f64, parse_u64, NumBuf};
 use crate::keyspace::set::SetLimits;
 use crate::keyspace::stream::NodeLimits;
 use crate::keyspace::value::Value;
@@ -48,6 +48,30 @@ pub(super) fn positive(arg: &[u8], message: Option<&'static str>) -> Result<usiz
 pub(super) fn sample_count(arg: &[u8]) -> Result<(usize, bool), CommandError> {
     let n = int_in(arg, -i64::MAX, i64::MAX, None)?;
     Ok((n.unsigned_abs() as usize, n < 0))
+}
+
+/// A timeout in milliseconds; zero waits for ever.
+pub(super) fn timeout_ms(now: i64, arg: &[u8]) -> Result<i64, CommandError> {
+    let ms = int(arg).map_err(|_| err("ERR timeout is not an integer or out of range"))?;
+    valid_timeout(now, ms)
+}
+
+/// A timeout in seconds, as milliseconds; zero waits for ever.
+pub(super) fn timeout_seconds(now: i64, arg: &[u8]) -> Result<i64, CommandError> {
+    let seconds = parse_f64(arg).ok_or(err("ERR timeout is not a float or out of range"))?;
+    let ms = (seconds * 1000.0).ceil();
+    if ms >= i64::MAX as f64 {
+        return Err(err("ERR timeout is out of range"));
+    }
+    valid_timeout(now, ms as i64)
+}
+
+fn valid_timeout(now: i64, ms: i64) -> Result<i64, CommandError> {
+    match ms {
+        _ if ms < 0 => Err(err("ERR timeout is negative")),
+        _ if ms > i64::MAX - now => Err(err("ERR timeout is out of range")),
+        _ => Ok(ms),
+    }
 }
 
 /// The argument `numkeys` at `at`, and where the keys end.
@@ -330,6 +354,18 @@ mod tests {
             assert!(s.windows(2).all(|w| w[0] < w[1]) && s[count - 1] < 100);
         }
         assert_eq!(sample(2, 50, true).len(), 50);
+    }
+
+    #[test]
+    fn timeouts() {
+        assert_eq!(timeout_seconds(0, b"0.0001"), Ok(1));
+        assert_eq!(timeout_seconds(0, b"1.5"), Ok(1500));
+        assert_eq!(timeout_seconds(0, b"-0.0000001"), Ok(0));
+        assert!(timeout_seconds(0, b"-1").is_err());
+        assert!(timeout_seconds(0, b"inf").is_err());
+        assert!(timeout_seconds(0, b"x").is_err());
+        assert!(timeout_ms(1, i64::MAX.to_string().as_bytes()).is_err());
+        assert_eq!(timeout_ms(1, b"0"), Ok(0));
     }
 
     #[test]

@@ -8,14 +8,14 @@ use crate::config::{
 };
 use crate::dispatch::table::{flags, Row};
 use crate::module::abi;
+use crate::module::api::config::ModuleConfigs;
 use crate::reply::Reply;
 use crate::server::Server;
-use std::ffi::CString;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The directives of modules.
 fn extra() -> Option<&'static dyn ExtraConfigs> {
-    None
+    Some(&ModuleConfigs)
 }
 
 /// Whether `CONFIG GET` asks for a module's directive, and so needs the module lock.
@@ -126,23 +126,10 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     };
     let outcome = tx.server.config.set(&pairs, context).map_err(|e| err(e.to_string()))?;
     if tx.mode() == super::Mode::Module {
-        tell_modules(&outcome.names);
+        crate::module::event::config_event(&outcome.names);
     }
     out.ok();
     Ok(())
-}
-
-/// Fires the server event for changed directives. The calling thread has the module lock.
-fn tell_modules(names: &[String]) {
-    let names: Vec<CString> = names.iter().filter_map(|n| CString::new(n.as_str()).ok()).collect();
-    let pointers: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
-    let mut data = abi::ConfigChange {
-        version: 1,
-        num_changes: pointers.len() as u32,
-        config_names: pointers.as_ptr(),
-    };
-    let sub = abi::SUBEVENT_CONFIG_CHANGE;
-    crate::module::event::server_event(abi::EVENT_CONFIG, sub, (&raw mut data).cast(), None);
 }
 
 /// `CONFIG RESETSTAT`

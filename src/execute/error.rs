@@ -30,6 +30,14 @@ pub const NOT_POSITIVE: CommandError = fixed("ERR value is out of range, must be
 /// The database number is out of range.
 pub const DB_RANGE: CommandError = fixed("ERR DB index is out of range");
 
+/// The last background save failed, and writes are refused until one succeeds.
+pub const MISCONF: CommandError = fixed(
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
+     modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
+     snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+     error.",
+);
+
 /// The memory limit is reached and nothing can be evicted.
 pub const OOM: CommandError = fixed("OOM command not allowed when used memory > 'maxmemory'.");
 
@@ -38,9 +46,9 @@ pub fn err(text: impl Into<Cow<'static, str>>) -> CommandError {
     CommandError(text.into())
 }
 
-/// Wrong number of arguments for a command (its full name, lower case).
+/// Wrong number of arguments for a command (its full name, as it was declared).
 pub fn arity(full_name: &str) -> CommandError {
-    err(format!("ERR wrong number of arguments for '{}' command", full_name.to_ascii_lowercase()))
+    err(format!("ERR wrong number of arguments for '{full_name}' command"))
 }
 
 /// The expire time of a command is out of range.

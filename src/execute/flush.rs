@@ -52,6 +52,7 @@ pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
     }
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
+    super::blocking::all_changed(server, db);
     removed
 }
 
@@ -89,12 +90,14 @@ pub fn empty(server: &'static Server, db: Option<usize>, lazily: bool) -> u64 {
 }
 
 fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
-    match args {
-        [_] => Ok(tx.server.config.lazyfree_lazy_user_flush()),
-        [_, word] if is(word, "sync") => Ok(false),
-        [_, word] if is(word, "async") => Ok(true),
-        _ => Err(SYNTAX),
-    }
+    let asked = match args {
+        [_] => tx.server.config.lazyfree_lazy_user_flush(),
+        [_, word] if is(word, "sync") => false,
+        [_, word] if is(word, "async") => true,
+        _ => return Err(SYNTAX),
+    };
+    // A client that may wait has even a synchronous flush done in the background.
+    Ok(asked || !tx.session.deny_blocking)
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`
@@ -165,6 +168,8 @@ fn swap_databases(server: &'static Server, a: usize, b: usize) {
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
     wake_blocked(server, [a, b]);
+    super::blocking::all_changed(server, a);
+    super::blocking::all_changed(server, b);
 }
 
 /// Somebody may wait for a key that is now there.

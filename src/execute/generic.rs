@@ -148,11 +148,22 @@ fn copy_of(
         ValueRef::Hash(v) => Value::Hash(Box::new(v.clone())),
         ValueRef::Zset(v) => Value::Zset(Box::new(v.clone())),
         ValueRef::Stream(v) => Value::Stream(Box::new(v.clone())),
-        ValueRef::Module(m) => {
-            let _ = (m, from, to);
-            return Err(err("ERR not supported for this module key"));
-        }
+        ValueRef::Module(m) => return copy_module_value(m, from, to),
     })
+}
+
+/// Copies a module's value by its type's own method.
+fn copy_module_value(
+    value: &crate::keyspace::value::ModuleValue,
+    from: (&[u8], usize),
+    to: (&[u8], usize),
+) -> Result<Value, CommandError> {
+    use crate::module::datatype::Copied;
+    match crate::module::datatype::copy(from, to, value) {
+        Copied::Done(copy) => Ok(Value::Module(copy)),
+        Copied::Unsupported => Err(err("ERR not supported for this module key")),
+        Copied::Failed => Err(err("ERR module key failed to copy")),
+    }
 }
 
 /// `COPY source destination [DB n] [REPLACE]`

@@ -20,7 +20,7 @@ pub(super) fn limits(tx: &Tx<'_>) -> HashLimits {
 }
 
 fn hash_or_create<'t>(tx: &'t mut Tx<'_>, key: &[u8]) -> Result<&'t mut Hash, CommandError> {
-    match tx.get_or_create(key, || Value::Hash(Box::new(Hash::new()))) {
+    match tx.get_or_create(key, || Value::Hash(Box::default())) {
         ValueMut::Hash(h) => Ok(h),
         _ => Err(WRONGTYPE),
     }

@@ -1,6 +1,8 @@
 //! Lists.
+use super::blocking::{Form, Needs, Wait};
 use super::collection::{
     bulk_item, fill, index_range, int_in, key_count, pop_options, positive, row, spec,
+    timeout_seconds,
 };
 use super::error::{arity, err, INDEX_RANGE, NO_SUCH_KEY, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Tx};
@@ -51,7 +53,7 @@ impl End {
 }
 
 fn empty_list() -> Value {
-    Value::List(Box::new(List::new()))
+    Value::List(Box::default())
 }
 
 fn push(
@@ -400,6 +402,106 @@ fn rpoplpush(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult 
     move_command(tx, (args[1], End::Right), (args[2], End::Left), out)
 }
 
+/// `BLPOP key ... timeout`, `BRPOP key ... timeout`
+fn blocking_pop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, end: End) -> CommandResult {
+    let last = args.len() - 1;
+    let timeout = timeout_seconds(tx.now, args[last])?;
+    let fill = fill(tx.server);
+    for key in &args[1..last] {
+        let Some(list) = tx.list_mut(key)? else { continue };
+        let Some(value) = pop_one(list, end, fill) else { continue };
+        out.array(2);
+        out.bulk(key);
+        out.bulk(&value);
+        popped(tx, key, end, 1);
+        tx.propagate_as(&[end.pop_command(), key]);
+        return Ok(());
+    }
+    let wait = Wait {
+        keys: args[1..last].iter().map(|k| k.to_vec()).collect(),
+        needs: Needs::List,
+        form: Form::Keys(args[0].to_vec()),
+        timeout,
+        null_is_bulk: false,
+    };
+    tx.wait_for(wait, out)
+}
+
+/// `BLPOP key ... timeout`
+fn blpop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    blocking_pop(tx, args, out, End::Left)
+}
+
+/// `BRPOP key ... timeout`
+fn brpop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    blocking_pop(tx, args, out, End::Right)
+}
+
+/// `BLMPOP timeout numkeys key ... LEFT|RIGHT [COUNT count]`
+fn blmpop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let end = key_count(args, 2)?;
+    let (left, count) = pop_options(args, end, "left", "right")?;
+    let timeout = timeout_seconds(tx.now, args[1])?;
+    let side = if left { End::Left } else { End::Right };
+    if pop_first(tx, &args[3..end], side, count, out)? {
+        return Ok(());
+    }
+    let wait = Wait {
+        keys: args[3..end].iter().map(|k| k.to_vec()).collect(),
+        needs: Needs::List,
+        form: Form::Counted(args[0].to_vec(), args[end..].iter().map(|a| a.to_vec()).collect()),
+        timeout,
+        null_is_bulk: false,
+    };
+    tx.wait_for(wait, out)
+}
+
+/// Moves an element, or waits for one. `rest` stands behind the keys in the command's arguments.
+fn blocking_move(
+    tx: &mut Tx<'_>,
+    args: &[&[u8]],
+    (from, to): (End, End),
+    timeout: i64,
+    out: &mut Reply,
+) -> Result<bool, CommandError> {
+    if tx.list_mut(args[1])?.is_some() {
+        move_one(tx, (args[1], from), (args[2], to), out)?;
+        return Ok(true);
+    }
+    let wait = Wait {
+        keys: vec![args[1].to_vec()],
+        needs: Needs::List,
+        form: Form::Move(
+            args[0].to_vec(),
+            args[2].to_vec(),
+            args[3..].iter().map(|a| a.to_vec()).collect(),
+        ),
+        timeout,
+        null_is_bulk: true,
+    };
+    tx.wait_for(wait, out)?;
+    Ok(false)
+}
+
+/// `BLMOVE source destination LEFT|RIGHT LEFT|RIGHT timeout`
+fn blmove(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let ends = (End::parse(args[3])?, End::parse(args[4])?);
+    let timeout = timeout_seconds(tx.now, args[5])?;
+    if blocking_move(tx, args, ends, timeout, out)? {
+        tx.propagate_as(&[b"LMOVE", args[1], args[2], args[3], args[4]]);
+    }
+    Ok(())
+}
+
+/// `BRPOPLPUSH source destination timeout`
+fn brpoplpush(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let timeout = timeout_seconds(tx.now, args[3])?;
+    if blocking_move(tx, args, (End::Right, End::Left), timeout, out)? {
+        tx.propagate_as(&[b"RPOPLPUSH", args[1], args[2]]);
+    }
+    Ok(())
+}
+
 const LIST: (&str, &[&str]) = ("list", &["list"]);
 const WRITES: u32 = class::LIST | class::GENERIC | class::NEW | class::EXPIRED;
 const REMOVES: u32 = class::LIST | class::GENERIC | class::EXPIRED;
@@ -407,6 +509,7 @@ const READS: u32 = class::KEY_MISS;
 const PUSH: u64 = flags::WRITE | flags::DENYOOM | flags::FAST;
 const GROW: u64 = flags::WRITE | flags::DENYOOM;
 const POP: u64 = flags::WRITE | flags::FAST;
+const BLOCKS: u64 = flags::WRITE | flags::BLOCKING;
 
 /// The family's commands.
 #[rustfmt::skip]
@@ -445,4 +548,14 @@ pub static ROWS: &[Row] = &[
         "Moves an element from one list to another and returns it.", lmove),
     row(LIST, "rpoplpush", 3, GROW, WRITES, spec::MOVE, "1.2.0",
         "Moves the last element of a list to the head of another and returns it.", rpoplpush),
+    row(LIST, "blpop", -3, BLOCKS, REMOVES, spec::POP_ALL, "2.0.0",
+        "Removes the first element of a list and returns it, or waits for one.", blpop),
+    row(LIST, "brpop", -3, BLOCKS, REMOVES, spec::POP_ALL, "2.0.0",
+        "Removes the last element of a list and returns it, or waits for one.", brpop),
+    row(LIST, "blmpop", -5, BLOCKS, REMOVES, spec::POP_COUNTED_LATE, "7.0.0",
+        "Removes elements from the first of several lists that exists, or waits for one.", blmpop),
+    row(LIST, "blmove", 6, BLOCKS | flags::DENYOOM, WRITES, spec::MOVE, "6.2.0",
+        "Moves an element from one list to another and returns it, or waits for one.", blmove),
+    row(LIST, "brpoplpush", 4, BLOCKS | flags::DENYOOM, WRITES, spec::MOVE, "2.2.0",
+        "Moves the last element of a list to the head of another, or waits for one.", brpoplpush),
 ];

@@ -14,12 +14,14 @@ use crate::keyspace::stream::Stream;
 use crate::keyspace::value::{Kind, ModuleValue, StrRef, Value, ValueMut, ValueRef};
 use crate::keyspace::zset::SortedSet;
 use crate::lock::held::Access;
+use crate::module::abi;
 use crate::server::Server;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
 pub mod acl;
 pub mod bitmap;
+pub mod blocking;
 pub mod client;
 pub mod cluster;
 mod collection;
@@ -38,6 +40,7 @@ pub mod generic;
 pub mod handle;
 pub mod hash;
 pub mod hash_expire;
+pub mod hyperloglog;
 pub mod info;
 pub mod latency;
 pub mod lcs;
@@ -49,11 +52,17 @@ pub mod pause;
 pub mod persistence;
 pub mod pubsub;
 pub mod scan;
+pub mod script;
 pub mod server;
 pub mod set;
 pub mod slowlog;
+pub mod sort;
 pub mod stream;
+pub mod stream_group;
+pub mod stream_info;
+pub mod stream_pending;
 pub mod string;
+mod sweep;
 pub mod transaction;
 pub mod zset;
 pub mod zset_combine;
@@ -78,6 +87,10 @@ pub static FAMILIES: &[&[Row]] = &[
     zset_range::ROWS,
     zset_combine::ROWS,
     stream::ROWS,
+    stream_group::ROWS,
+    stream_pending::ROWS,
+    stream_info::ROWS,
+    hyperloglog::ROWS,
     bitmap::ROWS,
     expire::ROWS,
     scan::ROWS,
@@ -95,6 +108,8 @@ pub static FAMILIES: &[&[Row]] = &[
     persistence::ROWS,
     dump::ROWS,
     flush::ROWS,
+    sort::ROWS,
+    script::ROWS,
 ];
 
 /// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
@@ -160,6 +175,8 @@ pub struct Tx<'a> {
     pub effects: crate::propagate::Effects,
     /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
     pub collected: Option<Vec<crate::propagate::Effect>>,
+    /// Keys that changed and that somebody waits for, with their databases (native path).
+    pub ready: Vec<(usize, Vec<u8>)>,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -181,6 +198,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            ready: Vec::new(),
             mode,
             plan,
         }
@@ -196,6 +214,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            ready: Vec::new(),
             mode,
             plan: None,
         }
@@ -433,13 +452,14 @@ impl<'a> Tx<'a> {
         if let ValueRef::Module(m) = e.value() {
             crate::module::datatype::unlinked(key, db, m);
         }
-        if let Some(e) = self.unlink(db, key) {
+        if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
             e.free();
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
                 self.effects.also(db, &[b"DEL", key]);
             }
-            self.modified_in(db, key);
+            // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
+            self.server.key_ready(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
@@ -581,6 +601,13 @@ impl<'a> Tx<'a> {
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
         text: Option<&[u8]>,
     ) {
+        // A value that keeps its expiry is changed, not overwritten (`INCR`).
+        if expiry != Expiry::Keep && self.tells_keys() {
+            if let Some(e) = self.live(db, key, Access::Write) {
+                let reason = abi::SUBEVENT_KEY_OVERWRITTEN;
+                crate::module::event::key_event(reason, db, key, e);
+            }
+        }
         let clock = self.server.access_clock(self.now, 0);
         let now = self.now;
         let mut make = Some(make);
@@ -668,8 +695,24 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Whether a module listens to the server event of keys that go.
+    #[inline]
+    fn tells_keys(&self) -> bool {
+        self.mode == Mode::Module && self.server.modules.key_events.load(Relaxed)
+    }
+
     /// Takes a key out of a database: its value and its expiry.
     fn unlink(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        self.unlink_for(abi::SUBEVENT_KEY_DELETED, db, key)
+    }
+
+    /// As [`Tx::unlink`], with the reason that listening modules are told before (`SUBEVENT_KEY_*`).
+    fn unlink_for(&mut self, reason: u64, db: usize, key: &[u8]) -> Option<Entry> {
+        if self.tells_keys() {
+            if let Some(e) = self.place(db, key, Access::Write) {
+                crate::module::event::key_event(reason, db, key, e);
+            }
+        }
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
@@ -722,37 +765,6 @@ impl<'a> Tx<'a> {
         true
     }
 
-    /// Notes that fields of a hash got an expiry, for the expiry cycle; `more` when it had none with an expiry before.
-    pub fn field_expiry_set(&mut self, key: &[u8], at: i64, more: bool) {
-        self.with_shard(self.db(), key, Access::Write, |shard, data, _| {
-            data.note_field_expiry(shard, at, more);
-        });
-    }
-
-    /// Deletes the fields of a hash whose time has come, and the hash with the last of them (the expiry cycle).
-    pub fn expire_fields(&mut self, key: &[u8]) {
-        let (db, now) = (self.db(), self.now);
-        let Some(mut e) = self.place(db, key, Access::Write) else { return };
-        let ValueMut::Hash(h) = e.value_mut() else { return };
-        let mut fields = Vec::new();
-        h.remove_expired(now, usize::MAX, |f| fields.push(f.to_vec()));
-        if fields.is_empty() {
-            return;
-        }
-        let next = h.min_expire();
-        self.with_shard(db, key, Access::Write, |shard, data, _| match next {
-            Some(at) => data.note_field_expiry(shard, at, false),
-            None => data.no_field_expiry(shard),
-        });
-        self.server.stats.expired_fields.add(fields.len() as u64);
-        for f in &fields {
-            self.propagate_also(&[b"HDEL", key, f]);
-        }
-        self.notify(&event::HEXPIRED, key);
-        self.delete_if_empty(key);
-        self.modified(key);
-    }
-
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
     pub fn delete_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key) {
@@ -783,6 +795,15 @@ impl<'a> Tx<'a> {
     pub fn modified_in(&mut self, db: usize, key: &[u8]) {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
+        }
+        self.key_ready(db, key);
+    }
+
+    /// Tells clients that wait for a key to look at it when the command is done.
+    #[inline]
+    pub fn key_ready(&mut self, db: usize, key: &[u8]) {
+        if self.server.awaited_keys.load(Relaxed) != 0 {
+            self.tell_waiters(db, key);
         }
         self.server.key_ready(db, key);
     }
@@ -848,66 +869,6 @@ impl<'a> Tx<'a> {
     /// Keeps the command itself out of the log.
     pub fn propagate_nothing(&mut self) {
         self.effects.instead.get_or_insert_default();
-    }
-
-    // ----- the whole keyspace (module path) ------------------------------------------------------------------------
-
-    /// Visits all entries of a database, shard by shard, each shard held as a whole until the end of the unit.
-    /// `f` may only read.
-    pub fn for_each_entry(&self, db: usize, access: Access, mut f: impl FnMut(Entry) -> bool) {
-        assert_eq!(self.mode, Mode::Module, "a native command does not look at whole databases");
-        for (i, shard) in self.server.keyspace.dbs()[db].used_shards().iter().enumerate() {
-            shard.latch.lock();
-            // SAFETY: lock: taken on the line above.
-            let data = unsafe { shard.data() };
-            if data.held.hold_whole(access) {
-                // SAFETY: lock: module mode means that this thread has the module lock.
-                unsafe { self.server.holder() }.touched.push((db * SHARDS + i) as u32);
-            }
-            let entries: Vec<Entry> = data.table.iter().collect();
-            // SAFETY: lock: taken above.
-            unsafe { shard.latch.unlock() };
-            for e in entries {
-                if !f(e) {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// A random key of the selected database, dead or alive; all are about equally likely.
-    pub fn random_key(&self) -> Option<Vec<u8>> {
-        assert_eq!(self.mode, Mode::Module, "a native command does not look at whole databases");
-        let db = &self.server.keyspace.dbs()[self.db()];
-        let mut rng = crate::observe::random::next;
-        let mut left = (rng() % (db.len() as u64).max(1)) as i64;
-        let shards = db.used_shards();
-        let mut lens = shards.iter().map(|s| i64::from(s.len.load(Relaxed)));
-        let start = lens.position(|len| {
-            left -= len;
-            left < 0
-        })?;
-        // The keys may have gone meanwhile: the next shard that has some.
-        shards[start..].iter().chain(&shards[..start]).find_map(|shard| {
-            shard.latch.lock();
-            // SAFETY: lock: taken on the line above, released below; the entry is not used afterwards.
-            let key = unsafe { shard.data() }.table.random(&mut rng).map(|e| e.key().to_vec());
-            // SAFETY: lock: taken above.
-            unsafe { shard.latch.unlock() };
-            key
-        })
-    }
-
-    /// All live keys of a database.
-    pub fn all_keys(&self, db: usize) -> Vec<Vec<u8>> {
-        let mut keys = Vec::new();
-        self.for_each_entry(db, Access::Read, |e| {
-            if !e.is_expired(self.now) {
-                keys.push(e.key().to_vec());
-            }
-            true
-        });
-        keys
     }
 
     /// A module's value under a key, to change in place.

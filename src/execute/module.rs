@@ -1,5 +1,5 @@
 //! `MODULE`: list, load, unload.
-use super::error::{err, SYNTAX};
+use super::error::err;
 use super::{is, text, CommandResult, Tx};
 use crate::dispatch::table::{flags, PathRule, Row};
 use crate::module::loader;
@@ -55,7 +55,8 @@ fn loadex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             words = args[i + 1..].iter().map(|a| a.to_vec()).collect();
             break;
         } else {
-            return Err(SYNTAX);
+            crate::log_notice!("Syntax Error from arguments to loadex around {}.", text(args[i]));
+            return Err(err(LOAD_ERROR));
         }
     }
     loader::load_with_configs(tx.server, &text(args[2]), &words, &configs)

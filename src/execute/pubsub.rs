@@ -205,6 +205,12 @@ fn remove(server: &Server, sort: Sort, s: &mut Session, name: &[u8]) {
 }
 
 fn subscribe_to(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, sort: Sort) -> CommandResult {
+    if tx.session.deny_blocking && tx.session.shared.has(flag::INTERNAL) {
+        // Messages would have nowhere to go behind a module's call.
+        let name = sort.words().0.to_ascii_uppercase();
+        let text = format!("ERR {} isn't allowed for a DENY BLOCKING client", super::text(&name));
+        return Err(super::error::err(text));
+    }
     for name in &args[1..] {
         add(tx.server, sort, tx.session, name);
         out.push(3);

@@ -1,7 +1,8 @@
 //! Sorted sets: members and scores. Ranges are in `zset_range`, unions and the like in `zset_combine`.
+use super::blocking::{Form, Needs, Wait};
 use super::collection::{
     bulk_item, empty_scan, key_count, pop_options, positive, row, sample, sample_count, spec,
-    zset_limits, ScanOptions,
+    timeout_seconds, zset_limits, ScanOptions,
 };
 use super::error::{arity, err, NOT_FLOAT, SYNTAX, WRONGTYPE};
 use super::{is, CommandError, CommandResult, Tx};
@@ -64,7 +65,7 @@ fn add(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, mut options: AddOptions
     if nx && xx {
         return Err(err("ERR XX and NX options at the same time are not compatible"));
     }
-    if (gt && nx) || (lt && nx) || (gt && lt) {
+    if [gt, lt, nx].iter().filter(|o| **o).count() > 1 {
         return Err(err("ERR GT, LT, and/or NX options at the same time are not compatible"));
     }
     let count = pairs.len() / 2;
@@ -119,13 +120,18 @@ fn zincrby(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `ZREM key member ...`
 fn zrem(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let key = args[1];
-    let mut removed = 0;
+    let (mut removed, mut emptied) = (0, false);
     if let Some(set) = tx.zset_mut(key)? {
         removed = args[2..].iter().filter(|m| set.remove(m).is_some()).count();
+        emptied = set.is_empty();
     }
     if removed > 0 {
+        // Whoever hears of the members finds the key gone already.
+        emptied = emptied && tx.remove(key);
         tx.notify(&event::ZREM, key);
-        tx.delete_if_empty(key);
+        if emptied {
+            tx.notify(&event::DEL, key);
+        }
         tx.modified(key);
         tx.dirty += removed as u64;
     }
@@ -314,6 +320,61 @@ fn zmpop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+fn blocking_pop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, side: Side) -> CommandResult {
+    let last = args.len() - 1;
+    let timeout = timeout_seconds(tx.now, args[last])?;
+    for key in &args[1..last] {
+        if tx.zset_mut(key)?.is_none() {
+            continue;
+        }
+        let popped = pop_members(tx, key, side, 1)?;
+        out.array(1 + 2 * popped.len());
+        out.bulk(key);
+        for (member, score) in &popped {
+            reply_scored(out, LpItem::Str(member), *score, false);
+        }
+        tx.propagate_as(&[side.command(), key]);
+        return Ok(());
+    }
+    let wait = Wait {
+        keys: args[1..last].iter().map(|k| k.to_vec()).collect(),
+        needs: Needs::Zset,
+        form: Form::Keys(args[0].to_vec()),
+        timeout,
+        null_is_bulk: false,
+    };
+    tx.wait_for(wait, out)
+}
+
+/// `BZPOPMIN key ... timeout`
+fn bzpopmin(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    blocking_pop(tx, args, out, Side::Min)
+}
+
+/// `BZPOPMAX key ... timeout`
+fn bzpopmax(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    blocking_pop(tx, args, out, Side::Max)
+}
+
+/// `BZMPOP timeout numkeys key ... MIN|MAX [COUNT count]`
+fn bzmpop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let end = key_count(args, 2)?;
+    let (min, count) = pop_options(args, end, "min", "max")?;
+    let timeout = timeout_seconds(tx.now, args[1])?;
+    let side = if min { Side::Min } else { Side::Max };
+    if pop_first(tx, &args[3..end], side, count, out)? {
+        return Ok(());
+    }
+    let wait = Wait {
+        keys: args[3..end].iter().map(|k| k.to_vec()).collect(),
+        needs: Needs::Zset,
+        form: Form::Counted(args[0].to_vec(), args[end..].iter().map(|a| a.to_vec()).collect()),
+        timeout,
+        null_is_bulk: false,
+    };
+    tx.wait_for(wait, out)
+}
+
 /// `ZRANDMEMBER key [count [WITHSCORES]]`
 fn zrandmember(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() == 2 {
@@ -432,6 +493,12 @@ pub static ROWS: &[Row] = &[
         "Removes the members with the highest scores and returns them.", zpopmax),
     row(ZSET, "zmpop", -4, flags::WRITE, REMOVES, spec::POP_COUNTED, "7.0.0",
         "Removes members from the first of several sorted sets that exists.", zmpop),
+    row(ZSET, "bzpopmin", -3, W_FAST | flags::BLOCKING, REMOVES, spec::POP_ALL, "5.0.0",
+        "Removes the member with the lowest score and returns it, or waits for one.", bzpopmin),
+    row(ZSET, "bzpopmax", -3, W_FAST | flags::BLOCKING, REMOVES, spec::POP_ALL, "5.0.0",
+        "Removes the member with the highest score and returns it, or waits for one.", bzpopmax),
+    row(ZSET, "bzmpop", -5, flags::WRITE | flags::BLOCKING, REMOVES, spec::POP_COUNTED_LATE, "7.0.0",
+        "Removes members from the first of several sorted sets that exists, or waits for one.", bzmpop),
     row(ZSET, "zrandmember", -2, flags::READONLY, READS, spec::READ, "6.2.0",
         "Returns random members of a sorted set.", zrandmember),
     row(ZSET, "zscan", -3, flags::READONLY, READS, spec::READ, "2.8.0",

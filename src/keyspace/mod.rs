@@ -5,6 +5,7 @@ pub mod event;
 pub mod evict;
 pub mod expire;
 pub mod hash;
+pub mod hyperloglog;
 pub mod intset;
 pub mod lazy_free;
 pub mod list;

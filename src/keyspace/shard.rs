@@ -4,6 +4,7 @@ pub use super::table::hash_bytes;
 use super::table::{Table, TableItem};
 use super::value::{Kind, ValueRef};
 use crate::connection::client::ClientShared;
+use crate::execute::blocking::Waiter;
 use crate::lock::held::HeldSet;
 use crate::lock::latch::Latch;
 use std::cell::UnsafeCell;
@@ -36,6 +37,8 @@ pub struct ShardData {
     pub next_field_expire: i64,
     /// Watched keys (`WATCH`), by key; usually empty.
     pub watched: HashMap<Vec<u8>, Vec<Arc<ClientShared>>>,
+    /// Clients that wait for keys (`BLPOP`), by key, the longest waiting first; usually empty.
+    pub blocked: HashMap<Vec<u8>, Vec<Arc<Waiter>>>,
 }
 
 /// One shard: a latch and what it protects.

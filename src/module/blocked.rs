@@ -12,7 +12,7 @@ use super::callback::running;
 use super::context::{flag as ctx_flag, Ctx};
 use super::registry::Module;
 use super::string::RStr;
-use crate::connection::client::{flag, Client, ClientShared};
+use crate::connection::client::{flag, Client, ClientShared, ReplyMode, Session};
 use crate::connection::serving::Slot;
 use crate::dispatch::table::CommandStats;
 use crate::execute::Tx;
@@ -153,7 +153,7 @@ impl BlockedClient {
         what: &str,
         bits: u32,
         ready: Option<&[u8]>,
-        session: &mut crate::connection::client::Session,
+        session: &mut Session,
         out: &mut Reply,
     ) -> i32 {
         let Some(f) = f else { return abi::OK };
@@ -292,14 +292,14 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
             out.codes.append(&mut late.codes);
             count(&b, mono_ns() - began, out.errors - errors);
             crate::dispatch::count_errors(server, out);
-            if session.reply_mode == crate::connection::client::ReplyMode::Off {
+            if session.reply_mode == ReplyMode::Off {
                 out.buf.truncate(start);
             }
             send_home(server, parked);
         }
         Home::Promise(keep) => {
             let mut out = Reply::new(b.resp3);
-            let mut session = crate::connection::client::Session::internal();
+            let mut session = Session::internal();
             session.select(b.db);
             b.call(reply, "reply callback", ctx_flag::BLOCKED_REPLY, None, &mut session, &mut out);
             free_privdata(&b, Some((&mut session, &mut out)));
@@ -323,20 +323,13 @@ fn count(b: &BlockedClient, callback_ns: u64, errors: u64) {
     }
 }
 
-fn timed_out(
-    b: &Arc<BlockedClient>,
-    session: &mut crate::connection::client::Session,
-    out: &mut Reply,
-) {
+fn timed_out(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Reply) {
     let timeout = b.state.lock().timeout;
     b.call(timeout, "timeout callback", ctx_flag::BLOCKED_TIMEOUT, None, session, out);
     b.state.lock().disconnected = None;
 }
 
-fn free_privdata(
-    b: &Arc<BlockedClient>,
-    client: Option<(&mut crate::connection::client::Session, &mut Reply)>,
-) {
+fn free_privdata(b: &Arc<BlockedClient>, client: Option<(&mut Session, &mut Reply)>) {
     let (free, data) = {
         let mut s = b.state.lock();
         (s.free_privdata, std::mem::take(&mut s.privdata))
@@ -393,7 +386,10 @@ fn give_up(server: &'static Server, b: &Arc<BlockedClient>, error: Option<&str>)
     let Client { session, out, .. } = &mut *parked.client;
     let errors = out.errors;
     match error {
-        Some(text) => out.error(text),
+        Some(text) => {
+            out.error(text);
+            tell_disconnected(b, session, out);
+        }
         None => timed_out(b, session, out),
     }
     count(b, 0, out.errors - errors);
@@ -410,6 +406,21 @@ fn end_key_wait(b: &Arc<BlockedClient>) {
     unblock(Arc::as_ptr(b));
 }
 
+/// Calls the disconnect callback. The module still has its handle, and gives it up as usual.
+fn tell_disconnected(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Reply) {
+    let (callback, data) = {
+        let mut s = b.state.lock();
+        (s.disconnected.take(), s.privdata)
+    };
+    let Some(f) = callback else { return };
+    let _running = running(b.module, "disconnect callback");
+    let mut ctx = Ctx::for_client(Some(b.module), session, out);
+    ctx.privdata = data as *mut c_void;
+    // SAFETY: ABI: registered for this signature; the module still has its handle; lock: held.
+    unsafe { f((&raw mut ctx).cast(), Arc::as_ptr(b).cast_mut().cast()) };
+    ctx.finish();
+}
+
 /// The connection of a blocked client ended; called on the module thread. Its client goes home to be cleaned up.
 pub fn disconnected(server: &'static Server, id: u64) {
     let Some(b) = with_waiting(|w| w.by_client.get(&id).cloned()) else { return };
@@ -417,19 +428,8 @@ pub fn disconnected(server: &'static Server, id: u64) {
     let Home::Connection(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
         return;
     };
-    let (callback, data) = {
-        let mut s = b.state.lock();
-        (s.disconnected.take(), s.privdata)
-    };
-    if let Some(f) = callback {
-        let _running = running(b.module, "disconnect callback");
-        let Client { session, out, .. } = &mut *parked.client;
-        let mut ctx = Ctx::for_client(Some(b.module), session, out);
-        ctx.privdata = data as *mut c_void;
-        // SAFETY: ABI: registered for this signature; the module still has its handle; lock: held.
-        unsafe { f((&raw mut ctx).cast(), Arc::as_ptr(&b).cast_mut().cast()) };
-        ctx.finish();
-    }
+    let Client { session, out, .. } = &mut *parked.client;
+    tell_disconnected(&b, session, out);
     end_key_wait(&b);
     parked.client.session.close = true;
     send_home(server, parked);
@@ -477,7 +477,7 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
     if b.state.lock().unblocked {
         return;
     }
-    let mut internal = crate::connection::client::Session::internal();
+    let mut internal = Session::internal();
     internal.select(db);
     let tx = Tx::module(server, &mut internal, now_ms());
     // A string, a set or a hash is nothing that clients wait for, unless the module says so itself.

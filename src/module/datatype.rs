@@ -215,6 +215,7 @@ pub fn free_effort(key: &[u8], db: usize, value: &ModuleValue) -> usize {
 }
 
 /// Lets the module add a value to a digest. False without a method.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // the handle is only passed on
 pub fn digest(value: &ModuleValue, digest: Handle) -> bool {
     let Some(f) = value.ty.methods.digest else { return false };
     let _running = running(value.ty.owner, "type digest");

@@ -2,9 +2,11 @@
 use super::abi;
 use super::callback::{running, with_context};
 use super::context::Ctx;
+use super::key::Key;
 use super::registry::Module;
 use super::string::RStr;
 use crate::connection::client::{ClientShared, Session};
+use crate::keyspace::entry::Entry;
 use crate::reply::Reply;
 use crate::server::Server;
 use std::ffi::{c_char, c_void, CStr, CString};
@@ -61,16 +63,11 @@ pub fn listened(id: u64) -> bool {
 /// has the module lock.
 #[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is only passed on
 pub fn server_event(id: u64, sub: u64, data: *mut c_void, except: Option<&'static Module>) {
-    server_event_in(0, id, sub, data, except);
-}
-
-fn server_event_in(
-    db: usize,
-    id: u64,
-    sub: u64,
-    data: *mut c_void,
-    except: Option<&'static Module>,
-) {
+    let mut db = 0;
+    if id == abi::EVENT_FLUSHDB {
+        // SAFETY: ABI: the data of this event. A flush of one database has it selected.
+        db = unsafe { &*data.cast::<abi::FlushInfo>() }.dbnum.max(0) as usize;
+    }
     for s in Server::get().modules.events.load_full().iter().filter(|s| s.event.id == id) {
         if except.is_some_and(|m| std::ptr::eq(m, s.module)) {
             continue;
@@ -87,51 +84,6 @@ fn server_event_in(
 /// Fires an event that has no data. The calling thread has the module lock.
 pub fn plain_event(id: u64, sub: u64) {
     server_event(id, sub, std::ptr::null_mut(), None);
-}
-
-/// `FLUSHDB` and `FLUSHALL` begin (`SUBEVENT_FLUSHDB_START`) or ended; no database means all. The calling thread has the
-/// module lock.
-pub fn flush_event(sub: u64, db: Option<usize>, sync: bool) {
-    let mut info = abi::FlushInfo {
-        version: abi::FLUSHINFO_VERSION,
-        sync: i32::from(sync),
-        dbnum: db.map_or(-1, |n| n as i32),
-    };
-    let data = (&raw mut info).cast();
-    server_event_in(db.unwrap_or(0), abi::EVENT_FLUSHDB, sub, data, None);
-}
-
-/// A save begins, ended or failed: `SUBEVENT_PERSISTENCE_*`. In the process that calls `rdb_save`, before the first and
-/// after the last call. The calling thread has the module lock, or is a forked child's.
-pub fn persistence_event(sub: u64) {
-    plain_event(abi::EVENT_PERSISTENCE, sub);
-}
-
-/// Loading begins, ended or failed: `SUBEVENT_LOADING_*`. The calling thread has the module lock.
-pub fn loading_event(sub: u64) {
-    plain_event(abi::EVENT_LOADING, sub);
-}
-
-/// How far loading is, 0 to 1024, or -1. The calling thread has the module lock.
-pub fn loading_progress_event(sub: u64, progress: i32) {
-    let hz = Server::get().config.hz() as i32;
-    let mut info = abi::LoadingProgress { version: abi::LOADING_PROGRESS_VERSION, hz, progress };
-    server_event(abi::EVENT_LOADING_PROGRESS, sub, (&raw mut info).cast(), None);
-}
-
-/// `SWAPDB` exchanged two databases. The calling thread has the module lock.
-pub fn swapdb_event(first: usize, second: usize) {
-    let mut info = abi::SwapDbInfo {
-        version: abi::SWAPDBINFO_VERSION,
-        dbnum_first: first as i32,
-        dbnum_second: second as i32,
-    };
-    server_event(abi::EVENT_SWAPDB, 0, (&raw mut info).cast(), None);
-}
-
-/// The server is about to end. The calling thread has the module lock.
-pub fn shutdown_event() {
-    plain_event(abi::EVENT_SHUTDOWN, 0);
 }
 
 /// One round of the server's regular work. The calling thread has the module lock.
@@ -157,6 +109,26 @@ pub fn config_event(names: &[String]) {
         config_names: pointers.as_ptr(),
     };
     server_event(abi::EVENT_CONFIG, abi::SUBEVENT_CONFIG_CHANGE, (&raw mut info).cast(), None);
+}
+
+/// A key is about to be deleted, or overwritten: `SUBEVENT_KEY_*`. Listeners find it as it was. The calling thread has the
+/// module lock.
+pub fn key_event(sub: u64, db: usize, key: &[u8], entry: Entry) {
+    let subscriptions = Server::get().modules.events.load_full();
+    for s in subscriptions.iter().filter(|s| s.event.id == abi::EVENT_KEY) {
+        let Some(f) = s.callback else { continue };
+        with_context(s.module, db, "server event", |ctx| {
+            let name = RStr::new(key);
+            // SAFETY: ABI: registered for this signature, with this event's data; handle and name are ours; lock: held.
+            unsafe {
+                let mut handle = Key::with_entry(ctx, name, abi::READ, Some(entry));
+                let key = (&raw mut handle).cast();
+                let mut info = abi::KeyInfo { version: abi::KEYINFO_VERSION, key };
+                f(ctx.cast(), s.event, sub, (&raw mut info).cast());
+                RStr::release(name);
+            }
+        });
+    }
 }
 
 /// Runs the jobs that notification callbacks left, and the ones that those leave.

@@ -155,6 +155,8 @@ pub struct Registry {
     pub post_jobs: Mutex<Vec<super::event::PostJob>>,
     /// Command filters, in registration order.
     pub filters: ArcSwap<Vec<Arc<super::api::filter::Filter>>>,
+    /// A module listens to the server event of keys that are deleted or overwritten.
+    pub key_events: AtomicBool,
     /// A module being loaded whose commands are not in the table yet.
     stale: Mutex<Option<&'static Module>>,
 }
@@ -201,7 +203,13 @@ impl Registry {
         for m in self.list().into_iter().chain(extra) {
             commands.extend(m.commands.lock().iter().cloned());
         }
-        let events = self.keyspace.load().iter().fold(0, |mask, s| mask | s.mask);
+        let mut events = self.keyspace.load().iter().fold(0, |mask, s| mask | s.mask);
+        let keys = self.events.load().iter().any(|s| s.event.id == abi::EVENT_KEY);
+        self.key_events.store(keys, Relaxed);
+        if keys {
+            // Whoever can delete or overwrite a key can cause an event, so that all writes take the module path.
+            events |= u32::MAX;
+        }
         let filters = !self.filters.load().is_empty();
         let old = server.table.load();
         let table = Table::build(&commands, events, filters, Some(&old));

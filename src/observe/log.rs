@@ -103,12 +103,23 @@ pub fn set_role(role: Role) {
 /// daemonizing.
 pub fn set_main_process() {
     LOG.main_process.store(std::process::id(), Relaxed);
+    IN_CHILD.store(false, Relaxed);
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    extern "C" fn child() {
+        IN_CHILD.store(true, Relaxed);
+    }
+    // SAFETY: layout: a function for the life of the process that stores one flag. A flag, because modules ask with
+    // every command, and asking the kernel for the process id is a system call.
+    ONCE.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(child));
+    });
 }
+
+static IN_CHILD: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 /// Whether this process is a child of the server.
 pub fn in_child() -> bool {
-    let main = LOG.main_process.load(Relaxed);
-    main != 0 && main != std::process::id()
+    IN_CHILD.load(Relaxed)
 }
 
 /// Whether a line of this level would be written.

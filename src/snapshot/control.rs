@@ -149,6 +149,31 @@ fn write_and_rename(server: &'static Server) -> Result<(), String> {
     Ok(())
 }
 
+/// Saves everything into a file of a module's choice (`RdbSave`), without the bookkeeping of [`save`].
+pub fn save_to(server: &'static Server, path: &std::path::Path) -> io::Result<()> {
+    fire(abi::SUBEVENT_PERSISTENCE_SYNC_RDB_START);
+    let result = super::save::write_file(server, path);
+    if let Err(e) = &result {
+        crate::log_warning!("Write error while saving DB to the disk: {}", os_text(e));
+        let _ = std::fs::remove_file(path);
+    }
+    fire(match result {
+        Ok(()) => abi::SUBEVENT_PERSISTENCE_ENDED,
+        Err(_) => abi::SUBEVENT_PERSISTENCE_FAILED,
+    });
+    result
+}
+
+/// Puts the data of a file in place of all that is there (`RdbLoad`). The error is an errno.
+pub fn load_from(server: &'static Server, path: &std::path::Path) -> Result<(), i32> {
+    crate::execute::flush::empty(server, None, false);
+    match load_file(server, path, Duplicates::Refuse) {
+        Outcome::Done => Ok(()),
+        Outcome::NoFile => Err(libc::ENOENT),
+        Outcome::Failed => Err(libc::EIO),
+    }
+}
+
 /// Begins a background save: a task of the module thread, after what it is doing now. False if there is one.
 ///
 /// It is in the background for its client and for readers. Writes to shards that the save has reached wait until it is
@@ -197,6 +222,13 @@ pub fn check_save_points(server: &'static Server, now_ms: i64) {
     }
 }
 
+/// Whether writes are refused because the last background save failed (`stop-writes-on-bgsave-error`).
+pub fn writes_denied(server: &Server) -> bool {
+    server.persistence.last_bgsave_failed.load(Relaxed)
+        && server.config.stop_writes_on_bgsave_error()
+        && !server.config.save().is_empty()
+}
+
 /// What `DEBUG RELOAD` does: saves, empties the databases and loads the file again.
 #[derive(Clone, Copy, Debug)]
 pub struct Reload {
@@ -216,7 +248,7 @@ pub fn reload(server: &'static Server, how: Reload) -> Result<(), &'static str> 
         crate::module::thread::end_unit(server);
     }
     if how.flush {
-        empty(server);
+        crate::execute::flush::empty(server, None, false);
     }
     let duplicates = if how.merge { Duplicates::Replace } else { Duplicates::Refuse };
     let loaded = load_file(server, &file_name(server), duplicates);
@@ -225,27 +257,4 @@ pub fn reload(server: &'static Server, how: Reload) -> Result<(), &'static str> 
     }
     crate::log_notice!("DB reloaded by DEBUG RELOAD");
     Ok(())
-}
-
-/// Empties all databases, with the events that modules get.
-fn empty(server: &'static Server) {
-    let mut session = crate::connection::client::Session::internal();
-    let mut tx = crate::execute::Tx::module(server, &mut session, now_ms());
-    let mut info = abi::FlushInfo { version: 1, sync: 1, dbnum: -1 };
-    let mut tell = |sub| {
-        let data = (&raw mut info).cast();
-        crate::module::event::server_event(abi::EVENT_FLUSHDB, sub, data, None);
-    };
-    tell(abi::SUBEVENT_FLUSHDB_START);
-    for db in 0..server.keyspace.dbs().len() {
-        let mut keys = Vec::new();
-        tx.for_each_entry(db, crate::lock::held::Access::Write, |e| {
-            keys.push(e.key().to_vec());
-            true
-        });
-        for key in keys {
-            tx.remove_in(db, &key);
-        }
-    }
-    tell(abi::SUBEVENT_FLUSHDB_END);
 }

@@ -170,7 +170,7 @@ impl Decoder<'_> {
         let n = r.count(1)?;
         let mut list = List::for_loading();
         for _ in 0..n {
-            let container = if ty == types::LIST_QUICKLIST_2 { r.len()? } else { NODE_PACKED };
+            let container = if ty == types::LIST_QUICKLIST_2 { r.number()? } else { NODE_PACKED };
             let bytes = r.string()?;
             if bytes.is_empty() {
                 return Err(r.corrupt("an empty node in a list"));
@@ -278,7 +278,7 @@ impl Decoder<'_> {
             hash.make_expirable();
         }
         for _ in 0..n {
-            let ttl = r.len()?;
+            let ttl = r.number()?;
             let at = match (ttl, ty) {
                 (0, _) => 0,
                 (_, types::HASH_METADATA) => soonest.wrapping_add(ttl - 1),
@@ -316,7 +316,7 @@ impl Decoder<'_> {
 }
 
 fn id(r: &mut Reader<'_>) -> Result<StreamId> {
-    Ok(StreamId::new(r.len()?, r.len()?))
+    Ok(StreamId::new(r.number()?, r.number()?))
 }
 
 fn raw_id(r: &mut Reader<'_>) -> Result<StreamId> {
@@ -342,7 +342,7 @@ fn stream(r: &mut Reader<'_>, ty: u8) -> Result<Stream> {
             })
         })?;
     }
-    let length = r.len()?;
+    let length = r.number()?;
     stream.last_id = id(r)?;
     if ty == types::STREAM_LISTPACKS {
         stream.entries_added = length;
@@ -350,7 +350,7 @@ fn stream(r: &mut Reader<'_>, ty: u8) -> Result<Stream> {
         // The first id is found again from the entries.
         id(r)?;
         stream.max_deleted_entry_id = id(r)?;
-        stream.entries_added = r.len()?;
+        stream.entries_added = r.number()?;
     }
     let entries = stream.iter().count() as u64;
     if entries != length {
@@ -373,7 +373,7 @@ fn group(r: &mut Reader<'_>, ty: u8, stream: &mut Stream) -> Result<()> {
     let entries_read = if ty == types::STREAM_LISTPACKS {
         stream.estimate_entries_read(last_id)
     } else {
-        Some(r.len()? as i64).filter(|&n| n >= 0)
+        Some(r.number()? as i64).filter(|&n| n >= 0)
     };
     if !stream.create_group(&name, last_id, entries_read) {
         let name = String::from_utf8_lossy(&name);
@@ -383,7 +383,7 @@ fn group(r: &mut Reader<'_>, ty: u8, stream: &mut Stream) -> Result<()> {
     let mut pending = BTreeMap::new();
     for _ in 0..r.count(16)? {
         let id = raw_id(r)?;
-        let delivered = (r.millis()?, r.len()?);
+        let delivered = (r.millis()?, r.number()?);
         if pending.insert(id, delivered).is_some() {
             return Err(r.corrupt("Duplicated global PEL entry loading stream consumer group"));
         }

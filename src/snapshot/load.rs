@@ -4,8 +4,8 @@ use crate::connection::client::Session;
 use crate::execute::Tx;
 use crate::keyspace::event;
 use crate::keyspace::evict::minutes;
+use crate::module::abi;
 use crate::module::datatype::find_by_id;
-use crate::module::{abi, thread};
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use std::fs::File;
@@ -64,7 +64,7 @@ pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplic
     server.loading.store(true, Relaxed);
     fire(abi::SUBEVENT_LOADING_RDB_START);
     let result = load(server, &mut r, duplicates);
-    thread::end_unit(server);
+    server.release_keys();
     server.loading.store(false, Relaxed);
     fire(match result {
         Ok(()) => abi::SUBEVENT_LOADING_ENDED,
@@ -97,7 +97,7 @@ struct Load {
     limits: Limits,
     duplicates: Duplicates,
     now: i64,
-    db: usize,
+    session: Session,
     loaded: u64,
     expired: u64,
     empty: u64,
@@ -120,7 +120,7 @@ fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> 
         limits: Limits::of(&server.config),
         duplicates,
         now: now_ms(),
-        db: 0,
+        session: Session::internal(),
         loaded: 0,
         expired: 0,
         empty: 0,
@@ -137,7 +137,7 @@ fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> 
             }
             opcode::EXPIRETIME_MS => next.expire = Some(r.millis()?),
             opcode::FREQ => next.frequency = Some(r.byte()?),
-            opcode::IDLE => next.idle = Some(r.len()?),
+            opcode::IDLE => next.idle = Some(r.number()?),
             _ if ty >= opcode::SLOT_INFO => l.between_keys(r, ty)?,
             _ => {
                 l.key(r, ty, std::mem::take(&mut next))?;
@@ -181,7 +181,7 @@ impl Load {
     fn between_keys(&mut self, r: &mut Reader<'_>, ty: u8) -> Result<()> {
         match ty {
             opcode::SELECTDB => {
-                let db = r.len()?;
+                let db = r.number()?;
                 let databases = self.server.keyspace.dbs().len();
                 if db >= databases as u64 {
                     return Err(r.corrupt(format!(
@@ -189,16 +189,16 @@ impl Load {
                          databases. Exiting"
                     )));
                 }
-                self.db = db as usize;
+                self.session.db = db as usize;
             }
             opcode::RESIZEDB => {
-                r.len()?;
-                r.len()?;
+                r.number()?;
+                r.number()?;
             }
             opcode::SLOT_INFO => {
-                r.len()?;
-                r.len()?;
-                r.len()?;
+                r.number()?;
+                r.number()?;
+                r.number()?;
             }
             opcode::AUX => {
                 let (name, value) = (r.string()?, r.string()?);
@@ -206,7 +206,7 @@ impl Load {
             }
             opcode::MODULE_AUX => {
                 module_io::load_aux(r, &find_by_id)?;
-                thread::end_unit(self.server);
+                self.server.release_keys();
             }
             opcode::FUNCTION2 => {
                 r.string()?;
@@ -247,8 +247,9 @@ impl Load {
 
     fn key(&mut self, r: &mut Reader<'_>, ty: u8, next: Next) -> Result<()> {
         let key = r.string()?;
+        let db = self.session.db;
         let decoder =
-            Decoder { limits: self.limits, key: Some((&key, self.db)), find_type: &find_by_id };
+            Decoder { limits: self.limits, key: Some((&key, db)), find_type: &find_by_id };
         let value = match decoder.value(r, ty) {
             Err(RdbError::EmptyKey) => {
                 self.empty += 1;
@@ -260,7 +261,7 @@ impl Load {
             }
             Err(RdbError::Corrupt { at, cause }) => {
                 let key = String::from_utf8_lossy(&key);
-                let cause = format!("{cause}; the value of key '{key}' in DB {}", self.db).into();
+                let cause = format!("{cause}; the value of key '{key}' in DB {db}").into();
                 return Err(RdbError::Corrupt { at, cause });
             }
             other => other?,
@@ -271,22 +272,20 @@ impl Load {
             return Ok(());
         }
         let clock = self.clock(&next);
-        let mut session = Session::internal();
-        session.db = self.db;
-        let mut tx = Tx::module(self.server, &mut session, self.now);
+        let mut tx = Tx::module(self.server, &mut self.session, self.now);
         if self.duplicates == Duplicates::Replace {
-            tx.remove_in(self.db, &key);
+            tx.remove_in(db, &key);
         }
         if !tx.insert_loaded(&key, value, next.expire, clock) {
             let key = String::from_utf8_lossy(&key);
-            return Err(r.corrupt(format!("RDB has duplicated key '{key}' in DB {}", self.db)));
+            return Err(r.corrupt(format!("RDB has duplicated key '{key}' in DB {}", db)));
         }
         self.loaded += 1;
         if self.server.module_events() & event::LOADED_KEY.class != 0 {
             tx.notify(&event::LOADED_KEY, &key);
         }
         if self.loaded % UNIT == 0 {
-            thread::end_unit(self.server);
+            self.server.release_keys();
         }
         Ok(())
     }

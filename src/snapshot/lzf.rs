@@ -109,6 +109,8 @@ fn compress_with(seen: &mut Seen, text: &[u8], max: usize) -> Option<Vec<u8>> {
             return None;
         }
         let limit = (end - pos - 2).min(MAX_MATCH);
+        // The library compares 16 bytes in a row before it looks at the limit.
+        let limit = if limit > 16 { limit.max(19) } else { limit };
         let mut len = 3;
         while len < limit && text[from + len] == text[pos + len] {
             len += 1;
@@ -220,6 +222,12 @@ mod tests {
             assert_eq!(lzf::decompress(&small, text.len()).as_deref(), Ok(&text[..]));
             assert_eq!(compress(&text, text.len() - 4), Some(small), "no state is left behind");
         }
+    }
+
+    #[test]
+    fn same_choices_as_redis() {
+        // From `DUMP` of Redis 7.4.1.
+        assert_eq!(compress(&[b'a'; 21], 17).unwrap(), [1, b'a', b'a', 0xe0, 10, 0]);
     }
 
     #[test]

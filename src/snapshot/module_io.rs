@@ -149,7 +149,7 @@ impl Io {
         }
         // SAFETY: lock: the reader outlives the call of the method; only this thread runs it.
         let r = unsafe { &mut *r };
-        let result = match r.len() {
+        let result = match r.number() {
             Ok(found) if found == opcode => f(r),
             Ok(found) => {
                 Err(r.corrupt(format!("opcode {found} where the module expects {opcode}")))
@@ -192,7 +192,7 @@ impl Io {
 
     /// Reads an unsigned integer; 0 after a failure.
     pub fn load_unsigned(&mut self) -> u64 {
-        self.load(op::UINT, Reader::len).unwrap_or(0)
+        self.load(op::UINT, Reader::number).unwrap_or(0)
     }
 
     /// Reads a string.
@@ -269,7 +269,7 @@ pub fn load_value(
     find_type: &dyn Fn(u64) -> Option<Arc<ModuleType>>,
     key: Option<(&[u8], usize)>,
 ) -> Result<ModuleValue> {
-    let id = r.len()?;
+    let id = r.number()?;
     let Some(ty) = find_type(id) else {
         return Err(r.corrupt(format!(
             "The RDB file contains module data I can't load: no matching module type '{}'",
@@ -279,7 +279,7 @@ pub fn load_value(
     let (ptr, failed) = call_load(r, &ty, version_of_id(id), key)?;
     // From here on the value frees itself.
     let value = (!ptr.is_null()).then(|| ModuleValue { ty: ty.clone(), ptr });
-    if !failed && r.len()? != op::EOF {
+    if !failed && r.number()? != op::EOF {
         return Err(r.corrupt(format!(
             "The RDB file contains module data for the module '{}' that is not terminated by the proper module value EOF \
              marker",
@@ -359,11 +359,11 @@ pub fn load_aux(
     r: &mut Reader<'_>,
     find_type: &dyn Fn(u64) -> Option<Arc<ModuleType>>,
 ) -> Result<()> {
-    let id = r.len()?;
-    if r.len()? != op::UINT {
+    let id = r.number()?;
+    if r.number()? != op::UINT {
         return Err(r.corrupt("bad when_opcode"));
     }
-    let when = r.len()? as i32;
+    let when = r.number()? as i32;
     let name = name_of_id(id);
     let Some(ty) = find_type(id) else {
         return Err(r.corrupt(format!(
@@ -390,7 +390,7 @@ pub fn load_aux(
         )));
     }
     drop(io);
-    if r.len()? != op::EOF {
+    if r.number()? != op::EOF {
         return Err(r.corrupt(format!(
             "The RDB file contains module AUX data for the module '{name}' that is not terminated by the proper module \
              value EOF marker"
@@ -400,6 +400,7 @@ pub fn load_aux(
 }
 
 /// The data of a value without id and end (`SaveDataTypeToString`). `None` if the module fails.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is the module's own; only the module looks behind it
 pub fn value_to_string(
     ty: &Arc<ModuleType>,
     value: *mut c_void,
@@ -441,10 +442,10 @@ pub fn rewrite_value(value: &ModuleValue, key: (&[u8], usize)) -> Option<Vec<u8>
 /// Walks over module data up to its end, without the module.
 pub fn skip_data(r: &mut Reader<'_>) -> Result<()> {
     loop {
-        match r.len()? {
+        match r.number()? {
             op::EOF => return Ok(()),
             op::SINT | op::UINT => {
-                r.len()?;
+                r.number()?;
             }
             op::FLOAT => {
                 r.array::<4>()?;

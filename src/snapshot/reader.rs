@@ -138,8 +138,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A length that is no encoding.
-    pub fn len(&mut self) -> Result<u64> {
+    /// A length, or any number in the form of one.
+    pub fn number(&mut self) -> Result<u64> {
         match self.length()? {
             Length::Plain(n) => Ok(n),
             Length::Encoded(_) => Err(self.corrupt("an encoded string where a length belongs")),
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
 
     /// A number of elements of at least `bytes` bytes each, so that a wrong one is found at once.
     pub fn count(&mut self, bytes: u64) -> Result<u64> {
-        let n = self.len()?;
+        let n = self.number()?;
         if n > self.left() / bytes.max(1) {
             return Err(self.corrupt(format!("{n} elements cannot be in what is left of the file")));
         }
@@ -166,8 +166,8 @@ impl<'a> Reader<'a> {
             1 => i64::from(i16::from_le_bytes(self.array()?)),
             2 => i64::from(i32::from_le_bytes(self.array()?)),
             3 => {
-                let small = self.len()?;
-                let len = self.len()?;
+                let small = self.number()?;
+                let len = self.number()?;
                 let small = self.bytes(small)?;
                 return usize::try_from(len)
                     .ok()

@@ -8,8 +8,10 @@ use crate::keyspace::evict::out_of_memory;
 use crate::keyspace::number;
 use crate::module::abi;
 use crate::module::api::call_reply::{self, CallReply};
+use crate::module::api::promise::Promise;
 use crate::module::api::string::bytes_of;
 use crate::module::api::LockClass;
+use crate::module::blocked::BlockedClient;
 use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
 use crate::module::string::RStr;
@@ -140,7 +142,7 @@ fn prepare(
     let Some(command) = table.resolve(args) else {
         return Err(Refused(libc::ENOENT, dispatch::not_found(table, args)));
     };
-    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+    if !command.arity_ok(args.len()) || command.is_container() {
         return Err(Refused(libc::EINVAL, error::arity(&command.full_name)));
     }
     let name = &command.full_name;
@@ -158,8 +160,16 @@ fn prepare(
     Ok(command.clone())
 }
 
-/// Runs a command for a module: its protocol, the number of errors in it, and its effects. `None` for a dry run.
-fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>)>, Refused> {
+/// What became of a command that ran.
+struct Ran {
+    out: Reply,
+    effects: Vec<Effect>,
+    /// It blocked: the reply comes later.
+    blocked: Option<Arc<BlockedClient>>,
+}
+
+/// Runs a command for a module. `None` for a dry run.
+fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let server = Server::get();
     let table = server.modules.current_table(server);
     let caller = ctx.session();
@@ -173,8 +183,9 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>
     session.select(caller.db);
     session.shared.put(client_flag::MULTI, caller.shared.has(client_flag::MULTI));
     session.shared.put(client_flag::RESP3, resp3);
-    // No command is left waiting behind a call: what would block answers as it does inside a transaction.
-    session.deny_blocking = true;
+    // Only commands of modules can wait behind a call: a native one that would block answers as inside a transaction.
+    let module_command = matches!(command.body, Body::Module(_));
+    session.deny_blocking = !(f.may_block && module_command && ctx.module.is_some());
     if f.as_user {
         session.user = user;
     }
@@ -183,12 +194,32 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<(Reply, Vec<Effect>
     tx.collected = Some(Vec::new());
     dispatch::call(&mut tx, &command, args, &mut out);
     let effects = tx.collected.take().unwrap_or_default();
-    Ok(Some((out, effects)))
+    Ok(Some(Ran { out, effects, blocked: session.blocked_on.take() }))
+}
+
+/// Runs a command for a module as the command filters leave it.
+fn run_filtered(ctx: &Ctx, f: Flags, given: &[&[u8]]) -> Result<Option<Ran>, Refused> {
+    let server = Server::get();
+    if let Some(m) = ctx.module {
+        m.in_call.fetch_add(1, Relaxed);
+    }
+    let filtered = (!server.modules.filters.load().is_empty())
+        .then(|| super::filter::apply(server, ctx.session().shared.id, given));
+    let rewritten = filtered.as_ref().map(super::filter::Filtered::args);
+    let words: &[&[u8]] = rewritten.as_deref().unwrap_or(given);
+    let ran = match words.first() {
+        Some(_) => run(ctx, f, words),
+        None => Err(refused(libc::ENOENT, "ERR unknown command ''")),
+    };
+    if let Some(m) = ctx.module {
+        m.in_call.fetch_sub(1, Relaxed);
+    }
+    ran
 }
 
 /// Runs a command for the server's own purposes, without effects in the log, and returns the text that it answers.
 pub fn text_from(ctx: &Ctx, args: &[&[u8]]) -> Option<Vec<u8>> {
-    let (out, _) = run(ctx, Flags::default(), args).ok()??;
+    let Ran { out, .. } = run(ctx, Flags::default(), args).ok()??;
     let mut reply = CallReply::new(out.buf, out.errors, std::ptr::null_mut());
     if reply.errors() > 0 {
         return None;
@@ -231,33 +262,27 @@ pub unsafe extern "C" fn backplane_call_impl(
     };
     // SAFETY: ABI: as above.
     let args = unsafe { read_args(name, list, len) };
-    let given: SmallVec<[&[u8]; 8]> = args.iter().map(|a| &**a).collect();
-    if let Some(m) = ctx.module {
-        m.in_call.fetch_add(1, Relaxed);
-    }
-    let server = Server::get();
-    let filtered = (!server.modules.filters.load().is_empty())
-        .then(|| super::filter::apply(server, ctx.session().shared.id, &given));
-    let rewritten = filtered.as_ref().map(super::filter::Filtered::args);
-    let words: &[&[u8]] = rewritten.as_deref().unwrap_or(&given);
-    let result = match words.first() {
-        Some(_) => run(ctx, f, words),
-        None => Err(refused(libc::ENOENT, "ERR unknown command ''")),
-    };
-    if let Some(m) = ctx.module {
-        m.in_call.fetch_sub(1, Relaxed);
-    }
-    let (bytes, errors) = match result {
+    let words: SmallVec<[&[u8]; 8]> = args.iter().map(|a| &**a).collect();
+    let ran = run_filtered(ctx, f, &words);
+    let automatic = ctx.flags & flag::AUTO_MEMORY != 0;
+    let owner: *mut Ctx = if automatic { ctx } else { std::ptr::null_mut() };
+    let reply = match ran {
         Ok(None) => {
             set_errno(before);
             return std::ptr::null_mut();
         }
-        Ok(Some((out, mut effects))) => {
-            if f.replicate && !(f.no_aof && f.no_replicas) {
-                ctx.effects.append(&mut effects);
-            }
+        Ok(Some(mut ran)) => {
             set_errno(before);
-            (out.buf, out.errors)
+            if f.replicate && !(f.no_aof && f.no_replicas) {
+                ctx.effects.append(&mut ran.effects);
+            }
+            match (ran.blocked, ctx.module) {
+                (Some(blocked), Some(module)) => {
+                    let promise = Promise::new(module, ctx.session().db, blocked);
+                    CallReply::promised(promise, owner)
+                }
+                _ => CallReply::new(ran.out.buf, ran.out.errors, owner),
+            }
         }
         Err(Refused(code, text)) => {
             set_errno(code);
@@ -266,12 +291,10 @@ pub unsafe extern "C" fn backplane_call_impl(
             }
             let mut out = Reply::new(false);
             out.error(text.0.as_bytes());
-            (out.buf, out.errors)
+            CallReply::new(out.buf, out.errors, owner)
         }
     };
-    let automatic = ctx.flags & flag::AUTO_MEMORY != 0;
-    let owner: *mut Ctx = if automatic { ctx } else { std::ptr::null_mut() };
-    let reply = Box::into_raw(CallReply::new(bytes, errors, owner));
+    let reply = Box::into_raw(reply);
     ctx.remember(Auto::Reply(reply.cast()));
     reply
 }

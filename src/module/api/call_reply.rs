@@ -4,10 +4,12 @@
 //! belong to their root. Only the root can be freed, from any thread.
 use crate::keyspace::number;
 use crate::module::abi;
+use crate::module::api::promise::Promise;
 use crate::module::api::string::make;
 use crate::module::context::{Auto, Ctx};
 use crate::module::string::RStr;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
 
 /// What a reply holds, once it was taken apart.
 enum Value {
@@ -37,6 +39,8 @@ pub struct CallReply {
     ctx: *mut Ctx,
     /// Only the root has it.
     root: Option<Root>,
+    /// The command is still blocked; this is a root without bytes.
+    promise: Option<Arc<Promise>>,
 }
 
 struct Root {
@@ -68,7 +72,15 @@ impl CallReply {
             attribute: None,
             ctx,
             root: None,
+            promise: None,
         }
+    }
+
+    /// A reply that stands for one to come.
+    pub fn promised(promise: Arc<Promise>, ctx: *mut Ctx) -> Box<CallReply> {
+        let mut r = Self::new(Vec::new(), 0, ctx);
+        (r.kind, r.parsed, r.promise) = (abi::REPLY_PROMISE, true, Some(promise));
+        r
     }
 
     /// The protocol of this reply.
@@ -289,6 +301,30 @@ unsafe fn give(text: Option<(*const u8, usize)>, len: *mut usize) -> *const c_ch
 }
 
 api! {
+    /// Sets what is called with the reply once a promised one is there; the reply is then the callback's to free.
+    [Locked] fn CallReplyPromiseSetUnblockHandler(
+        reply: *mut CallReply,
+        function: abi::OnUnblockedFn,
+        data: *mut c_void,
+    ) {
+        // SAFETY: ABI: a live reply.
+        if let Some(promise) = unsafe { &(*reply).promise } {
+            promise.handle_with(function, data);
+        }
+    }
+
+    /// Gives a blocked call up, and the handler's data back. Fails if it is not blocked any more.
+    [Locked] fn CallReplyPromiseAbort(reply: *mut CallReply, data: *mut *mut c_void) -> c_int {
+        // SAFETY: ABI: a live reply.
+        let Some(promise) = (unsafe { &(*reply).promise }) else { return abi::ERR };
+        let Some(given) = promise.abort() else { return abi::ERR };
+        if !data.is_null() {
+            // SAFETY: ABI: a place for a pointer.
+            unsafe { *data = given };
+        }
+        abi::OK
+    }
+
     /// Frees a reply of `Call`. Nested replies go with it; freeing one of them does nothing.
     [Free] fn FreeCallReply(reply: *mut CallReply) {
         if reply.is_null() {

@@ -226,10 +226,9 @@ api! {
         Server::get().pubsub.publish_shard(channel, text) as c_int
     }
 
-    /// 1 while clients' writes are paused for a failover, so that nothing should be sent to replicas: never, without
-    /// replicas.
+    /// 1 while clients' writes are paused, so that nothing should be sent to replicas.
     [Free] fn AvoidReplicaTraffic() -> c_int {
-        0
+        c_int::from(Server::get().pause.active())
     }
 
     /// Part of the memory limit that is used; 0 without a limit.

@@ -112,6 +112,9 @@ crate::api! {
             (None, false) => {}
         }
         server.modules.events.store(Arc::new(list));
+        if event.id == abi::EVENT_KEY {
+            server.modules.commands_changed(module);
+        }
         OK
     }
 

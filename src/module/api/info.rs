@@ -3,14 +3,16 @@ use super::string::{bytes_of, make};
 use crate::keyspace::number;
 use crate::module::abi;
 use crate::module::api::LockClass;
+use crate::module::border::c_text;
 use crate::module::callback::running;
 use crate::module::context::{Auto, Ctx};
 use crate::module::registry::Module;
 use crate::module::string::RStr;
 use crate::observe::log::{self, Level};
 use crate::server::Server;
+use crate::snapshot::module_io::Io;
 use std::collections::HashMap;
-use std::ffi::{c_char, c_int, c_longlong, c_void, CStr, CString};
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
 
 /// `RedisModuleInfoCtx`: the text that a module's function adds to.
 pub struct InfoCtx<'a> {
@@ -159,16 +161,6 @@ pub fn free_auto(_ctx: &mut Ctx, handle: *mut c_void) {
     drop(unsafe { Box::from_raw(handle.cast::<ServerInfo>()) });
 }
 
-/// The text of `INFO` with a section, or with the default ones.
-fn info_text(section: Option<&[u8]>) -> Vec<u8> {
-    let own = Ctx::internal(None);
-    let args: &[&[u8]] = match section {
-        Some(s) => &[b"INFO", s],
-        None => &[b"INFO"],
-    };
-    super::call::text_from(&own, args).unwrap_or_default()
-}
-
 /// A field, converted, and through `err` whether that went well.
 ///
 /// # Safety
@@ -300,21 +292,13 @@ api! {
         unsafe { (*ctx).field(CStr::from_ptr(field).to_bytes(), &number::format_u64(value)) }
     }
 
-    /// A latency spike, for `LATENCY`, if it reaches `latency-monitor-threshold`.
-    [Locked] fn LatencyAddSample(event: *const c_char, ms: c_longlong) {
-        let server = Server::get();
-        if ms >= 0 && ms as u64 >= server.config.latency_monitor_threshold() {
-            // SAFETY: ABI: a C string.
-            let event = unsafe { CStr::from_ptr(event) };
-            server.latency.add(&event.to_string_lossy(), ms as u64);
-        }
-    }
-
     /// The fields of a section of `INFO`, or of the default sections; the context may be null.
     [Locked] fn GetServerInfo(ctx: *mut Ctx, section: *const c_char) -> *mut ServerInfo {
         // SAFETY: ABI: null or a C string.
-        let section = unsafe { (!section.is_null()).then(|| CStr::from_ptr(section).to_bytes()) };
-        let info = Box::into_raw(Box::new(ServerInfo::parse(&info_text(section))));
+        let section = unsafe { c_text(section) };
+        let sections: Vec<&str> = section.iter().map(|s| &**s).collect();
+        let text = crate::execute::info::text_of(Server::get(), &sections);
+        let info = Box::into_raw(Box::new(ServerInfo::parse(text.as_bytes())));
         // SAFETY: ABI: null or a live context.
         if let Some(ctx) = unsafe { ctx.as_mut() } {
             ctx.remember(Auto::Info(info.cast()));
@@ -381,6 +365,19 @@ api! {
         unsafe { number_field(data, field, err, number::parse_f64) }
     }
 
+    /// Notes how long something took, if that is as much as `latency-monitor-threshold`.
+    [Free] fn LatencyAddSample(event: *const c_char, milliseconds: i64) {
+        let server = Server::get();
+        let spent = u64::try_from(milliseconds).unwrap_or(0);
+        // A threshold of 0, which switches the server's own samples off, lets a module's through, as in Redis.
+        if spent >= server.config.latency_monitor_threshold() {
+            // SAFETY: ABI: a C string.
+            if let Some(event) = unsafe { c_text(event) } {
+                server.latency.add(&event, spent);
+            }
+        }
+    }
+
     /// Reports a failed assertion of a module and ends the process.
     [Free] fn _Assert(text: *const c_char, file: *const c_char, line: c_int) {
         // SAFETY: ABI: C strings.
@@ -397,10 +394,14 @@ api! {
 
 unsafe extern "C" {
     fn backplane_rm_Log();
+    fn backplane_rm_LogIOError();
 }
 
 /// Functions of this family that are C shims (`ffi/shims.c`).
-pub const SHIMS: &[super::Export] = &[super::shim("Log", LockClass::Free, backplane_rm_Log)];
+pub const SHIMS: &[super::Export] = &[
+    super::shim("Log", LockClass::Free, backplane_rm_Log),
+    super::shim("LogIOError", LockClass::Free, backplane_rm_LogIOError),
+];
 
 /// `Log`, formatted.
 ///
@@ -418,6 +419,25 @@ pub unsafe extern "C" fn backplane_log_impl(
     unsafe {
         let module = ctx.as_ref().and_then(|c| c.module);
         log_line(module, CStr::from_ptr(level).to_bytes(), bytes_of(text, len));
+    }
+}
+
+/// `LogIOError`, formatted.
+///
+/// # Safety
+/// ABI: called by the shim, as `ffi/shims.h` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn backplane_log_io_error_impl(
+    io: *mut Io,
+    level: *const c_char,
+    text: *const c_char,
+    len: usize,
+) {
+    super::enter("LogIOError", LockClass::Free);
+    // SAFETY: ABI: the io handle of a running save or load method, a C string and a buffer of this length.
+    unsafe {
+        let module = (*io).data_type().owner;
+        log_line(Some(module), CStr::from_ptr(level).to_bytes(), bytes_of(text, len));
     }
 }
 

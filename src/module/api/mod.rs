@@ -127,6 +127,7 @@ pub mod key_list;
 pub mod key_stream;
 pub mod key_zset;
 pub mod memory;
+pub mod promise;
 pub mod rdb;
 pub mod reply;
 pub mod scan;

@@ -1,12 +1,17 @@
 //! `Save*`, `Load*`, `EmitAOF`, the io context, strings of module values, RDB streams.
 use super::{shim, Export, LockClass};
 use crate::keyspace::value::ModuleType;
+use crate::module::abi;
+use crate::module::border::set_errno;
 use crate::module::context::{Auto, Ctx};
 use crate::module::datatype;
 use crate::module::string::RStr;
 use crate::server::Server;
+use crate::snapshot::control;
 use crate::snapshot::module_io::{self, Io};
 use std::ffi::{c_char, c_int, c_long, c_void, CStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr::null_mut;
 
 type IoPtr = *mut Io;
@@ -121,6 +126,43 @@ crate::api! {
         // SAFETY: ABI: a live string and a type of a loaded module.
         unsafe { module_io::value_from_string(&datatype::share(ty), RStr::bytes(s), version) }
     }
+
+    /// A stream that is a file of this name.
+    [Locked] fn RdbStreamCreateFromFile(name: *const c_char) -> *mut RdbStream {
+        // SAFETY: ABI: a C string.
+        let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(name));
+        Box::into_raw(Box::new(RdbStream { path }))
+    }
+
+    /// Frees a stream.
+    [Locked] fn RdbStreamFree(stream: *mut RdbStream) {
+        if !stream.is_null() {
+            // SAFETY: ABI: made by `RdbStreamCreateFromFile`, given up here.
+            drop(unsafe { Box::from_raw(stream) });
+        }
+    }
+
+    /// Puts the data of a file in place of all that is there.
+    [Locked] fn RdbLoad(_ctx: *mut Ctx, stream: *const RdbStream, flags: c_int) -> c_int {
+        // SAFETY: ABI: null or a stream of this API.
+        let result = match unsafe { stream.as_ref() } {
+            Some(s) if flags == 0 => control::load_from(Server::get(), &s.path),
+            _ => Err(libc::EINVAL),
+        };
+        status(result)
+    }
+
+    /// Saves everything into a file.
+    [Locked] fn RdbSave(_ctx: *mut Ctx, stream: *const RdbStream, flags: c_int) -> c_int {
+        // SAFETY: ABI: null or a stream of this API.
+        let result = match unsafe { stream.as_ref() } {
+            Some(s) if flags == 0 => control::save_to(Server::get(), &s.path)
+                .map_err(|e| e.raw_os_error().unwrap_or(libc::EIO)),
+            _ => Err(libc::EINVAL),
+        };
+        status(result)
+    }
 }
 
 /// What a pointer and a count stand for; the pointer may be null when the count is zero.
@@ -133,6 +175,21 @@ unsafe fn slice_of<'a, T>(p: *const T, len: usize) -> &'a [T] {
     }
     // SAFETY: ABI: this function's contract.
     unsafe { std::slice::from_raw_parts(p, len) }
+}
+
+/// What `RdbStreamCreateFromFile` makes.
+pub struct RdbStream {
+    path: PathBuf,
+}
+
+/// The module's form of a result whose error is an errno; success sets errno to 0.
+fn status(result: Result<(), c_int>) -> c_int {
+    set_errno(result.err().unwrap_or(0));
+    if result.is_ok() {
+        abi::OK
+    } else {
+        abi::ERR
+    }
 }
 
 /// A string, or what stands for it after a failure: nothing for a module that looks at `IsIOError`, else an empty one,

@@ -36,6 +36,7 @@ unsafe fn context<'a>(ctx: *mut Ctx) -> Option<&'a mut Ctx> {
 }
 
 /// A new string for a module, known to automatic memory if the context has it.
+#[allow(clippy::not_unsafe_ptr_arg_deref)] // the module's own context, which API functions pass on
 pub fn make(ctx: *mut Ctx, text: &[u8]) -> *mut RStr {
     let s = RStr::new(text);
     // SAFETY: ABI: callers pass on the context that the module gave.
