@@ -7,6 +7,7 @@ use crate::config::{
     glob, ApplyError, ConfigHooks, ExtraConfigs, LoadModule, RewriteContext, SetContext,
 };
 use crate::dispatch::table::{flags, Row};
+use crate::module::abi;
 use crate::module::api::config::ModuleConfigs;
 use crate::reply::Reply;
 use crate::server::Server;
@@ -30,12 +31,7 @@ pub fn asks_modules(_: &Server, args: &[&[u8]]) -> bool {
 /// the module lock.
 pub fn concerns_modules(server: &Server, args: &[&[u8]]) -> bool {
     args.iter().skip(2).step_by(2).any(|name| name.contains(&b'.'))
-        || server
-            .modules
-            .events
-            .load()
-            .iter()
-            .any(|s| s.event.id == crate::module::abi::EVENT_CONFIG)
+        || server.modules.events.load().iter().any(|s| s.event.id == abi::EVENT_CONFIG)
 }
 
 /// Whether modules have directives: then `CONFIG REWRITE` needs the module lock.

@@ -141,7 +141,7 @@ fn server_fields(server: &Server, f: &mut Fields) {
     f.put("uptime_in_days", up / 86400);
     f.put("hz", c.hz());
     f.put("configured_hz", c.hz());
-    f.put("lru_clock", now_ms() / 1000 & 0xff_ffff);
+    f.put("lru_clock", (now_ms() / 1000) & 0xff_ffff);
     let executable = std::env::current_exe().unwrap_or_default();
     f.put("executable", executable.display());
     let file = server.startup.config_file.as_ref();
