@@ -21,7 +21,6 @@ use std::sync::atomic::{
 use std::sync::{Arc, OnceLock};
 
 /// What belongs to the holder of the module lock.
-#[derive(Default)]
 pub struct Holder {
     /// Shards with held keys, by index over all databases, to be cleared at the end of the unit.
     pub touched: Vec<u32>,
@@ -33,6 +32,21 @@ pub struct Holder {
     pub depth: u32,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
     pub running: Option<(&'static Module, *const str)>,
+    /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
+    pub rename_from: *mut crate::module::string::RStr,
+}
+
+impl Default for Holder {
+    fn default() -> Holder {
+        Holder {
+            touched: Vec::new(),
+            structure: 0,
+            depth: 0,
+            running: None,
+            ready: Default::default(),
+            rename_from: std::ptr::null_mut(),
+        }
+    }
 }
 
 /// The server. There is one in a process: module functions are called without any handle to it.
@@ -141,7 +155,8 @@ impl Server {
             queue: Queue::default(),
             serving: OnceLock::new(),
             clients: Mutex::default(),
-            next_client: AtomicU64::new(1),
+            // As on Redis, the first ids belong to the server's own clients.
+            next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
             pubsub: PubSub::default(),

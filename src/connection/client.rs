@@ -171,6 +171,16 @@ pub struct Multi {
     pub aborted: bool,
 }
 
+/// A watched key.
+pub struct Watched {
+    /// Database.
+    pub db: usize,
+    /// The key.
+    pub key: Vec<u8>,
+    /// It was there, and not expired, when it was watched.
+    pub alive: bool,
+}
+
 /// `CLIENT REPLY`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReplyMode {
@@ -197,8 +207,8 @@ pub struct Session {
     pub user: Option<String>,
     /// Between `MULTI` and `EXEC`.
     pub multi: Option<Multi>,
-    /// Watched keys: database and key.
-    pub watched: Vec<(usize, Vec<u8>)>,
+    /// Watched keys.
+    pub watched: Vec<Watched>,
     /// Subscribed channels.
     pub channels: HashSet<Vec<u8>>,
     /// Subscribed patterns.

@@ -198,7 +198,7 @@ fn write_info(c: &Command, out: &mut Reply) {
     }
     out.set(c.keys.len());
     c.keys.iter().for_each(|k| write_key_spec(k, out));
-    out.array(c.subs.len());
+    out.set(c.subs.len());
     c.subs.iter().for_each(|s| write_info(s, out));
 }
 
@@ -226,7 +226,7 @@ fn info(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     for name in &args[2..] {
         match find(&table, name) {
             Some(c) => write_info(c, out),
-            None => out.null_array(),
+            None => out.null(),
         }
     }
     Ok(())

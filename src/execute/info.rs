@@ -256,8 +256,9 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
     f.put("active_defrag_running", 0);
-    f.put("lazyfree_pending_objects", 0);
-    f.put("lazyfreed_objects", 0);
+    let (pending, freed) = crate::keyspace::lazy_free::figures();
+    f.put("lazyfree_pending_objects", pending);
+    f.put("lazyfreed_objects", freed);
 }
 
 fn persistence_fields(server: &Server, f: &mut Fields) {

@@ -108,7 +108,7 @@ fn add(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, mut options: AddOptions
 }
 
 /// `ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member ...`
-fn zadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+pub(super) fn zadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     add(tx, args, out, AddOptions::default())
 }
 

@@ -7,6 +7,7 @@ use super::registry::Module;
 use super::string::RStr;
 use crate::connection::client::{ClientShared, Session};
 use crate::keyspace::entry::Entry;
+use crate::keyspace::event::RENAME_FROM;
 use crate::reply::Reply;
 use crate::server::Server;
 use std::ffi::{c_char, c_void, CStr, CString};
@@ -50,8 +51,17 @@ pub fn keyspace_event(db: usize, class: u32, name: &CStr, key: &[u8]) {
         });
         s.active.store(was_active, Relaxed);
     }
-    // SAFETY: ABI: our own reference.
-    unsafe { RStr::release(key) };
+    // RediSearch keeps the key of `rename_from`, without a reference of its own, until `rename_to` comes.
+    // SAFETY: lock: the module lock is held.
+    let kept = unsafe { &mut server.holder().rename_from };
+    let is_rename = std::ptr::eq(name.as_ptr(), RENAME_FROM.name.as_ptr());
+    let before = std::mem::replace(kept, if is_rename { key } else { std::ptr::null_mut() });
+    for s in [before, if is_rename { std::ptr::null_mut() } else { key }] {
+        if !s.is_null() {
+            // SAFETY: ABI: our own reference.
+            unsafe { RStr::release(s) };
+        }
+    }
 }
 
 /// Whether a module listens to a server event.

@@ -88,6 +88,16 @@ mod heap {
             read(c"stats.retained"),
         ]
     }
+
+    /// Gives unused memory back to the system; says whether that worked.
+    pub fn purge() -> bool {
+        let none = std::ptr::null_mut();
+        // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
+        // SAFETY: layout: the name ends in NUL; this control takes and gives nothing.
+        unsafe {
+            je::mallctl(c"arena.4096.purge".as_ptr(), none, std::ptr::null_mut(), none, 0) == 0
+        }
+    }
 }
 
 /// The system's allocator, for sanitizers.
@@ -156,9 +166,21 @@ mod heap {
         let used = (info.uordblks + info.hblkhd) as u64;
         [used, used, used, 0]
     }
+
+    /// Gives unused memory back to the system.
+    pub fn purge() -> bool {
+        // SAFETY: layout: a plain call.
+        unsafe { libc::malloc_trim(0) };
+        true
+    }
 }
 
 pub use heap::{flush_thread_cache, NAME};
+
+/// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
+pub fn purge() -> bool {
+    heap::purge()
+}
 
 fn abort_oom(size: usize) -> ! {
     crate::log_warning!("Out Of Memory allocating {size} bytes!");

@@ -1,0 +1,2 @@
+//! Libraries of functions.
+pub struct Functions;
