@@ -96,6 +96,14 @@ pub fn plain_event(id: u64, sub: u64) {
     server_event(id, sub, std::ptr::null_mut(), None);
 }
 
+/// The module thread is about to wait for work, or has got some. The calling thread has the module lock.
+pub fn loop_event(sub: u64) {
+    if listened(abi::EVENT_EVENTLOOP) {
+        plain_event(abi::EVENT_EVENTLOOP, sub);
+        super::thread::end_unit(Server::get());
+    }
+}
+
 /// One round of the server's regular work. The calling thread has the module lock.
 pub fn cron_event(hz: u64) {
     if !listened(abi::EVENT_CRON_LOOP) {
