@@ -11,7 +11,6 @@ pub mod cjson;
 pub mod cmsgpack;
 pub mod convert;
 pub mod eval;
-pub mod function;
 pub mod lua;
 pub mod random;
 pub mod redis;
@@ -27,7 +26,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Default)]
 struct Engines {
     eval: Option<eval::Scripts>,
-    functions: Option<function::Functions>,
 }
 
 struct Guarded(UnsafeCell<Option<Engines>>);

@@ -1,2 +1,0 @@
-//! Libraries of functions.
-pub struct Functions;
