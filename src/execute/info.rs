@@ -180,7 +180,8 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("watching_clients", watching);
     f.put("clients_in_timeout_table", 0);
     f.put("total_watched_keys", watched);
-    f.put("total_blocking_keys", server.blocked_keys.load(Relaxed));
+    let awaited = server.blocked_keys.load(Relaxed) + server.awaited_keys.load(Relaxed);
+    f.put("total_blocking_keys", awaited);
     f.put("total_blocking_keys_on_nokey", 0);
 }
 
