@@ -36,6 +36,7 @@ pub mod dump;
 pub mod error;
 pub mod expire;
 pub mod flush;
+pub mod function;
 pub mod generic;
 pub mod geo;
 pub mod handle;
@@ -114,6 +115,7 @@ pub static FAMILIES: &[&[Row]] = &[
     flush::ROWS,
     sort::ROWS,
     script::ROWS,
+    function::ROWS,
 ];
 
 /// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules

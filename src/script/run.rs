@@ -106,14 +106,10 @@ pub const BUSY_EVAL: CommandError = CommandError(std::borrow::Cow::Borrowed(
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
 ));
 
-/// Whether a script of `EVAL` has been running for so long that it is busy; from any thread.
-pub fn eval_is_busy() -> bool {
-    let status = STATUS.load(Relaxed);
-    status & RUNNING != 0 && status & FUNCTION == 0
-}
-
-/// A function that has been running for a while, as `FUNCTION STATS` tells about it.
+/// A script or function that has been running for longer than `busy-reply-threshold`, as `FUNCTION STATS` tells about it.
 pub struct Busy {
+    /// It is a function.
+    pub function: bool,
     /// Its name.
     pub name: String,
     /// The command that called it.
@@ -122,8 +118,11 @@ pub struct Busy {
     pub began: u64,
 }
 
-/// The function that has been running for a while.
+/// What has been running for so long.
 pub static BUSY: parking_lot::Mutex<Option<Busy>> = parking_lot::Mutex::new(None);
+
+const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                       Writable scripts are blocked. Use 'no-writes' flag for read only scripts.";
 
 /// What is run.
 pub struct Call<'a> {
@@ -163,6 +162,9 @@ impl<'a> Run<'a> {
         if declares && !has(script_flag::NO_WRITES) {
             if out_of_memory && !has(script_flag::ALLOW_OOM) {
                 return Err(error::OOM);
+            }
+            if crate::snapshot::control::writes_denied(server) {
+                return Err(error::err(MISCONF));
             }
             if call.read_only {
                 return Err(error::err(
@@ -275,6 +277,12 @@ impl<'a> Run<'a> {
         if self.read_only && command.has(flags::WRITE | flags::MAY_REPLICATE) {
             return Err(error::err("Write commands are not allowed from read-only scripts."));
         }
+        if !self.wrote
+            && command.has(flags::WRITE)
+            && crate::snapshot::control::writes_denied(self.server)
+        {
+            return Err(error::err(format!("-{}", error::MISCONF.0)));
+        }
         if self.out_of_memory && !self.allow_oom && !self.wrote && command.has(flags::DENYOOM) {
             return Err(error::err("-OOM command not allowed when used memory > 'maxmemory'."));
         }
@@ -380,6 +388,7 @@ impl Run<'_> {
             self.name
         );
         *BUSY.lock() = Some(Busy {
+            function: self.function,
             name: self.name.to_string(),
             args: self.args.iter().map(|a| a.to_vec()).collect(),
             began: self.began,
