@@ -3,7 +3,7 @@
 //! The path is data in the table ([`table::Path`]), decided when the table is made. What can only be seen at run time
 //! (a key is held; a key has a module's value that the command would have to free) is found before the body runs, with
 //! all latches taken, so a body never has to back out.
-mod observe;
+pub mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
@@ -344,6 +344,7 @@ fn execute(
             let ns = mono_ns() - begin;
             let errors = u64::from(out.buf.get(start) == Some(&b'-'));
             observe::finished(server, session, command, args, ns, errors);
+            observe::show(server, session, command, args);
             count_errors(server, out);
         }
         step
@@ -459,7 +460,9 @@ fn run(
 /// Runs a command body in its transaction: counts it, writes its error, passes its effects to the log.
 pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
     // Native commands of a turn follow each other without a gap: the end of one is the start of the next.
-    let native = tx.mode() == Mode::Native;
+    // A command that waited runs again: monitors have seen it, and its time does not count.
+    let again = tx.session.waiting.is_some() || tx.session.retry.is_some();
+    let native = tx.mode() == Mode::Native && !again;
     let start = if native { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let result = match &command.body {
@@ -476,8 +479,11 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    if tx.session.waiting.is_none() {
+    if again || tx.session.waiting.is_none() {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
+    }
+    if !again {
+        observe::show(tx.server, tx.session, command, args);
     }
     let changed = tx.dirty != dirty;
     if changed {

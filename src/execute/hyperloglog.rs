@@ -193,7 +193,7 @@ const DEBUG_KEYS: &[KeySpec] = &[keys(key::RW | key::ACCESS, 2, 2, 1)];
 pub static ROWS: &[Row] = &[
     row(HLL, "pfadd", -2, STORES | flags::FAST, EVENTS, spec::INSERT, "2.8.9",
         "Adds elements to a HyperLogLog, which is made if the key is missing.", pfadd),
-    row(HLL, "pfcount", -2, flags::READONLY, EVENTS, COUNT_KEYS, "2.8.9",
+    row(HLL, "pfcount", -2, flags::READONLY | flags::MAY_REPLICATE, EVENTS, COUNT_KEYS, "2.8.9",
         "Estimates the number of elements of HyperLogLogs.", pfcount),
     row(HLL, "pfmerge", -2, STORES, EVENTS, MERGE_KEYS, "2.8.9",
         "Stores the union of HyperLogLogs.", pfmerge),

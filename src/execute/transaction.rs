@@ -77,6 +77,7 @@ fn watch(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         tx.watch(k);
         let alive = tx.exists(k);
         tx.session.watched.push(Watched { db, key: k.to_vec(), alive });
+        tx.session.shared.watching.store(tx.session.watched.len() as u32, Relaxed);
     }
     out.ok();
     Ok(())
