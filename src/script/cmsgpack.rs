@@ -25,7 +25,7 @@ fn write_string(out: &mut Vec<u8>, s: &[u8]) {
 
 fn write_integer(out: &mut Vec<u8>, n: i64) {
     let (mark, bytes) = match n {
-        0..=127 | -32..=-1 => {
+        -32..=127 => {
             out.push(n as u8);
             return;
         }
