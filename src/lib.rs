@@ -9,7 +9,7 @@
 //! 6. [`reply`]: the RESP writer
 //! 7. [`propagate`]: the ordered effect log
 //!
-//! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`module`] (the module ABI),
+//! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`module`] (the module ABI), [`script`] (Lua),
 //! [`config`] and [`observe`] (statistics, logging).
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -24,6 +24,7 @@ pub mod observe;
 pub mod parse;
 pub mod propagate;
 pub mod reply;
+pub mod script;
 pub mod server;
 pub mod snapshot;
 pub mod start;

@@ -3,7 +3,6 @@ use crate::config::{Config, LoadHooks, Startup};
 use crate::connection::listener::Listeners;
 use crate::connection::serving::{self, ServingThread};
 use crate::execute::FAMILIES;
-use crate::observe::clock::mono_ns;
 use crate::observe::log;
 use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
@@ -75,7 +74,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         // read by its module.
         server.module_lock.lock();
         let ok = load_modules(server);
-        server.startup_memory.store(server.refresh_used_memory(mono_ns()), SeqCst);
+        server.startup_memory.store(server.used_memory(), SeqCst);
         server.starting.store(false, SeqCst);
         // Clients that come from now on are told that the server is loading.
         server.persistence.starting.store(true, SeqCst);
@@ -119,6 +118,11 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         flags = flags & !how::SAVE | how::NOSAVE;
     }
     crate::log_notice!("User requested shutdown...");
+    if let Some(pid) = crate::module::fork::child() {
+        // A module's child has our sockets open: a new server could not listen while it lives.
+        crate::log_warning!("There is a module fork child. Killing it!");
+        crate::module::fork::kill(pid);
+    }
     let points = !server.config.save().is_empty();
     if points && flags & how::NOSAVE == 0 || flags & how::SAVE != 0 {
         crate::log_notice!("Saving the final RDB snapshot before exiting.");

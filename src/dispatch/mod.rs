@@ -3,7 +3,7 @@
 //! The path is data in the table ([`table::Path`]), decided when the table is made. What can only be seen at run time
 //! (a key is held; a key has a module's value that the command would have to free) is found before the body runs, with
 //! all latches taken, so a body never has to back out.
-mod observe;
+pub mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
@@ -205,7 +205,7 @@ pub fn check<'t>(
     let Some(command) = table.resolve(args) else {
         return Err(not_found(table, args));
     };
-    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+    if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }
     if !session.authenticated
@@ -276,8 +276,24 @@ fn execute(
     let command = match check(server, table, session, args) {
         Ok(c) => c,
         Err(e) => {
+            if is(args[0], "post") || is(args[0], "host:") {
+                // A browser that was lured into speaking to us: nothing of its request is executed.
+                crate::log_warning!(
+                    "Possible SECURITY ATTACK: {} sends an HTTP request; connection closed.",
+                    session.shared.addr
+                );
+                session.close = true;
+                return Step::Done;
+            }
             if let Some(c) = table.resolve(args) {
                 c.stats.rejected();
+            }
+            if is(args[0], "exec") {
+                // A refused EXEC ends the transaction.
+                let reason = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
+                let e = format!("EXECABORT Transaction discarded because of: {reason}");
+                crate::execute::transaction::discard_state(server, session);
+                return reject(session, out, error::err(e));
             }
             return reject(session, out, e);
         }
@@ -328,6 +344,7 @@ fn execute(
             let ns = mono_ns() - begin;
             let errors = u64::from(out.buf.get(start) == Some(&b'-'));
             observe::finished(server, session, command, args, ns, errors);
+            observe::show(server, session, command, args);
             count_errors(server, out);
         }
         step
@@ -443,7 +460,9 @@ fn run(
 /// Runs a command body in its transaction: counts it, writes its error, passes its effects to the log.
 pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
     // Native commands of a turn follow each other without a gap: the end of one is the start of the next.
-    let native = tx.mode() == Mode::Native;
+    // A command that waited runs again: monitors have seen it, and its time does not count.
+    let again = tx.session.waiting.is_some() || tx.session.retry.is_some();
+    let native = tx.mode() == Mode::Native && !again;
     let start = if native { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let result = match &command.body {
@@ -460,8 +479,11 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    if tx.session.waiting.is_none() {
+    if again || tx.session.waiting.is_none() {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
+    }
+    if !again {
+        observe::show(tx.server, tx.session, command, args);
     }
     let changed = tx.dirty != dirty;
     if changed {

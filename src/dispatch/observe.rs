@@ -26,7 +26,22 @@ pub fn finished(
         let event = if command.has(flags::FAST) { "fast-command" } else { "command" };
         server.latency.add(event, ns / 1_000_000);
     }
+}
+
+/// Shows a command to monitors.
+#[inline]
+pub fn show(server: &Server, session: &Session, command: &Command, args: &[&[u8]]) {
     if server.monitors.any() && !command.has(flags::SKIP_MONITOR | flags::ADMIN) {
         server.monitors.feed(session, command, args);
+    }
+}
+
+/// Counts a command that waited, and whose wait ended without another run of its body.
+pub fn wait_over(server: &Server, session: &Session, failed: bool) {
+    if let Some(command) = session.waiting.as_ref().and_then(|w| w.command.as_ref()) {
+        command.stats.add(0, server.config.latency_tracking());
+        if failed {
+            command.stats.failed();
+        }
     }
 }

@@ -209,6 +209,7 @@ impl Waiter {
     pub fn time_out(&self, server: &Server, client: &mut Client) {
         let start = client.out.buf.len();
         client.out.null_array();
+        crate::dispatch::observe::wait_over(server, &client.session, false);
         answered(server, client, start);
     }
 }
@@ -470,6 +471,7 @@ pub fn unblock(server: &Server, shared: &ClientShared, with_error: bool) -> bool
         let start = client.out.buf.len();
         client.out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
         crate::dispatch::count_errors(server, &mut client.out);
+        crate::dispatch::observe::wait_over(server, &client.session, true);
         answered(server, client, start);
     } else {
         waiter.time_out(server, client);

@@ -141,7 +141,7 @@ fn server_fields(server: &Server, f: &mut Fields) {
     f.put("uptime_in_days", up / 86400);
     f.put("hz", c.hz());
     f.put("configured_hz", c.hz());
-    f.put("lru_clock", now_ms() / 1000 & 0xff_ffff);
+    f.put("lru_clock", (now_ms() / 1000) & 0xff_ffff);
     let executable = std::env::current_exe().unwrap_or_default();
     f.put("executable", executable.display());
     let file = server.startup.config_file.as_ref();
@@ -180,7 +180,8 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("watching_clients", watching);
     f.put("clients_in_timeout_table", 0);
     f.put("total_watched_keys", watched);
-    f.put("total_blocking_keys", server.blocked_keys.load(Relaxed));
+    let awaited = server.blocked_keys.load(Relaxed) + server.awaited_keys.load(Relaxed);
+    f.put("total_blocking_keys", awaited);
     f.put("total_blocking_keys_on_nokey", 0);
 }
 
@@ -188,7 +189,7 @@ fn client_fields(server: &Server, f: &mut Fields) {
 const PER_KEY: u64 = 32;
 
 fn memory_fields(server: &Server, f: &mut Fields) {
-    let used = server.refresh_used_memory(mono_ns());
+    let used = server.used_memory();
     let peak = server.peak_memory.load(Relaxed).max(used);
     let rss = process::resident();
     let startup = server.startup_memory.load(Relaxed);
@@ -214,24 +215,22 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("allocator_resident", resident);
     f.put("allocator_muzzy", 0);
     f.bytes("total_system_memory", process::system_memory());
-    // Scripts and functions: this version has neither.
-    for name in ["used_memory_lua", "used_memory_vm_eval"] {
-        f.put(name, 0);
-    }
-    f.put("used_memory_lua_human", human(0));
-    for name in [
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-        "used_memory_vm_total",
-    ] {
-        f.put(name, 0);
-    }
-    f.put("used_memory_vm_total_human", human(0));
+    let scripts = &crate::script::FIGURES;
+    let (eval, functions) =
+        (scripts.eval_memory.load(Relaxed), scripts.function_memory.load(Relaxed));
+    let texts = scripts.script_bytes.load(Relaxed);
+    f.put("used_memory_lua", eval);
+    f.put("used_memory_vm_eval", eval);
+    f.put("used_memory_lua_human", human(eval));
+    f.put("used_memory_scripts_eval", texts);
+    f.put("number_of_cached_scripts", scripts.scripts.load(Relaxed));
+    f.put("number_of_functions", scripts.functions.load(Relaxed));
+    f.put("number_of_libraries", scripts.libraries.load(Relaxed));
+    f.put("used_memory_vm_functions", functions);
+    f.put("used_memory_vm_total", eval + functions);
+    f.put("used_memory_vm_total_human", human(eval + functions));
     f.put("used_memory_functions", 0);
-    f.bytes("used_memory_scripts", 0);
+    f.bytes("used_memory_scripts", texts);
     f.bytes("maxmemory", c.maxmemory());
     f.put("maxmemory_policy", policy);
     f.put("allocator_frag_ratio", format!("{:.2}", ratio(active, allocated)));
@@ -256,8 +255,9 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
     f.put("active_defrag_running", 0);
-    f.put("lazyfree_pending_objects", 0);
-    f.put("lazyfreed_objects", 0);
+    let (pending, freed) = crate::keyspace::lazy_free::figures();
+    f.put("lazyfree_pending_objects", pending);
+    f.put("lazyfreed_objects", freed);
 }
 
 fn persistence_fields(server: &Server, f: &mut Fields) {
@@ -336,9 +336,11 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("expired_subkeys", s.expired_fields.get());
     f.put("expired_keys", s.expired_keys.get());
     f.put("expired_stale_perc", "0.00");
-    zeros(f, &["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    f.put("expired_time_cap_reached_count", 0);
+    f.put("expire_cycle_cpu_milliseconds", s.expire_ns.get() / 1_000_000);
     f.put("evicted_keys", s.evicted_keys.get());
-    zeros(f, &["evicted_clients", "evicted_scripts"]);
+    f.put("evicted_clients", 0);
+    f.put("evicted_scripts", crate::script::FIGURES.evicted.load(Relaxed));
     let over_total = s.eviction_exceeded_ns.0.load(Relaxed) + over_now;
     f.put("total_eviction_exceeded_time", over_total / 1_000_000);
     f.put("current_eviction_exceeded_time", over_now / 1_000_000);

@@ -68,6 +68,8 @@ pub struct Stats {
     pub acl_denied_auth: Counter,
     /// Rounds of the cron.
     pub cron_rounds: Counter,
+    /// Nanoseconds in the expiry cycle.
+    pub expire_ns: Counter,
     /// Nanoseconds over the memory limit, and since when it is now (monotonic ns, 0: it is not).
     pub eviction_exceeded_ns: (AtomicU64, AtomicU64),
     /// Error replies by code.
@@ -121,6 +123,7 @@ impl Stats {
             &self.handovers,
             &self.acl_denied_auth,
             &self.cron_rounds,
+            &self.expire_ns,
         ] {
             c.reset();
         }

@@ -15,6 +15,7 @@ fn align_for(size: usize) -> usize {
 #[cfg(feature = "jemalloc")]
 mod heap {
     use super::align_for;
+    use crate::observe::heap;
     use std::ffi::{c_int, c_void, CStr};
     use tikv_jemalloc_sys as je;
 
@@ -26,25 +27,49 @@ mod heap {
         }
     }
 
+    /// Counts a block that took `before` bytes and is now at `p`; nothing if that failed.
+    fn count(before: usize, p: *mut c_void) {
+        if !p.is_null() {
+            heap::given(before);
+            // SAFETY: layout: the block was just allocated by this heap.
+            heap::taken(unsafe { size_of(p) });
+        }
+    }
+
+    /// Bytes in use, of modules and of the server.
+    pub fn used() -> u64 {
+        heap::used()
+    }
+
     /// Allocates `size` bytes, not zero.
     pub fn alloc(size: usize, zero: bool) -> *mut c_void {
         let zero = if zero { je::MALLOCX_ZERO } else { 0 };
         // SAFETY: layout: the size is not zero.
-        unsafe { je::mallocx(size, flags_for(size) | zero) }
+        let p = unsafe { je::mallocx(size, flags_for(size) | zero) };
+        count(0, p);
+        p
     }
 
     /// # Safety
     /// `p` came from this heap; `size` is not zero.
     pub unsafe fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
         // SAFETY: ABI: this function's contract.
-        unsafe { je::rallocx(p, size, flags_for(size)) }
+        unsafe {
+            let before = size_of(p);
+            let new = je::rallocx(p, size, flags_for(size));
+            count(before, new);
+            new
+        }
     }
 
     /// # Safety
     /// `p` came from this heap and is given up.
     pub unsafe fn free(p: *mut c_void) {
         // SAFETY: ABI: this function's contract.
-        unsafe { je::dallocx(p, 0) }
+        unsafe {
+            heap::given(size_of(p));
+            je::dallocx(p, 0);
+        }
     }
 
     /// # Safety
@@ -65,14 +90,6 @@ mod heap {
 
     /// The allocator's name, as `INFO` has it.
     pub const NAME: &str = "jemalloc-5.3.0";
-
-    /// Gives back what the calling thread freed and keeps for its next allocations: the figures then count it as free.
-    pub fn flush_thread_cache() {
-        let none = std::ptr::null_mut();
-        let len = std::ptr::null_mut();
-        // SAFETY: layout: a command without values in or out.
-        unsafe { je::mallctl(c"thread.tcache.flush".as_ptr(), none, len, none, 0) };
-    }
 
     /// Allocated, active, resident and retained bytes.
     pub fn figures() -> [u64; 4] {
@@ -156,8 +173,10 @@ mod heap {
     /// The allocator's name, as `INFO` has it.
     pub const NAME: &str = "libc";
 
-    /// Nothing to do: the figures are exact.
-    pub fn flush_thread_cache() {}
+    /// Bytes in use, of modules and of the server.
+    pub fn used() -> u64 {
+        figures()[0]
+    }
 
     /// Allocated bytes, three times, and nothing retained.
     pub fn figures() -> [u64; 4] {
@@ -175,7 +194,7 @@ mod heap {
     }
 }
 
-pub use heap::{flush_thread_cache, NAME};
+pub use heap::NAME;
 
 /// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
 pub fn purge() -> bool {
@@ -217,9 +236,9 @@ pub fn duplicate(bytes: &[u8]) -> *mut c_char {
     p.cast()
 }
 
-/// Bytes allocated by the server and its modules, from the allocator's statistics.
+/// Bytes in use by the server and its modules.
 pub fn allocated() -> u64 {
-    heap::figures()[0]
+    heap::used()
 }
 
 /// Figures of the allocator for `INFO memory`: allocated, active, resident, retained.
