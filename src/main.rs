@@ -3,7 +3,7 @@ use std::io::Write;
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: backplane::observe::heap::Heap = backplane::observe::heap::Heap;
 
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();

@@ -21,7 +21,6 @@ use std::sync::atomic::{
 use std::sync::{Arc, OnceLock};
 
 /// What belongs to the holder of the module lock.
-#[derive(Default)]
 pub struct Holder {
     /// Shards with held keys, by index over all databases, to be cleared at the end of the unit.
     pub touched: Vec<u32>,
@@ -33,6 +32,21 @@ pub struct Holder {
     pub depth: u32,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
     pub running: Option<(&'static Module, *const str)>,
+    /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
+    pub rename_from: *mut crate::module::string::RStr,
+}
+
+impl Default for Holder {
+    fn default() -> Holder {
+        Holder {
+            touched: Vec::new(),
+            structure: 0,
+            depth: 0,
+            running: None,
+            ready: Default::default(),
+            rename_from: std::ptr::null_mut(),
+        }
+    }
 }
 
 /// The server. There is one in a process: module functions are called without any handle to it.
@@ -98,8 +112,6 @@ pub struct Server {
     pub shutting_down: AtomicBool,
     /// State of saving and loading.
     pub persistence: crate::snapshot::Persistence,
-    /// Last known `used_memory` and when it was read (monotonic ns).
-    pub memory: (AtomicU64, AtomicU64),
     /// Highest `used_memory` seen.
     pub peak_memory: AtomicU64,
     /// The cron's clock, Unix milliseconds, for places that do not need the exact time.
@@ -128,6 +140,10 @@ impl Server {
     pub fn init(config: Config, startup: Startup) -> &'static Server {
         let databases = config.databases();
         let client_events = config.notify_keyspace_events();
+        let lower = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase();
+        let renamed = startup.renamed_commands.iter();
+        let renamed = renamed.map(|(old, new)| (lower(old), lower(new))).collect();
+        let _ = crate::dispatch::table::RENAMED.set(renamed);
         let server: &'static Server = Box::leak(Box::new(Server {
             config,
             startup,
@@ -141,7 +157,8 @@ impl Server {
             queue: Queue::default(),
             serving: OnceLock::new(),
             clients: Mutex::default(),
-            next_client: AtomicU64::new(1),
+            // As on Redis, the first ids belong to the server's own clients.
+            next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
             pubsub: PubSub::default(),
@@ -161,7 +178,6 @@ impl Server {
             lfu: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
             persistence: Default::default(),
-            memory: Default::default(),
             peak_memory: AtomicU64::new(0),
             clock_ms: AtomicI64::new(crate::observe::clock::now_ms()),
             module_thread: AtomicUsize::new(0),
@@ -270,27 +286,12 @@ impl Server {
         }
     }
 
-    /// Bytes that the process has allocated, modules included. Asking the allocator is not free, so one thread at a time
-    /// does it: every millisecond near the memory limit, every ten far from it.
+    /// Bytes that the process has allocated, modules included.
     pub fn used_memory(&self) -> u64 {
-        let now = crate::observe::clock::mono_ns();
-        let (used, last) = (self.memory.0.load(Relaxed), self.memory.1.load(Relaxed));
-        let limit = self.config.maxmemory();
-        let near = limit > 0 && used > limit - limit / 16;
-        let age = if near { 1_000_000 } else { 10_000_000 };
-        let fresh = last != 0 && now.saturating_sub(last) < age;
-        if fresh || self.memory.1.compare_exchange(last, now, Relaxed, Relaxed).is_err() {
-            return used;
-        }
-        self.refresh_used_memory(now)
-    }
-
-    /// As [`Server::used_memory`], read now.
-    pub fn refresh_used_memory(&self, now: u64) -> u64 {
         let used = crate::module::api::memory::allocated();
-        self.memory.0.store(used, Relaxed);
-        self.memory.1.store(now, Relaxed);
-        self.peak_memory.fetch_max(used, Relaxed);
+        if used > self.peak_memory.load(Relaxed) {
+            self.peak_memory.fetch_max(used, Relaxed);
+        }
         used
     }
 }

@@ -3,7 +3,6 @@ use crate::config::{Config, LoadHooks, Startup};
 use crate::connection::listener::Listeners;
 use crate::connection::serving::{self, ServingThread};
 use crate::execute::FAMILIES;
-use crate::observe::clock::mono_ns;
 use crate::observe::log;
 use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
@@ -75,7 +74,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         // read by its module.
         server.module_lock.lock();
         let ok = load_modules(server);
-        server.startup_memory.store(server.refresh_used_memory(mono_ns()), SeqCst);
+        server.startup_memory.store(server.used_memory(), SeqCst);
         server.starting.store(false, SeqCst);
         // Clients that come from now on are told that the server is loading.
         server.persistence.starting.store(true, SeqCst);

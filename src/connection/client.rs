@@ -35,6 +35,8 @@ pub mod flag {
     pub const MONITOR: u32 = 1 << 9;
     /// A client that a module made for itself: no connection behind it.
     pub const INTERNAL: u32 = 1 << 10;
+    /// The client behind the calls of a script.
+    pub const SCRIPT: u32 = 1 << 11;
 }
 
 /// Messages from other threads, waiting for the connection's own thread.
@@ -171,6 +173,16 @@ pub struct Multi {
     pub aborted: bool,
 }
 
+/// A watched key.
+pub struct Watched {
+    /// Database.
+    pub db: usize,
+    /// The key.
+    pub key: Vec<u8>,
+    /// It was there, and not expired, when it was watched.
+    pub alive: bool,
+}
+
 /// `CLIENT REPLY`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReplyMode {
@@ -197,8 +209,8 @@ pub struct Session {
     pub user: Option<String>,
     /// Between `MULTI` and `EXEC`.
     pub multi: Option<Multi>,
-    /// Watched keys: database and key.
-    pub watched: Vec<(usize, Vec<u8>)>,
+    /// Watched keys.
+    pub watched: Vec<Watched>,
     /// Subscribed channels.
     pub channels: HashSet<Vec<u8>>,
     /// Subscribed patterns.

@@ -205,7 +205,7 @@ pub fn check<'t>(
     let Some(command) = table.resolve(args) else {
         return Err(not_found(table, args));
     };
-    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+    if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }
     if !session.authenticated
@@ -276,8 +276,24 @@ fn execute(
     let command = match check(server, table, session, args) {
         Ok(c) => c,
         Err(e) => {
+            if is(args[0], "post") || is(args[0], "host:") {
+                // A browser that was lured into speaking to us: nothing of its request is executed.
+                crate::log_warning!(
+                    "Possible SECURITY ATTACK: {} sends an HTTP request; connection closed.",
+                    session.shared.addr
+                );
+                session.close = true;
+                return Step::Done;
+            }
             if let Some(c) = table.resolve(args) {
                 c.stats.rejected();
+            }
+            if is(args[0], "exec") {
+                // A refused EXEC ends the transaction.
+                let reason = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
+                let e = format!("EXECABORT Transaction discarded because of: {reason}");
+                crate::execute::transaction::discard_state(server, session);
+                return reject(session, out, error::err(e));
             }
             return reject(session, out, e);
         }

@@ -272,8 +272,8 @@ pub enum Path {
 
 /// Names of commands by number, for places that remember a command in an atomic (`CLIENT LIST`). Never forgotten: there
 /// are as many as there are commands.
-static NAMES: RwLock<(Vec<&'static str>, Option<HashMap<&'static str, u32>>)> =
-    RwLock::new((Vec::new(), None));
+static NAMES: RwLock<Names> = RwLock::new((Vec::new(), None));
+type Names = (Vec<&'static str>, Option<HashMap<&'static str, u32>>);
 
 /// The number of a command's full name.
 pub(crate) fn number_of(full_name: &str) -> u32 {
@@ -332,6 +332,15 @@ pub struct Command {
 pub type KeyPositions = SmallVec<[(usize, u64); 4]>;
 
 impl Command {
+    /// Whether only its subcommands run.
+    pub fn is_container(&self) -> bool {
+        match &self.body {
+            Body::Container => true,
+            Body::Module(m) => m.function.is_none(),
+            Body::Native(_) => false,
+        }
+    }
+
     /// Whether the number of arguments (with the name) is right.
     #[inline]
     pub fn arity_ok(&self, argc: usize) -> bool {

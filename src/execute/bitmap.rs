@@ -290,6 +290,18 @@ impl Field {
         }
     }
 
+    /// The reference subtracts a value to be set from the largest one in 64 bits, so that a value near the lowest of all
+    /// passes for one that is too large, and saturates upwards. Wrapping is the same in both directions.
+    fn quirk(self, value: i64) -> i128 {
+        let (_, max) = self.limits();
+        let exact = i128::from(value);
+        if self.bits < 64 && max - exact > i128::from(i64::MAX) {
+            exact + (1 << 64)
+        } else {
+            exact
+        }
+    }
+
     /// Makes an exact result fit, or refuses.
     fn fit(self, exact: i128, overflow: Overflow) -> Option<i64> {
         let (min, max) = self.limits();
@@ -400,7 +412,7 @@ fn fields(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, readonly: bool) -> C
             }
             // A negative number is a very large one for an unsigned field.
             What::Set(n) if !o.field.signed => (o.field.fit((n as u64).into(), o.overflow), true),
-            What::Set(n) => (o.field.fit(n.into(), o.overflow), true),
+            What::Set(n) => (o.field.fit(o.field.quirk(n), o.overflow), true),
             What::Add(n) => (o.field.fit(i128::from(old) + i128::from(n), o.overflow), false),
         };
         match new {
@@ -519,6 +531,9 @@ mod tests {
         let over = i128::from(i64::MAX) + 1;
         assert_eq!(i64s.fit(over, Overflow::Wrap), Some(i64::MIN));
         assert_eq!(i64s.fit(over, Overflow::Saturate), Some(i64::MAX));
+        assert_eq!(i8.fit(i8.quirk(i64::MIN), Overflow::Saturate), Some(127));
+        assert_eq!(i8.fit(i8.quirk(i64::MIN + 1000), Overflow::Saturate), Some(-128));
+        assert_eq!(i8.fit(i8.quirk(i64::MIN + 5), Overflow::Wrap), Some(5));
     }
 
     #[test]

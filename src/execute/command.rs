@@ -48,6 +48,10 @@ pub fn find<'t>(table: &'t Table, name: &[u8]) -> Option<&'t Arc<Command>> {
 /// Whether a command belongs to an ACL category: by its row, or because of its flags.
 pub fn in_category(c: &Command, category: &str) -> bool {
     let named = |name: &str| c.acl.iter().any(|a| a == name);
+    // A module's command has no categories but those that the module gave it.
+    if c.has(flags::MODULE) {
+        return named(category);
+    }
     named(category)
         || match category {
             "read" => c.has(flags::READONLY) && !named("scripting"),
@@ -174,7 +178,7 @@ fn write_spec_flags(bits: u64, out: &mut Reply) {
 fn write_info(c: &Command, out: &mut Reply) {
     let ((first, last, step), movable) = classic_range(c);
     out.array(10);
-    out.bulk_str(&c.full_name.to_ascii_lowercase());
+    out.bulk_str(&c.full_name);
     out.int(i64::from(c.arity));
     write_flag_names(c, movable, out);
     out.int(i64::from(first));
@@ -194,7 +198,7 @@ fn write_info(c: &Command, out: &mut Reply) {
     }
     out.set(c.keys.len());
     c.keys.iter().for_each(|k| write_key_spec(k, out));
-    out.array(c.subs.len());
+    out.set(c.subs.len());
     c.subs.iter().for_each(|s| write_info(s, out));
 }
 
@@ -222,7 +226,7 @@ fn info(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     for name in &args[2..] {
         match find(&table, name) {
             Some(c) => write_info(c, out),
-            None => out.null_array(),
+            None => out.null(),
         }
     }
     Ok(())
@@ -328,7 +332,7 @@ fn write_docs(c: &Command, out: &mut Reply) {
         out.bulk(b"subcommands");
         out.map(c.subs.len());
         for s in &c.subs {
-            out.bulk_str(&s.full_name.to_ascii_lowercase());
+            out.bulk_str(&s.full_name);
             write_docs(s, out);
         }
     }
@@ -345,7 +349,7 @@ fn docs(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     };
     out.map(commands.len());
     for c in commands {
-        out.bulk_str(&c.full_name.to_ascii_lowercase());
+        out.bulk_str(&c.full_name);
         write_docs(c, out);
     }
     Ok(())
@@ -387,12 +391,10 @@ fn list(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let mut names = Vec::new();
     for c in table.all() {
         if matches(c) {
-            names.push(c.full_name.to_ascii_lowercase());
+            names.push(c.full_name.as_str());
         }
         if !matches!(by, By::Nothing) {
-            names.extend(
-                c.subs.iter().filter(|s| matches(s)).map(|s| s.full_name.to_ascii_lowercase()),
-            );
+            names.extend(c.subs.iter().filter(|s| matches(s)).map(|s| s.full_name.as_str()));
         }
     }
     out.array(names.len());

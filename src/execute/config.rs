@@ -7,8 +7,8 @@ use crate::config::{
     glob, ApplyError, ConfigHooks, ExtraConfigs, LoadModule, RewriteContext, SetContext,
 };
 use crate::dispatch::table::{flags, Row};
+use crate::module::abi;
 use crate::module::api::config::ModuleConfigs;
-use crate::observe::clock::mono_ns;
 use crate::reply::Reply;
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,7 +31,7 @@ pub fn asks_modules(_: &Server, args: &[&[u8]]) -> bool {
 /// the module lock.
 pub fn concerns_modules(server: &Server, args: &[&[u8]]) -> bool {
     args.iter().skip(2).step_by(2).any(|name| name.contains(&b'.'))
-        || server.modules.events.load().iter().any(|s| s.event.id == crate::module::abi::EVENT_CONFIG)
+        || server.modules.events.load().iter().any(|s| s.event.id == abi::EVENT_CONFIG)
 }
 
 /// Whether modules have directives: then `CONFIG REWRITE` needs the module lock.
@@ -53,7 +53,7 @@ impl Hooks {
             "notify-keyspace-events" => server.set_client_events(c.notify_keyspace_events()),
             "loglevel" => crate::observe::log::set_verbosity(c.loglevel()),
             "maxmemory" => {
-                let (limit, used) = (c.maxmemory(), server.refresh_used_memory(mono_ns()));
+                let (limit, used) = (c.maxmemory(), server.used_memory());
                 if limit > 0 && used > limit {
                     crate::log_warning!(
                         "WARNING: the new maxmemory value set via CONFIG SET ({limit}) is smaller than the current \

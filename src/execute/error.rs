@@ -46,9 +46,9 @@ pub fn err(text: impl Into<Cow<'static, str>>) -> CommandError {
     CommandError(text.into())
 }
 
-/// Wrong number of arguments for a command (its full name, lower case).
+/// Wrong number of arguments for a command (its full name, as it was declared).
 pub fn arity(full_name: &str) -> CommandError {
-    err(format!("ERR wrong number of arguments for '{}' command", full_name.to_ascii_lowercase()))
+    err(format!("ERR wrong number of arguments for '{full_name}' command"))
 }
 
 /// The expire time of a command is out of range.

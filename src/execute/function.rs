@@ -70,17 +70,16 @@ fn restore(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() > 4 {
         return Err(subcommand_syntax(args));
     }
-    let policy = match args.get(3) {
-        None => Policy::Append,
-        Some(p) if is(p, "append") => Policy::Append,
-        Some(p) if is(p, "replace") => Policy::Replace,
-        Some(p) if is(p, "flush") => Policy::Flush,
-        Some(_) => {
-            return Err(err(
+    let policy =
+        match args.get(3) {
+            None => Policy::Append,
+            Some(p) if is(p, "append") => Policy::Append,
+            Some(p) if is(p, "replace") => Policy::Replace,
+            Some(p) if is(p, "flush") => Policy::Flush,
+            Some(_) => return Err(err(
                 "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
-            ))
-        }
-    };
+            )),
+        };
     function::restore(tx, args[2], policy)?;
     tx.dirty += 1;
     out.ok();

@@ -141,7 +141,7 @@ fn server_fields(server: &Server, f: &mut Fields) {
     f.put("uptime_in_days", up / 86400);
     f.put("hz", c.hz());
     f.put("configured_hz", c.hz());
-    f.put("lru_clock", now_ms() / 1000 & 0xff_ffff);
+    f.put("lru_clock", (now_ms() / 1000) & 0xff_ffff);
     let executable = std::env::current_exe().unwrap_or_default();
     f.put("executable", executable.display());
     let file = server.startup.config_file.as_ref();
@@ -180,7 +180,8 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("watching_clients", watching);
     f.put("clients_in_timeout_table", 0);
     f.put("total_watched_keys", watched);
-    f.put("total_blocking_keys", server.blocked_keys.load(Relaxed));
+    let awaited = server.blocked_keys.load(Relaxed) + server.awaited_keys.load(Relaxed);
+    f.put("total_blocking_keys", awaited);
     f.put("total_blocking_keys_on_nokey", 0);
 }
 
@@ -188,7 +189,7 @@ fn client_fields(server: &Server, f: &mut Fields) {
 const PER_KEY: u64 = 32;
 
 fn memory_fields(server: &Server, f: &mut Fields) {
-    let used = server.refresh_used_memory(mono_ns());
+    let used = server.used_memory();
     let peak = server.peak_memory.load(Relaxed).max(used);
     let rss = process::resident();
     let startup = server.startup_memory.load(Relaxed);
@@ -254,8 +255,9 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
     f.put("active_defrag_running", 0);
-    f.put("lazyfree_pending_objects", 0);
-    f.put("lazyfreed_objects", 0);
+    let (pending, freed) = crate::keyspace::lazy_free::figures();
+    f.put("lazyfree_pending_objects", pending);
+    f.put("lazyfreed_objects", freed);
 }
 
 fn persistence_fields(server: &Server, f: &mut Fields) {

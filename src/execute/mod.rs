@@ -38,13 +38,16 @@ pub mod expire;
 pub mod flush;
 pub mod function;
 pub mod generic;
+pub mod geo;
 pub mod handle;
 pub mod hash;
 pub mod hash_expire;
+pub mod hyperloglog;
 pub mod info;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+pub mod memory;
 pub mod module;
 pub mod monitor;
 pub mod object;
@@ -52,8 +55,8 @@ pub mod pause;
 pub mod persistence;
 pub mod pubsub;
 pub mod scan;
-pub mod server;
 pub mod script;
+pub mod server;
 pub mod set;
 pub mod slowlog;
 pub mod sort;
@@ -62,6 +65,7 @@ pub mod stream_group;
 pub mod stream_info;
 pub mod stream_pending;
 pub mod string;
+mod sweep;
 pub mod transaction;
 pub mod zset;
 pub mod zset_combine;
@@ -89,10 +93,13 @@ pub static FAMILIES: &[&[Row]] = &[
     stream_group::ROWS,
     stream_pending::ROWS,
     stream_info::ROWS,
+    hyperloglog::ROWS,
+    geo::ROWS,
     bitmap::ROWS,
     expire::ROWS,
     scan::ROWS,
     object::ROWS,
+    memory::ROWS,
     config::ROWS,
     info::ROWS,
     client::ROWS,
@@ -222,6 +229,15 @@ impl<'a> Tx<'a> {
     /// Which path this is; for the dispatcher, not for bodies.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether a key may be touched. Only for commands whose specifications cannot tell all keys that odd arguments name
+    /// (a second `STORE`).
+    pub fn reaches(&self, key: &[u8]) -> bool {
+        match self.mode {
+            Mode::Native => self.plan.is_some_and(|p| p.place_of(self.db(), key).is_some()),
+            Mode::Module => true,
+        }
     }
 
     /// The selected database.
@@ -457,40 +473,27 @@ impl<'a> Tx<'a> {
             if self.server.log.active() {
                 self.effects.also(db, &[b"DEL", key]);
             }
-            self.modified_in(db, key);
+            // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
+            self.server.key_ready(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
 
-    /// Evicts a key of the selected database, with event and effect. Returns about how many bytes that frees.
-    pub fn evict(&mut self, key: &[u8]) -> u64 {
-        let db = self.db();
-        let Some(e) = self.place(db, key, Access::Write) else { return 0 };
-        let bytes = e.entry_bytes()
-            + match e.value() {
-                ValueRef::String(s) if e.is_heap_string() => s.len(),
-                ValueRef::String(_) => 0,
-                ValueRef::List(v) => v.mem_bytes(),
-                ValueRef::Set(v) => v.mem_bytes(),
-                ValueRef::Hash(v) => v.mem_bytes(),
-                ValueRef::Zset(v) => v.mem_bytes(),
-                ValueRef::Stream(v) => v.mem_bytes(),
-                // Nobody knows but the module: look at the allocator before the next one goes.
-                ValueRef::Module(_) => usize::MAX / 2,
-            };
+    /// Evicts a key of the selected database, with event and effect.
+    pub fn evict(&mut self, key: &[u8]) {
         let lazily = self.server.config.lazyfree_lazy_eviction();
         if !self.remove_with(key, lazily) {
-            // Past its expiry: its deletion was told as that.
-            return bytes as u64;
+            // Gone, or past its expiry: its deletion was told as that.
+            crate::propagate::finish_alone(self);
+            return;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
         if self.server.log.active() {
             self.propagate_also(&[b"DEL", key]);
-            self.server.log.append(&std::mem::take(&mut self.effects).also);
+            crate::propagate::finish_alone(self);
         }
-        bytes as u64
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
@@ -778,37 +781,6 @@ impl<'a> Tx<'a> {
         true
     }
 
-    /// Notes that fields of a hash got an expiry, for the expiry cycle; `more` when it had none with an expiry before.
-    pub fn field_expiry_set(&mut self, key: &[u8], at: i64, more: bool) {
-        self.with_shard(self.db(), key, Access::Write, |shard, data, _| {
-            data.note_field_expiry(shard, at, more);
-        });
-    }
-
-    /// Deletes the fields of a hash whose time has come, and the hash with the last of them (the expiry cycle).
-    pub fn expire_fields(&mut self, key: &[u8]) {
-        let (db, now) = (self.db(), self.now);
-        let Some(mut e) = self.place(db, key, Access::Write) else { return };
-        let ValueMut::Hash(h) = e.value_mut() else { return };
-        let mut fields = Vec::new();
-        h.remove_expired(now, usize::MAX, |f| fields.push(f.to_vec()));
-        if fields.is_empty() {
-            return;
-        }
-        let next = h.min_expire();
-        self.with_shard(db, key, Access::Write, |shard, data, _| match next {
-            Some(at) => data.note_field_expiry(shard, at, false),
-            None => data.no_field_expiry(shard),
-        });
-        self.server.stats.expired_fields.add(fields.len() as u64);
-        for f in &fields {
-            self.propagate_also(&[b"HDEL", key, f]);
-        }
-        self.notify(&event::HEXPIRED, key);
-        self.delete_if_empty(key);
-        self.modified(key);
-    }
-
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
     pub fn delete_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = match self.peek(key) {
@@ -903,6 +875,13 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Adds an effect to the log before the command itself.
+    pub fn propagate_before(&mut self, args: &[&[u8]]) {
+        if self.server.log.active() {
+            self.effects.before(self.session.db, args);
+        }
+    }
+
     /// Replaces the command by this one in the log.
     pub fn propagate_as(&mut self, args: &[&[u8]]) {
         if self.server.log.active() {
@@ -913,66 +892,6 @@ impl<'a> Tx<'a> {
     /// Keeps the command itself out of the log.
     pub fn propagate_nothing(&mut self) {
         self.effects.instead.get_or_insert_default();
-    }
-
-    // ----- the whole keyspace (module path) ------------------------------------------------------------------------
-
-    /// Visits all entries of a database, shard by shard, each shard held as a whole until the end of the unit.
-    /// `f` may only read.
-    pub fn for_each_entry(&self, db: usize, access: Access, mut f: impl FnMut(Entry) -> bool) {
-        assert_eq!(self.mode, Mode::Module, "a native command does not look at whole databases");
-        for (i, shard) in self.server.keyspace.dbs()[db].used_shards().iter().enumerate() {
-            shard.latch.lock();
-            // SAFETY: lock: taken on the line above.
-            let data = unsafe { shard.data() };
-            if data.held.hold_whole(access) {
-                // SAFETY: lock: module mode means that this thread has the module lock.
-                unsafe { self.server.holder() }.touched.push((db * SHARDS + i) as u32);
-            }
-            let entries: Vec<Entry> = data.table.iter().collect();
-            // SAFETY: lock: taken above.
-            unsafe { shard.latch.unlock() };
-            for e in entries {
-                if !f(e) {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// A random key of the selected database, dead or alive; all are about equally likely.
-    pub fn random_key(&self) -> Option<Vec<u8>> {
-        assert_eq!(self.mode, Mode::Module, "a native command does not look at whole databases");
-        let db = &self.server.keyspace.dbs()[self.db()];
-        let mut rng = crate::observe::random::next;
-        let mut left = (rng() % (db.len() as u64).max(1)) as i64;
-        let shards = db.used_shards();
-        let mut lens = shards.iter().map(|s| i64::from(s.len.load(Relaxed)));
-        let start = lens.position(|len| {
-            left -= len;
-            left < 0
-        })?;
-        // The keys may have gone meanwhile: the next shard that has some.
-        shards[start..].iter().chain(&shards[..start]).find_map(|shard| {
-            shard.latch.lock();
-            // SAFETY: lock: taken on the line above, released below; the entry is not used afterwards.
-            let key = unsafe { shard.data() }.table.random(&mut rng).map(|e| e.key().to_vec());
-            // SAFETY: lock: taken above.
-            unsafe { shard.latch.unlock() };
-            key
-        })
-    }
-
-    /// All live keys of a database.
-    pub fn all_keys(&self, db: usize) -> Vec<Vec<u8>> {
-        let mut keys = Vec::new();
-        self.for_each_entry(db, Access::Read, |e| {
-            if !e.is_expired(self.now) {
-                keys.push(e.key().to_vec());
-            }
-            true
-        });
-        keys
     }
 
     /// A module's value under a key, to change in place.

@@ -1,6 +1,6 @@
-//! What a key's value is made of: `OBJECT` and `MEMORY`.
-use super::error::{err, SYNTAX};
-use super::{int, is, CommandResult, Tx};
+//! How a key's value is kept: `OBJECT`.
+use super::error::err;
+use super::{CommandResult, Tx};
 use crate::dispatch::table::{flags, key, keys, KeySpec, PathRule, Row};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::value::{StrRef, ValueRef};
@@ -8,7 +8,7 @@ use crate::reply::Reply;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The entry that a subcommand is about; answers with nothing when there is none.
-fn entry(tx: &Tx<'_>, args: &[&[u8]], out: &mut Reply) -> Option<Entry> {
+pub(super) fn entry(tx: &Tx<'_>, args: &[&[u8]], out: &mut Reply) -> Option<Entry> {
     let found = tx.peek_entry(args[2]);
     if found.is_none() {
         out.null();
@@ -67,7 +67,7 @@ fn freq(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 /// Answers `HELP` of a container: a line on how to call it, then the lines, then `HELP` itself.
-fn help(out: &mut Reply, container: &str, lines: &[&str]) {
+pub(super) fn help(out: &mut Reply, container: &str, lines: &[&str]) {
     out.array(lines.len() + 3);
     out.simple(format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for line in lines {
@@ -96,159 +96,52 @@ fn object_help(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// Bytes behind an entry, besides the entry's own.
-fn value_bytes(tx: &Tx<'_>, name: &[u8], e: Entry, samples: usize) -> usize {
-    match e.value() {
-        ValueRef::String(StrRef::Bytes(b)) if e.is_heap_string() => size_of::<Vec<u8>>() + b.len(),
-        ValueRef::String(_) => 0,
-        ValueRef::List(v) => size_of_val(v) + v.mem_bytes(),
-        ValueRef::Set(v) => size_of_val(v) + v.mem_bytes(),
-        ValueRef::Hash(v) => size_of_val(v) + v.mem_bytes(),
-        ValueRef::Zset(v) => size_of_val(v) + v.mem_bytes(),
-        ValueRef::Stream(v) => size_of_val(v) + v.mem_bytes(),
-        ValueRef::Module(m) => {
-            size_of_val(m) + crate::module::datatype::mem_usage(name, tx.db(), m, samples)
-        }
-    }
-}
-
-/// `MEMORY USAGE key [SAMPLES count]`
-fn usage(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    const DEFAULT_SAMPLES: i64 = 5;
-    /// Of the slots of the keyspace's table about three quarters are in use.
-    const SLOT: usize = 12;
-    let mut samples = DEFAULT_SAMPLES;
-    let mut i = 3;
-    while i < args.len() {
-        if !is(args[i], "samples") || i + 1 == args.len() {
-            return Err(SYNTAX);
-        }
-        samples = int(args[i + 1])?;
-        if samples < 0 {
-            return Err(SYNTAX);
-        }
-        i += 2;
-    }
-    let samples = if samples == 0 { usize::MAX } else { samples as usize };
-    if let Some(e) = entry(tx, args, out) {
-        out.int((SLOT + e.entry_bytes() + value_bytes(tx, args[2], e, samples)) as i64);
-    }
-    Ok(())
-}
-
-/// `MEMORY PURGE`
-fn purge(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
-    // SAFETY: layout: the name ends in NUL; this control takes and gives nothing.
-    let failed = unsafe {
-        tikv_jemalloc_sys::mallctl(
-            c"arena.4096.purge".as_ptr(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            0,
-        )
-    };
-    if failed != 0 {
-        return Err(err("ERR Error purging dirty pages"));
-    }
-    out.ok();
-    Ok(())
-}
-
-/// `MEMORY HELP`
-fn memory_help(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    help(
-        out,
-        "MEMORY",
-        &[
-            "PURGE",
-            "    Give memory that is not used back to the system.",
-            "USAGE <key> [SAMPLES <count>]",
-            "    Bytes that the key and its value take. Modules look at <count> parts of a value (0: all).",
-        ],
-    );
-    Ok(())
-}
-
 const KEY: &[KeySpec] = &[keys(key::RO, 2, 2, 1)];
 const HELP: u64 = flags::LOADING | flags::STALE;
 
 /// The family's commands.
-pub static ROWS: &[Row] = &[
-    Row {
-        group: "generic",
-        since: "2.2.3",
-        summary: "A container for commands that look into values.",
-        ..Row::container(
-            "object",
-            &[
-                Row {
-                    keys: KEY,
-                    acl: &["keyspace"],
-                    since: "2.2.3",
-                    summary: "Tells how a value is stored.",
-                    ..Row::new("encoding", 3, flags::READONLY, encoding)
-                },
-                Row {
-                    keys: KEY,
-                    acl: &["keyspace"],
-                    since: "4.0.0",
-                    summary: "Tells how often a key was used, as a logarithmic counter.",
-                    ..Row::new("freq", 3, flags::READONLY, freq)
-                },
-                Row {
-                    path: PathRule::Connection,
-                    acl: &["keyspace"],
-                    since: "6.2.0",
-                    summary: "Explains the subcommands.",
-                    ..Row::new("help", 2, HELP, object_help)
-                },
-                Row {
-                    keys: KEY,
-                    acl: &["keyspace"],
-                    since: "2.2.3",
-                    summary: "Tells for how many seconds a key was not used.",
-                    ..Row::new("idletime", 3, flags::READONLY, idletime)
-                },
-                Row {
-                    keys: KEY,
-                    acl: &["keyspace"],
-                    since: "2.2.3",
-                    summary: "Tells how many references a value has.",
-                    ..Row::new("refcount", 3, flags::READONLY, refcount)
-                },
-            ],
-        )
-    },
-    Row {
-        since: "4.0.0",
-        summary: "A container for commands about memory.",
-        ..Row::container(
-            "memory",
-            &[
-                Row {
-                    path: PathRule::Connection,
-                    group: "server",
-                    since: "4.0.0",
-                    summary: "Explains the subcommands.",
-                    ..Row::new("help", 2, HELP, memory_help)
-                },
-                Row {
-                    path: PathRule::Connection,
-                    group: "server",
-                    since: "4.0.0",
-                    summary: "Gives memory back to the system.",
-                    ..Row::new("purge", 2, 0, purge)
-                },
-                Row {
-                    keys: KEY,
-                    group: "server",
-                    since: "4.0.0",
-                    summary: "Tells how many bytes a key and its value take.",
-                    ..Row::new("usage", -3, flags::READONLY | flags::VALUES, usage)
-                },
-            ],
-        )
-    },
-];
+pub static ROWS: &[Row] = &[Row {
+    group: "generic",
+    since: "2.2.3",
+    summary: "A container for commands that look into values.",
+    ..Row::container(
+        "object",
+        &[
+            Row {
+                keys: KEY,
+                acl: &["keyspace"],
+                since: "2.2.3",
+                summary: "Tells how a value is stored.",
+                ..Row::new("encoding", 3, flags::READONLY, encoding)
+            },
+            Row {
+                keys: KEY,
+                acl: &["keyspace"],
+                since: "4.0.0",
+                summary: "Tells how often a key was used, as a logarithmic counter.",
+                ..Row::new("freq", 3, flags::READONLY, freq)
+            },
+            Row {
+                path: PathRule::Connection,
+                acl: &["keyspace"],
+                since: "6.2.0",
+                summary: "Explains the subcommands.",
+                ..Row::new("help", 2, HELP, object_help)
+            },
+            Row {
+                keys: KEY,
+                acl: &["keyspace"],
+                since: "2.2.3",
+                summary: "Tells for how many seconds a key was not used.",
+                ..Row::new("idletime", 3, flags::READONLY, idletime)
+            },
+            Row {
+                keys: KEY,
+                acl: &["keyspace"],
+                since: "2.2.3",
+                summary: "Tells how many references a value has.",
+                ..Row::new("refcount", 3, flags::READONLY, refcount)
+            },
+        ],
+    )
+}];

@@ -35,14 +35,19 @@ fn sadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `SREM key member ...`
 fn srem(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let key = args[1];
-    let mut removed = 0;
+    let (mut removed, mut emptied) = (0, false);
     if let Some(set) = tx.set_mut(key)? {
         removed = args[2..].iter().filter(|m| set.remove(m)).count();
+        emptied = set.is_empty();
     }
     if removed > 0 {
+        // Whoever hears of the members finds the key gone already.
+        emptied = emptied && tx.remove(key);
         tx.modified(key);
         tx.notify(&event::SREM, key);
-        tx.delete_if_empty(key);
+        if emptied {
+            tx.notify(&event::DEL, key);
+        }
         tx.dirty += removed as u64;
     }
     out.int(removed as i64);

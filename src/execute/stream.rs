@@ -549,6 +549,9 @@ fn read_from(stream: Option<&Stream>, arg: &[u8]) -> Result<StreamId, CommandErr
 /// `XREAD [COUNT count] [BLOCK milliseconds] STREAMS key ... id ...`
 fn xread(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let read = Read::parse(args, false, tx.now)?;
+    if !read.keys.iter().all(|k| tx.reaches(k)) {
+        return Err(SYNTAX);
+    }
     // Behind `$` means behind what the stream had when the command came first.
     let before = tx.session.retry.as_mut().and_then(|r| r.ids.take());
     let mut from = Vec::with_capacity(read.keys.len());

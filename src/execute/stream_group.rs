@@ -277,6 +277,10 @@ fn read_from(arg: &[u8]) -> Result<From, CommandError> {
 fn xreadgroup(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let read = Read::parse(args, true, tx.now)?;
     let Some((name, consumer)) = read.group else { return Err(super::error::SYNTAX) };
+    if !read.keys.iter().all(|k| tx.reaches(k)) {
+        // An option's value is the word STREAMS, so that other keys were declared.
+        return Err(super::error::SYNTAX);
+    }
     propagate_only_effects(tx);
     let mut from = Vec::with_capacity(read.keys.len());
     for (key, arg) in read.keys.iter().zip(read.ids) {

@@ -1,8 +1,8 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
 use super::error::err;
 use super::{blocking, CommandResult, Tx};
-use crate::connection::client::{flag, Session};
-use crate::dispatch::table::{flags, key, keys, Body, Path, PathRule, Reason, Row, Table};
+use crate::connection::client::{flag, Session, Watched};
+use crate::dispatch::table::{flags, key, keys, Path, PathRule, Reason, Row, Table};
 use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
 use crate::keyspace::shard::shard_of;
 use crate::reply::Reply;
@@ -30,7 +30,7 @@ pub fn discard_state(server: &'static Server, session: &mut Session) {
 
 /// Forgets all watched keys.
 pub fn unwatch(server: &'static Server, session: &mut Session) {
-    for (db, key) in std::mem::take(&mut session.watched) {
+    for Watched { db, key, .. } in std::mem::take(&mut session.watched) {
         let shard = &server.keyspace.dbs()[db].shards()[shard_of(&key)];
         shard.latch.lock();
         // SAFETY: lock: taken on the line above; only this one.
@@ -71,12 +71,12 @@ fn watch(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     }
     let db = tx.db();
     for k in &args[1..] {
-        if tx.session.watched.iter().any(|(d, w)| *d == db && w == k) {
+        if tx.session.watched.iter().any(|w| w.db == db && w.key == *k) {
             continue;
         }
         tx.watch(k);
-        tx.session.watched.push((db, k.to_vec()));
-        tx.session.shared.watching.store(tx.session.watched.len() as u32, Relaxed);
+        let alive = tx.exists(k);
+        tx.session.watched.push(Watched { db, key: k.to_vec(), alive });
     }
     out.ok();
     Ok(())
@@ -89,19 +89,18 @@ fn unwatch_command(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResu
     Ok(())
 }
 
-/// True when a watched key changed, or expired since: an expired key counts as changed even before its deletion.
+/// True when a watched key changed, or was alive at `WATCH` and has expired since, deleted already or not.
 fn watched_changed(server: &'static Server, session: &Session, now: i64) -> bool {
     if session.shared.has(flag::DIRTY_CAS) {
         return true;
     }
-    session.watched.iter().any(|(db, key)| {
-        let shard = &server.keyspace.dbs()[*db].shards()[shard_of(key)];
+    session.watched.iter().filter(|w| w.alive).any(|w| {
+        let shard = &server.keyspace.dbs()[w.db].shards()[shard_of(&w.key)];
         shard.latch.lock();
         // SAFETY: lock: taken on the line above; only this one.
         let data = unsafe { shard.data() };
-        let expired = data
-            .find(crate::keyspace::shard::hash_bytes(key), key)
-            .is_some_and(|e| e.is_expired(now));
+        let entry = data.find(crate::keyspace::shard::hash_bytes(&w.key), &w.key);
+        let expired = entry.is_none_or(|e| e.is_expired(now));
         // SAFETY: lock: taken above.
         unsafe { shard.latch.unlock() };
         expired
@@ -158,8 +157,8 @@ pub fn exec(
         }
         // A watched key may still change before the latches are taken, so the flag is looked at again under them; the
         // watched keys' shards are part of the plan for that reason.
-        for (db, key) in &session.watched {
-            plan.add_key(key, crate::lock::held::Access::Read, *db);
+        for w in &session.watched {
+            plan.add_key(&w.key, crate::lock::held::Access::Read, w.db);
         }
         match plan.lock(server, now, waker) {
             Locked::Parked => return Step::Parked,
@@ -205,7 +204,7 @@ fn run_queue(
     let deny = std::mem::replace(&mut tx.session.deny_blocking, true);
     for (command, q) in commands.iter().zip(&multi.queue) {
         let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
-        if matches!(command.body, Body::Container) {
+        if command.is_container() {
             continue;
         }
         call(tx, command, &args, out);

@@ -108,7 +108,7 @@ fn add(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, mut options: AddOptions
 }
 
 /// `ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member ...`
-fn zadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+pub(super) fn zadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     add(tx, args, out, AddOptions::default())
 }
 
@@ -120,13 +120,18 @@ fn zincrby(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `ZREM key member ...`
 fn zrem(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let key = args[1];
-    let mut removed = 0;
+    let (mut removed, mut emptied) = (0, false);
     if let Some(set) = tx.zset_mut(key)? {
         removed = args[2..].iter().filter(|m| set.remove(m).is_some()).count();
+        emptied = set.is_empty();
     }
     if removed > 0 {
+        // Whoever hears of the members finds the key gone already.
+        emptied = emptied && tx.remove(key);
         tx.notify(&event::ZREM, key);
-        tx.delete_if_empty(key);
+        if emptied {
+            tx.notify(&event::DEL, key);
+        }
         tx.modified(key);
         tx.dirty += removed as u64;
     }

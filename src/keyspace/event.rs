@@ -57,7 +57,7 @@ events! {
         RENAME_TO = c"rename_to", MOVE_FROM = c"move_from", MOVE_TO = c"move_to", COPY_TO = c"copy_to",
         RESTORE = c"restore";
     STRING: SET = c"set", SETRANGE = c"setrange", INCRBY = c"incrby", INCRBYFLOAT = c"incrbyfloat",
-        APPEND = c"append", SETBIT = c"setbit";
+        APPEND = c"append", SETBIT = c"setbit", PFADD = c"pfadd";
     LIST: LPUSH = c"lpush", RPUSH = c"rpush", LPOP = c"lpop", RPOP = c"rpop", LSET = c"lset", LINSERT = c"linsert",
         LREM = c"lrem", LTRIM = c"ltrim", SORTSTORE = c"sortstore";
     SET: SADD = c"sadd", SREM = c"srem", SPOP = c"spop", SINTERSTORE = c"sinterstore",

@@ -110,12 +110,15 @@ impl Policy {
         if self.volatile { &shard.volatile } else { &shard.len }.load(Relaxed)
     }
 
-    /// A key of a database, drawn at random among those that may go, with its score.
-    fn draw(self, db: &Db, now: i64, config: &Config) -> Option<(u64, Vec<u8>)> {
-        let shards = db.used_shards();
-        let total: u64 = shards.iter().map(|s| u64::from(self.keys_in(s))).sum();
+    /// How many keys of a database may go.
+    fn total(self, db: &Db) -> u64 {
+        db.used_shards().iter().map(|s| u64::from(self.keys_in(s))).sum()
+    }
+
+    /// A key of a database, drawn at random among the `total` that may go, with its score.
+    fn draw(self, db: &Db, total: u64, now: i64, config: &Config) -> Option<(u64, Vec<u8>)> {
         let mut nth = random::next().checked_rem(total)?;
-        let shard = shards.iter().find(|s| {
+        let shard = db.used_shards().iter().find(|s| {
             let n = u64::from(self.keys_in(s));
             let found = nth < n;
             nth = nth.wrapping_sub(n);
@@ -142,15 +145,17 @@ impl Policy {
             static NEXT_DB: AtomicUsize = AtomicUsize::new(0);
             return (0..dbs.len()).find_map(|_| {
                 let db = NEXT_DB.fetch_add(1, Relaxed) % dbs.len();
-                self.draw(&dbs[db], now, config).map(|(_, key)| (db, key))
+                let total = self.total(&dbs[db]);
+                self.draw(&dbs[db], total, now, config).map(|(_, key)| (db, key))
             });
         }
         let mut pool = POOL.lock();
         loop {
             let mut any = false;
             for (db, database) in dbs.iter().enumerate() {
+                let total = self.total(database);
                 for _ in 0..config.maxmemory_samples() {
-                    let Some((score, key)) = self.draw(database, now, config) else { break };
+                    let Some((score, key)) = self.draw(database, total, now, config) else { break };
                     any = true;
                     if pool.iter().any(|c| c.db == db && c.key == key) {
                         continue;
@@ -186,9 +191,6 @@ impl Policy {
     }
 }
 
-/// Evictions between two looks at the allocator's figures, at most.
-const BATCH: usize = 16;
-
 /// How long one call may evict, in nanoseconds (`maxmemory-eviction-tenacity`).
 fn time_limit(tenacity: u64) -> u64 {
     match tenacity {
@@ -223,23 +225,13 @@ pub fn make_room(server: &'static Server) -> bool {
     let limit = time_limit(server.config.maxmemory_eviction_tenacity());
     let mut session = Session::internal();
     let room = loop {
-        let used = refreshed_memory(server);
-        let mut excess = used.saturating_sub(server.config.maxmemory());
-        if excess == 0 {
+        if !over_limit(server) {
             break true;
         }
         let now = now_ms();
-        let mut evicted = 0;
-        while excess > 0 && evicted < BATCH {
-            let Some((db, key)) = policy.next_victim(server, now) else { break };
-            session.select(db);
-            let mut tx = Tx::module(server, &mut session, now);
-            excess = excess.saturating_sub(tx.evict(&key));
-            evicted += 1;
-        }
-        if evicted == 0 {
-            break false;
-        }
+        let Some((db, key)) = policy.next_victim(server, now) else { break false };
+        session.select(db);
+        Tx::module(server, &mut session, now).evict(&key);
         if mono_ns() - start > limit {
             continue_later(server);
             break true;
@@ -251,12 +243,6 @@ pub fn make_room(server: &'static Server) -> bool {
         back_below();
     }
     room
-}
-
-/// The memory in use now: what this thread freed lately and keeps for itself does not count.
-fn refreshed_memory(server: &Server) -> u64 {
-    crate::module::api::memory::flush_thread_cache();
-    server.refresh_used_memory(mono_ns())
 }
 
 /// Goes on evicting behind the jobs that wait for the module thread.

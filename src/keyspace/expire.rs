@@ -27,6 +27,7 @@ pub fn cycle(server: &'static Server, now: i64) {
                 for key in keys {
                     tx.expire_if_due(key);
                 }
+                crate::propagate::finish_alone(&mut tx);
                 crate::module::thread::end_unit(server);
             }
             for keys in hashes.chunks(BATCH) {
@@ -34,6 +35,7 @@ pub fn cycle(server: &'static Server, now: i64) {
                 for key in keys {
                     tx.expire_fields(key);
                 }
+                crate::propagate::finish_alone(&mut tx);
                 crate::module::thread::end_unit(server);
             }
         }

@@ -2,6 +2,7 @@
 use super::entry::Entry;
 use super::value::ValueRef;
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{channel, Sender};
 use std::sync::OnceLock;
 
@@ -21,18 +22,34 @@ pub fn is_worth_it(e: Entry) -> bool {
     elements > LARGE
 }
 
+static PENDING: AtomicU64 = AtomicU64::new(0);
+static FREED: AtomicU64 = AtomicU64::new(0);
+
+/// Values that are waiting to be freed, and values that were (`INFO`).
+pub fn figures() -> (u64, u64) {
+    (PENDING.load(Relaxed), FREED.load(Relaxed))
+}
+
+fn free_all(entries: Vec<Entry>) {
+    let n = entries.len() as u64;
+    entries.into_iter().for_each(Entry::free);
+    PENDING.fetch_sub(n, Relaxed);
+    FREED.fetch_add(n, Relaxed);
+}
+
 /// Frees entries, which are in no table any more and hold no modules' values, in the background.
 pub fn free_later(entries: Vec<Entry>) {
     static QUEUE: OnceLock<Mutex<Sender<Vec<Entry>>>> = OnceLock::new();
     let queue = QUEUE.get_or_init(|| {
         let (sender, receiver) = channel::<Vec<Entry>>();
-        let body = move || receiver.into_iter().flatten().for_each(Entry::free);
+        let body = move || receiver.into_iter().for_each(free_all);
         // Without the thread the receiver is gone, and the entries are freed where they come back.
         drop(std::thread::Builder::new().name("lazy-free".into()).spawn(body));
         Mutex::new(sender)
     });
+    PENDING.fetch_add(entries.len() as u64, Relaxed);
     let sent = queue.lock().send(entries);
     if let Err(back) = sent {
-        back.0.into_iter().for_each(Entry::free);
+        free_all(back.0);
     }
 }

@@ -99,11 +99,7 @@ impl ModuleCommand {
             flags: self.flags | flags::MODULE,
             keys: info.keys.clone(),
             events: 0,
-            body: if self.function.is_some() {
-                Body::Module(self.clone())
-            } else {
-                Body::Container
-            },
+            body: Body::Module(self.clone()),
             subs: subs.iter().map(|s| Arc::new(s.to_command(old))).collect(),
             path: Path::Module(Reason::ModuleCommand),
             acl: info.acl.clone(),

@@ -7,6 +7,7 @@ use super::registry::Module;
 use super::string::RStr;
 use crate::connection::client::{ClientShared, Session};
 use crate::keyspace::entry::Entry;
+use crate::keyspace::event::RENAME_FROM;
 use crate::reply::Reply;
 use crate::server::Server;
 use std::ffi::{c_char, c_void, CStr, CString};
@@ -50,8 +51,17 @@ pub fn keyspace_event(db: usize, class: u32, name: &CStr, key: &[u8]) {
         });
         s.active.store(was_active, Relaxed);
     }
-    // SAFETY: ABI: our own reference.
-    unsafe { RStr::release(key) };
+    // RediSearch keeps the key of `rename_from`, without a reference of its own, until `rename_to` comes.
+    // SAFETY: lock: the module lock is held.
+    let kept = unsafe { &mut server.holder().rename_from };
+    let is_rename = std::ptr::eq(name.as_ptr(), RENAME_FROM.name.as_ptr());
+    let before = std::mem::replace(kept, if is_rename { key } else { std::ptr::null_mut() });
+    for s in [before, if is_rename { std::ptr::null_mut() } else { key }] {
+        if !s.is_null() {
+            // SAFETY: ABI: our own reference.
+            unsafe { RStr::release(s) };
+        }
+    }
 }
 
 /// Whether a module listens to a server event.
@@ -84,6 +94,14 @@ pub fn server_event(id: u64, sub: u64, data: *mut c_void, except: Option<&'stati
 /// Fires an event that has no data. The calling thread has the module lock.
 pub fn plain_event(id: u64, sub: u64) {
     server_event(id, sub, std::ptr::null_mut(), None);
+}
+
+/// The module thread is about to wait for work, or has got some. The calling thread has the module lock.
+pub fn loop_event(sub: u64) {
+    if listened(abi::EVENT_EVENTLOOP) {
+        plain_event(abi::EVENT_EVENTLOOP, sub);
+        super::thread::end_unit(Server::get());
+    }
 }
 
 /// One round of the server's regular work. The calling thread has the module lock.

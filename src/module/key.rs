@@ -96,10 +96,9 @@ pub struct StreamEntry {
 pub fn with_tx<R>(ctx: &mut Ctx, f: impl FnOnce(&mut Tx<'_>) -> R) -> R {
     let mut tx = ctx.tx();
     let r = f(&mut tx);
-    let also = std::mem::take(&mut tx.effects.also);
-    if !also.is_empty() {
-        ctx.effects.extend(also);
-    }
+    let effects = std::mem::take(&mut tx.effects);
+    ctx.effects.extend(effects.before);
+    ctx.effects.extend(effects.also);
     r
 }
 

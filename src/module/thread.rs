@@ -3,6 +3,7 @@
 //! Its queue takes clients with commands for the module path, tasks, and wake-ups; its timers are the modules' timers
 //! and the server's cron. Between two jobs it is at a hand-over point: held keys are released, and if a module's own
 //! thread waits for the lock, it gets it.
+use super::abi;
 use crate::connection::client::Client;
 use crate::connection::serving::Slot;
 use crate::dispatch::{run_input, Outcome, Side};
@@ -113,6 +114,7 @@ pub fn run(server: &'static Server) {
         }
         server.queue.take(&mut jobs, Duration::from_millis(wait as u64));
         server.module_lock.lock();
+        super::event::loop_event(abi::SUBEVENT_EVENTLOOP_AFTER_SLEEP);
         for job in jobs.drain(..) {
             match job {
                 Job::Task(task) => task(),
@@ -138,6 +140,7 @@ pub fn run(server: &'static Server) {
             end_unit(server);
             next_cron = now_ms() + 1000 / server.config.hz().clamp(1, 500) as i64;
         }
+        super::event::loop_event(abi::SUBEVENT_EVENTLOOP_BEFORE_SLEEP);
         server.module_lock.unlock();
         returns.send(server);
     }

@@ -17,6 +17,8 @@ pub struct Effect {
 /// The effects of one command.
 #[derive(Default)]
 pub struct Effects {
+    /// Before all others: deletions of what the command found expired.
+    pub before: Vec<Effect>,
     /// In place of the command itself; `Some` and empty suppresses it.
     pub instead: Option<Vec<Effect>>,
     /// Beside it.
@@ -28,6 +30,11 @@ fn effect(db: usize, args: &[&[u8]]) -> Effect {
 }
 
 impl Effects {
+    /// Adds an effect before the command itself.
+    pub fn before(&mut self, db: usize, args: &[&[u8]]) {
+        self.before.push(effect(db, args));
+    }
+
     /// Adds an effect beside the command itself.
     pub fn also(&mut self, db: usize, args: &[&[u8]]) {
         self.also.push(effect(db, args));
@@ -48,12 +55,23 @@ pub fn finish(
     changed: bool,
 ) {
     let effects = std::mem::take(&mut tx.effects);
-    let mut all = match effects.instead {
-        Some(list) => list,
-        None if !changed || command.has(crate::dispatch::table::flags::MODULE) => Vec::new(),
-        None => vec![effect(tx.db(), args)],
-    };
+    let mut all = effects.before;
+    match effects.instead {
+        Some(list) => all.extend(list),
+        None if !changed || command.has(crate::dispatch::table::flags::MODULE) => {}
+        None => all.push(effect(tx.db(), args)),
+    }
     all.extend(effects.also);
+    append(tx, all);
+}
+
+/// Appends what a transaction without a command left (expiry, eviction). The caller holds its keys.
+pub fn finish_alone(tx: &mut crate::execute::Tx<'_>) {
+    let effects = std::mem::take(&mut tx.effects);
+    append(tx, effects.before.into_iter().chain(effects.also).collect());
+}
+
+fn append(tx: &mut crate::execute::Tx<'_>, all: Vec<Effect>) {
     if all.is_empty() {
         return;
     }

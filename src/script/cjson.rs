@@ -699,10 +699,7 @@ mod tests {
             error("local t = {} t.t = t cjson.encode(t)"),
             "Cannot serialise, excessive nesting (1001)"
         );
-        assert_eq!(
-            error("cjson.encode()"),
-            "bad argument #1 to 'encode' (expected 1 argument)"
-        );
+        assert_eq!(error("cjson.encode()"), "bad argument #1 to 'encode' (expected 1 argument)");
     }
 
     #[test]
@@ -739,15 +736,15 @@ mod tests {
             error("cjson.decode(('['):rep(1001))"),
             "Found too many nested data structures (1001) at character 1001"
         );
-        assert_eq!(
-            error("cjson.decode('a\\0')"),
-            "JSON parser does not support UTF-16 or UTF-32"
-        );
+        assert_eq!(error("cjson.decode('a\\0')"), "JSON parser does not support UTF-16 or UTF-32");
     }
 
     #[test]
     fn settings() {
-        assert_eq!(ok("cjson.encode_sparse_array(true) return cjson.encode({[50] = 1})"), r#"{"50":1}"#);
+        assert_eq!(
+            ok("cjson.encode_sparse_array(true) return cjson.encode({[50] = 1})"),
+            r#"{"50":1}"#
+        );
         assert_eq!(ok("cjson.encode_number_precision(3) return cjson.encode(1/3)"), "0.333");
         assert_eq!(ok("cjson.encode_invalid_numbers('null') return cjson.encode(1/0)"), "null");
         assert_eq!(ok("return tostring(cjson.encode_invalid_numbers(true))"), "true");

@@ -234,8 +234,7 @@ fn unpack_from(lua: Lua, limit: i64, offset: i64) -> Results {
         return Err(lua.error(text.as_bytes()));
     }
     if offset as usize > bytes.len() {
-        let text =
-            format!("Start offset {offset} greater than input length {}.", bytes.len());
+        let text = format!("Start offset {offset} greater than input length {}.", bytes.len());
         return Err(lua.error(text.as_bytes()));
     }
     let mut c = Cursor { bytes, at: offset as usize };
@@ -304,7 +303,6 @@ pub fn open(lua: Lua) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::script::tests::result_of;
 
     fn packed(code: &str) -> Vec<u8> {
@@ -336,9 +334,8 @@ mod tests {
     #[test]
     fn there_and_back() {
         for value in ["-5", "1e10", "0.1", "'text'", "('y'):rep(300)", "2^40", "-2^40"] {
-            let code = format!(
-                "return tostring(cmsgpack.unpack(cmsgpack.pack({value})) == {value})"
-            );
+            let code =
+                format!("return tostring(cmsgpack.unpack(cmsgpack.pack({value})) == {value})");
             assert_eq!(result_of(&code).unwrap(), b"true", "{value}");
         }
         let code = "local t = {} for i = 1, 20 do t[i] = {k = i} end

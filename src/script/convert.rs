@@ -295,9 +295,15 @@ mod tests {
         ] {
             assert_eq!(round(proto.as_bytes(), false), proto);
         }
-        for proto in
-            ["_\r\n", "#t\r\n", ",1.5\r\n", "(123\r\n", "=6\r\ntxt:hi\r\n", "%1\r\n+a\r\n:1\r\n", "~1\r\n:1\r\n"]
-        {
+        for proto in [
+            "_\r\n",
+            "#t\r\n",
+            ",1.5\r\n",
+            "(123\r\n",
+            "=6\r\ntxt:hi\r\n",
+            "%1\r\n+a\r\n:1\r\n",
+            "~1\r\n:1\r\n",
+        ] {
             assert_eq!(round(proto.as_bytes(), true), proto);
         }
         assert_eq!(round(b"$-1\r\n", false), "$-1\r\n");

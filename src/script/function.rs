@@ -151,7 +151,9 @@ fn named_arguments(lua: Lua) -> Result<Registered, &'static str> {
         let key = c_text(lua, -1).map(|k| k.to_ascii_lowercase());
         lua.pop(1);
         match key.as_deref() {
-            None => return Err("named argument key given to redis.register_function is not a string"),
+            None => {
+                return Err("named argument key given to redis.register_function is not a string")
+            }
             Some(b"function_name") => {
                 r.name = Some(c_text(lua, -1).ok_or(
                     "function_name argument given to redis.register_function must be a string",
@@ -164,7 +166,9 @@ fn named_arguments(lua: Lua) -> Result<Registered, &'static str> {
             }
             Some(b"callback") => {
                 if lua.kind(-1) != Type::Function {
-                    return Err("callback argument given to redis.register_function must be a function");
+                    return Err(
+                        "callback argument given to redis.register_function must be a function",
+                    );
                 }
                 lua.push_copy(-1);
                 lua.replace(2);
@@ -240,9 +244,7 @@ fn metadata(code: &[u8]) -> Result<(String, usize), CommandError> {
             return Err(err(format!("ERR Invalid metadata value given: {}", text(option))));
         }
         if name.is_some() {
-            return Err(err(
-                "ERR Invalid metadata value, name argument was given multiple times",
-            ));
+            return Err(err("ERR Invalid metadata value, name argument was given multiple times"));
         }
         name = Some(&option[5..]);
     }
@@ -491,8 +493,8 @@ pub enum Policy {
 
 /// The texts of the libraries in a payload.
 fn read_payload(payload: &[u8]) -> Result<Vec<Vec<u8>>, CommandError> {
-    let body = unseal(payload)
-        .ok_or_else(|| err("ERR DUMP payload version or checksum are wrong"))?;
+    let body =
+        unseal(payload).ok_or_else(|| err("ERR DUMP payload version or checksum are wrong"))?;
     let mut r = Reader::of_memory(body);
     let mut all = Vec::new();
     while r.left() > 0 {
@@ -565,8 +567,7 @@ fn join(
 /// `FCALL` and `FCALL_RO`
 pub fn call(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, read_only: bool) -> CommandResult {
     let f = functions(tx)?;
-    let (name, function) =
-        f.set.find(args[1]).ok_or_else(|| err("ERR Function not found"))?;
+    let (name, function) = f.set.find(args[1]).ok_or_else(|| err("ERR Function not found"))?;
     let name = name.to_string();
     let (reference, flags) = (function.reference, function.flags);
     let keys = key_count(args, err("ERR Bad number of keys provided"))?;
@@ -600,7 +601,8 @@ mod tests {
         (f, results)
     }
 
-    const ONE: &str = "#!lua name=one\nredis.register_function('f', function(keys, args) return 1 end)";
+    const ONE: &str =
+        "#!lua name=one\nredis.register_function('f', function(keys, args) return 1 end)";
 
     #[test]
     fn functions_are_found_in_any_case() {

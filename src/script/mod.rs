@@ -171,7 +171,8 @@ pub(crate) mod tests {
             "getmetatable('').__index.len = 1",
         ] {
             // What Lua's own functions refuse is said without a place.
-            let place = if code.contains('(') && !code.starts_with("getmeta") { "" } else { "test:1: " };
+            let place =
+                if code.contains('(') && !code.starts_with("getmeta") { "" } else { "test:1: " };
             let text = format!("ERR {place}Attempt to modify a readonly table");
             assert_eq!(fails(code), text, "{code}");
         }
@@ -204,7 +205,8 @@ pub(crate) mod tests {
 
     #[test]
     fn compiled_code_is_refused() {
-        let code = "local f, e = loadstring(string.dump(function() return 1 end)); return tostring(f)";
+        let code =
+            "local f, e = loadstring(string.dump(function() return 1 end)); return tostring(f)";
         assert_eq!(ok(code), "nil");
         assert_eq!(ok("return loadstring('return 7')()"), "7");
         assert_eq!(ok("local n = 0; return load(function() n = n + 1; return ({'return ', '8'})[n] end)()"), "8");

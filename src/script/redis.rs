@@ -128,8 +128,7 @@ fn log(lua: Lua) -> Results {
     }
     let level = Level::from_number(level);
     if enabled(level) {
-        let words: Vec<&[u8]> =
-            (2..=n).filter(|i| lua.is_text(*i)).map(|i| lua.bytes(i)).collect();
+        let words: Vec<&[u8]> = (2..=n).filter(|i| lua.is_text(*i)).map(|i| lua.bytes(i)).collect();
         log_bytes(level, &words.join(&b' '));
     }
     Ok(0)

@@ -173,7 +173,13 @@ impl<'a> Run<'a> {
             }
         }
         let caller = &tx.session;
-        let shared = ClientShared::new(0, "lua".into(), String::new(), None, client_flag::INTERNAL);
+        let shared = ClientShared::new(
+            0,
+            "lua".into(),
+            String::new(),
+            None,
+            client_flag::INTERNAL | client_flag::SCRIPT,
+        );
         let mut session = Session::new(Arc::new(shared));
         session.authenticated = true;
         session.user = caller.user.clone();

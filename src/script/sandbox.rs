@@ -3,7 +3,9 @@
 //! Redis marks tables read-only inside its own copy of Lua. We use Lua as it is, so a protected table is an empty table (the
 //! *front*) whose metatable reads from the real one and refuses writes, and the few functions of Lua that pass by
 //! metatables (`rawset`, `next`, `table.insert`...) know fronts. Real tables are never given to scripts.
-use super::lua::{lua_CFunction, lua_State, Lua, Raised, Results, Type, GLOBALS, LIBRARIES, REGISTRY};
+use super::lua::{
+    lua_CFunction, lua_State, Lua, Raised, Results, Type, GLOBALS, LIBRARIES, REGISTRY,
+};
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
@@ -59,8 +61,7 @@ fn no_such_global(lua: Lua) -> Results {
     }
     lua.push_copy(2);
     let name = lua.c_bytes(-1);
-    let text =
-        [b"Script attempted to access nonexistent global variable '", name, b"'"].concat();
+    let text = [b"Script attempted to access nonexistent global variable '", name, b"'"].concat();
     Err(lua.error(&text))
 }
 
@@ -250,11 +251,12 @@ fn load(lua: Lua) -> Results {
     loop {
         lua.push_copy(1);
         let called = lua.call(0, 1, 0);
-        let done = called.is_ok() && match lua.kind(-1) {
-            Type::Nil => true,
-            _ if lua.is_text(-1) => lua.bytes(-1).is_empty(),
-            _ => false,
-        };
+        let done = called.is_ok()
+            && match lua.kind(-1) {
+                Type::Nil => true,
+                _ if lua.is_text(-1) => lua.bytes(-1).is_empty(),
+                _ => false,
+            };
         if done {
             lua.pop(1);
             return compile(lua, &code, name);

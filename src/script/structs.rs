@@ -1,5 +1,5 @@
 //! The library `struct`: numbers and strings in the binary forms of C.
-use super::lua::{to_integer, BEYOND_INTEGERS, Lua, Raised, Results};
+use super::lua::{to_integer, Lua, Raised, Results};
 
 /// The widest integer.
 const WIDEST: usize = 32;
@@ -98,7 +98,7 @@ impl<'f> Format<'f> {
 
 /// The bytes of an integer; beyond eight they are zero.
 fn write_integer(out: &mut Vec<u8>, n: f64, size: usize, big: bool) {
-    let value = if n < BEYOND_INTEGERS { to_integer(n) as u64 } else { n as u64 };
+    let value = if n < 0.0 || n < (1u64 << 63) as f64 { to_integer(n) as u64 } else { n as u64 };
     let mut bytes = [0; WIDEST];
     bytes[..8].copy_from_slice(&value.to_le_bytes());
     let bytes = &mut bytes[..size];
@@ -128,8 +128,6 @@ fn read_integer(bytes: &[u8], signed: bool, big: bool) -> f64 {
 fn pack(lua: Lua) -> Results {
     lua.check_bytes(1)?;
     let mut format = Format::new(lua.c_bytes(1));
-    // The first argument that is missing is nil to messages.
-    lua.push_nil();
     let (mut out, mut argument) = (Vec::new(), 2);
     let mut total = 0;
     while let Some((option, mut size)) = format.next(lua)? {
@@ -305,11 +303,17 @@ mod tests {
 
     #[test]
     fn formats() {
-        assert_eq!(result_of("return struct.pack('>I2<I2', 258, 258)").unwrap(), b"\x01\x02\x02\x01");
+        assert_eq!(
+            result_of("return struct.pack('>I2<I2', 258, 258)").unwrap(),
+            b"\x01\x02\x02\x01"
+        );
         assert_eq!(result_of("return struct.pack('!4bi', 1, 2)").unwrap(), b"\x01\0\0\0\x02\0\0\0");
         assert_eq!(result_of("return struct.pack('sc2c0', 'a', 'bcd', 'ef')").unwrap(), b"a\0bcef");
         assert_eq!(result_of("return struct.unpack('bc0', '\\3abcd', 1)").unwrap(), b"abc");
-        assert_eq!(result_of("return struct.unpack('>d', struct.pack('>d', 1.5))").unwrap(), b"1.5");
+        assert_eq!(
+            result_of("return struct.unpack('>d', struct.pack('>d', 1.5))").unwrap(),
+            b"1.5"
+        );
         assert_eq!(result_of("return struct.size('!8bd')").unwrap(), b"16");
     }
 

@@ -97,7 +97,7 @@ struct Load {
     limits: Limits,
     duplicates: Duplicates,
     now: i64,
-    db: usize,
+    session: Session,
     loaded: u64,
     expired: u64,
     empty: u64,
@@ -120,7 +120,7 @@ fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> 
         limits: Limits::of(&server.config),
         duplicates,
         now: now_ms(),
-        db: 0,
+        session: Session::internal(),
         loaded: 0,
         expired: 0,
         empty: 0,
@@ -189,7 +189,7 @@ impl Load {
                          databases. Exiting"
                     )));
                 }
-                self.db = db as usize;
+                self.session.db = db as usize;
             }
             opcode::RESIZEDB => {
                 r.number()?;
@@ -247,8 +247,9 @@ impl Load {
 
     fn key(&mut self, r: &mut Reader<'_>, ty: u8, next: Next) -> Result<()> {
         let key = r.string()?;
+        let db = self.session.db;
         let decoder =
-            Decoder { limits: self.limits, key: Some((&key, self.db)), find_type: &find_by_id };
+            Decoder { limits: self.limits, key: Some((&key, db)), find_type: &find_by_id };
         let value = match decoder.value(r, ty) {
             Err(RdbError::EmptyKey) => {
                 self.empty += 1;
@@ -260,7 +261,7 @@ impl Load {
             }
             Err(RdbError::Corrupt { at, cause }) => {
                 let key = String::from_utf8_lossy(&key);
-                let cause = format!("{cause}; the value of key '{key}' in DB {}", self.db).into();
+                let cause = format!("{cause}; the value of key '{key}' in DB {db}").into();
                 return Err(RdbError::Corrupt { at, cause });
             }
             other => other?,
@@ -271,15 +272,13 @@ impl Load {
             return Ok(());
         }
         let clock = self.clock(&next);
-        let mut session = Session::internal();
-        session.db = self.db;
-        let mut tx = Tx::module(self.server, &mut session, self.now);
+        let mut tx = Tx::module(self.server, &mut self.session, self.now);
         if self.duplicates == Duplicates::Replace {
-            tx.remove_in(self.db, &key);
+            tx.remove_in(db, &key);
         }
         if !tx.insert_loaded(&key, value, next.expire, clock) {
             let key = String::from_utf8_lossy(&key);
-            return Err(r.corrupt(format!("RDB has duplicated key '{key}' in DB {}", self.db)));
+            return Err(r.corrupt(format!("RDB has duplicated key '{key}' in DB {}", db)));
         }
         self.loaded += 1;
         if self.server.module_events() & event::LOADED_KEY.class != 0 {

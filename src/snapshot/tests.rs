@@ -83,7 +83,7 @@ fn values() -> Vec<Value> {
         all.push(Value::Zset(Box::new(zset)));
     }
     let mut stream = Stream::new();
-    for i in 1..300u64 {
+    for i in 1..150u64 {
         let fields = ["f", &i.to_string(), "g", "text"].map(str::to_string);
         stream.append(StreamId::new(i, i % 3), &fields, NodeLimits::default()).unwrap();
     }
@@ -255,7 +255,7 @@ fn mutated_payloads_give_errors_or_sound_values() {
         })
         .collect();
     let mut accepted = 0;
-    for round in 0..6_000 {
+    for round in 0..4_000 {
         let mut body = originals[round % originals.len()].clone();
         for _ in 0..=rng.below(3) {
             match rng.below(5) {
@@ -279,7 +279,7 @@ fn mutated_payloads_give_errors_or_sound_values() {
             exercise(value);
         }
     }
-    assert!(accepted > 300, "most mutations hit text: {accepted}");
+    assert!(accepted > 200, "most mutations hit text: {accepted}");
 }
 
 /// What commands do with a value: nothing may panic.

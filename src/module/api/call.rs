@@ -142,7 +142,7 @@ fn prepare(
     let Some(command) = table.resolve(args) else {
         return Err(Refused(libc::ENOENT, dispatch::not_found(table, args)));
     };
-    if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
+    if !command.arity_ok(args.len()) || command.is_container() {
         return Err(Refused(libc::EINVAL, error::arity(&command.full_name)));
     }
     let name = &command.full_name;

@@ -45,6 +45,9 @@ crate::api! {
         ERR
     }
 
+    /// Forbids parts of what a cluster does. Outside of a cluster none of it happens anyway.
+    [Locked] fn SetClusterFlags(_ctx: *mut Ctx, _flags: u64) {}
+
     /// The hash slot of a key.
     [Free] fn ClusterKeySlot(key: *mut RStr) -> c_uint {
         // SAFETY: ABI: a live string.

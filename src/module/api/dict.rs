@@ -473,9 +473,9 @@ mod tests {
         assert!(iter.step(&d, Way::Forward).is_some());
         assert!(d.remove(b"a").is_some());
         assert!(d.remove(b"ab").is_some());
-        d.set(b"aa", 9 as *mut c_void, false);
-        assert_eq!(iter.step(&d, Way::Forward), Some(9 as *mut c_void));
-        assert_eq!(iter.step(&d, Way::Forward), Some(3 as *mut c_void));
+        d.set(b"aa", std::ptr::without_provenance_mut(9), false);
+        assert_eq!(iter.step(&d, Way::Forward), Some(std::ptr::without_provenance_mut(9)));
+        assert_eq!(iter.step(&d, Way::Forward), Some(std::ptr::without_provenance_mut(3)));
         assert!(iter.compare(b">=", b"abc") && !iter.compare(b">", b"abc"));
         d.map.clear();
         assert_eq!(iter.step(&d, Way::Back), None);
@@ -485,9 +485,9 @@ mod tests {
     #[test]
     fn set_leaves_and_replace_replaces() {
         let mut d = sample();
-        assert!(!d.set(b"a", 7 as *mut c_void, false));
-        assert_eq!(d.get(b"a"), Some(1 as *mut c_void));
-        assert!(!d.set(b"a", 7 as *mut c_void, true));
-        assert_eq!(d.get(b"a"), Some(7 as *mut c_void));
+        assert!(!d.set(b"a", std::ptr::without_provenance_mut(7), false));
+        assert_eq!(d.get(b"a"), Some(std::ptr::without_provenance_mut(1)));
+        assert!(!d.set(b"a", std::ptr::without_provenance_mut(7), true));
+        assert_eq!(d.get(b"a"), Some(std::ptr::without_provenance_mut(7)));
     }
 }

@@ -15,6 +15,7 @@ fn align_for(size: usize) -> usize {
 #[cfg(feature = "jemalloc")]
 mod heap {
     use super::align_for;
+    use crate::observe::heap;
     use std::ffi::{c_int, c_void, CStr};
     use tikv_jemalloc_sys as je;
 
@@ -26,25 +27,49 @@ mod heap {
         }
     }
 
+    /// Counts a block that took `before` bytes and is now at `p`; nothing if that failed.
+    fn count(before: usize, p: *mut c_void) {
+        if !p.is_null() {
+            heap::given(before);
+            // SAFETY: layout: the block was just allocated by this heap.
+            heap::taken(unsafe { size_of(p) });
+        }
+    }
+
+    /// Bytes in use, of modules and of the server.
+    pub fn used() -> u64 {
+        heap::used()
+    }
+
     /// Allocates `size` bytes, not zero.
     pub fn alloc(size: usize, zero: bool) -> *mut c_void {
         let zero = if zero { je::MALLOCX_ZERO } else { 0 };
         // SAFETY: layout: the size is not zero.
-        unsafe { je::mallocx(size, flags_for(size) | zero) }
+        let p = unsafe { je::mallocx(size, flags_for(size) | zero) };
+        count(0, p);
+        p
     }
 
     /// # Safety
     /// `p` came from this heap; `size` is not zero.
     pub unsafe fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
         // SAFETY: ABI: this function's contract.
-        unsafe { je::rallocx(p, size, flags_for(size)) }
+        unsafe {
+            let before = size_of(p);
+            let new = je::rallocx(p, size, flags_for(size));
+            count(before, new);
+            new
+        }
     }
 
     /// # Safety
     /// `p` came from this heap and is given up.
     pub unsafe fn free(p: *mut c_void) {
         // SAFETY: ABI: this function's contract.
-        unsafe { je::dallocx(p, 0) }
+        unsafe {
+            heap::given(size_of(p));
+            je::dallocx(p, 0);
+        }
     }
 
     /// # Safety
@@ -66,14 +91,6 @@ mod heap {
     /// The allocator's name, as `INFO` has it.
     pub const NAME: &str = "jemalloc-5.3.0";
 
-    /// Gives back what the calling thread freed and keeps for its next allocations: the figures then count it as free.
-    pub fn flush_thread_cache() {
-        let none = std::ptr::null_mut();
-        let len = std::ptr::null_mut();
-        // SAFETY: layout: a command without values in or out.
-        unsafe { je::mallctl(c"thread.tcache.flush".as_ptr(), none, len, none, 0) };
-    }
-
     /// Allocated, active, resident and retained bytes.
     pub fn figures() -> [u64; 4] {
         let mut epoch: u64 = 1;
@@ -87,6 +104,16 @@ mod heap {
             read(c"stats.resident"),
             read(c"stats.retained"),
         ]
+    }
+
+    /// Gives unused memory back to the system; says whether that worked.
+    pub fn purge() -> bool {
+        let none = std::ptr::null_mut();
+        // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
+        // SAFETY: layout: the name ends in NUL; this control takes and gives nothing.
+        unsafe {
+            je::mallctl(c"arena.4096.purge".as_ptr(), none, std::ptr::null_mut(), none, 0) == 0
+        }
     }
 }
 
@@ -146,8 +173,10 @@ mod heap {
     /// The allocator's name, as `INFO` has it.
     pub const NAME: &str = "libc";
 
-    /// Nothing to do: the figures are exact.
-    pub fn flush_thread_cache() {}
+    /// Bytes in use, of modules and of the server.
+    pub fn used() -> u64 {
+        figures()[0]
+    }
 
     /// Allocated bytes, three times, and nothing retained.
     pub fn figures() -> [u64; 4] {
@@ -156,9 +185,21 @@ mod heap {
         let used = (info.uordblks + info.hblkhd) as u64;
         [used, used, used, 0]
     }
+
+    /// Gives unused memory back to the system.
+    pub fn purge() -> bool {
+        // SAFETY: layout: a plain call.
+        unsafe { libc::malloc_trim(0) };
+        true
+    }
 }
 
-pub use heap::{flush_thread_cache, NAME};
+pub use heap::NAME;
+
+/// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
+pub fn purge() -> bool {
+    heap::purge()
+}
 
 fn abort_oom(size: usize) -> ! {
     crate::log_warning!("Out Of Memory allocating {size} bytes!");
@@ -195,9 +236,9 @@ pub fn duplicate(bytes: &[u8]) -> *mut c_char {
     p.cast()
 }
 
-/// Bytes allocated by the server and its modules, from the allocator's statistics.
+/// Bytes in use by the server and its modules.
 pub fn allocated() -> u64 {
-    heap::figures()[0]
+    heap::used()
 }
 
 /// Figures of the allocator for `INFO memory`: allocated, active, resident, retained.

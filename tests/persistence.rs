@@ -1,0 +1,189 @@
+//! What is saved comes back: over restarts, signals and `DEBUG RELOAD`, with modules, and while clients write.
+mod common;
+use common::{fresh_dir, own_modules, Client, Reply, Server};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+fn fill(c: &mut Client) {
+    for i in 0..300 {
+        let (n, long) = (i.to_string(), format!("element {i} ").repeat(i % 20));
+        c.cmd(&["SET", &format!("string:{i}"), &long]).ok();
+        c.cmd(&["RPUSH", "list", &n, &long]);
+        c.cmd(&["SADD", "set", &n, &format!("m{i}")]);
+        c.cmd(&["SADD", "ints", &n]);
+        c.cmd(&["HSET", "hash", &format!("f{i}"), &long]);
+        c.cmd(&["ZADD", "zset", &format!("{i}.5"), &format!("m{}", i * 7 % 300)]);
+        c.cmd(&["XADD", "stream", &format!("{}-{}", i + 1, i % 3), "field", &n, "other", &long]);
+    }
+    c.cmd(&["HSET", "small", "a", "1", "b", "2"]);
+    c.cmd(&["HPEXPIREAT", "small", "2000000000000", "FIELDS", "1", "a"]);
+    c.cmd(&["HPEXPIREAT", "hash", "2000000000000", "FIELDS", "1", "f7"]);
+    c.cmd(&["XGROUP", "CREATE", "stream", "group", "0"]).ok();
+    c.cmd(&["XREADGROUP", "GROUP", "group", "alice", "COUNT", "9", "STREAMS", "stream", ">"]);
+    c.cmd(&["SET", "volatile", "x", "PXAT", "2000000000000"]).ok();
+    c.cmd(&["SELECT", "9"]).ok();
+    c.cmd(&["SET", "elsewhere", "y"]).ok();
+    c.cmd(&["SELECT", "0"]).ok();
+}
+
+fn digest(c: &mut Client) -> String {
+    c.cmd(&["DEBUG", "DIGEST"]).text().to_string()
+}
+
+fn signal(s: &mut Server, number: i32) -> Option<i32> {
+    // SAFETY: layout: the pid of our own child, which was not waited for yet.
+    unsafe { libc::kill(s.child.id() as i32, number) };
+    s.child.wait().expect("the server ends").code()
+}
+
+#[test]
+fn data_survives_restarts() {
+    let dir = fresh_dir("persist");
+    let points = ["--save", "3600 1"];
+    let mut s = Server::start_in(dir.clone(), &points);
+    let mut c = s.client();
+    fill(&mut c);
+    let before = digest(&mut c);
+    assert_ne!(before, "0".repeat(40));
+    assert_eq!(signal(&mut s, libc::SIGTERM), Some(0));
+    let log = s.log();
+    for line in [
+        "Received SIGTERM scheduling shutdown...",
+        "User requested shutdown...",
+        "Saving the final RDB snapshot before exiting.",
+        "DB saved on disk",
+        "Redis is now ready to exit, bye bye...",
+    ] {
+        assert!(log.contains(line), "{line} is missing:\n{log}");
+    }
+    let s = Server::start_in(dir.clone(), &points);
+    let mut c = s.client();
+    assert_eq!(digest(&mut c), before);
+    assert_eq!(c.cmd(&["PEXPIRETIME", "volatile"]).int(), 2_000_000_000_000);
+    assert_eq!(
+        c.cmd(&["HPEXPIRETIME", "small", "FIELDS", "2", "a", "b"]).items(),
+        [Reply::Int(2_000_000_000_000), Reply::Int(-1)]
+    );
+    c.cmd(&["DEBUG", "RELOAD"]).ok();
+    assert_eq!(digest(&mut c), before);
+    c.cmd(&["SET", "string:0", "changed"]).ok();
+    c.send(&["SHUTDOWN", "NOSAVE"]);
+    assert_eq!(c.rest(), "");
+    drop(s);
+    let s = Server::start_in(dir, &points);
+    assert_eq!(digest(&mut s.client()), before);
+}
+
+#[test]
+fn without_save_points_nothing_is_saved() {
+    let dir = fresh_dir("persist");
+    let mut s = Server::start_in(dir.clone(), &[]);
+    s.client().cmd(&["SET", "k", "v"]).ok();
+    assert_eq!(signal(&mut s, libc::SIGINT), Some(0));
+    assert!(!dir.join("dump.rdb").exists());
+}
+
+#[test]
+fn damaged_files_end_the_start_with_a_reason() {
+    let dir = fresh_dir("persist");
+    let s = Server::start_in(dir.clone(), &[]);
+    let mut c = s.client();
+    fill(&mut c);
+    c.cmd(&["SAVE"]).ok();
+    drop(s);
+    let good = std::fs::read(dir.join("dump.rdb")).unwrap();
+    let n = good.len();
+    let mut flipped = good.clone();
+    flipped[n - 3] ^= 0x10;
+    let mut signature = good.clone();
+    signature[0] = b'X';
+    let mut version = good.clone();
+    version[5..9].copy_from_slice(b"0099");
+    for (bytes, reason) in [
+        (good[..n / 2].to_vec(), "(at offset "),
+        (flipped, "Wrong RDB checksum"),
+        (signature, "Wrong signature trying to load DB from file"),
+        (version, "Can't handle RDB format version"),
+        (Vec::new(), "Unexpected EOF reading RDB file"),
+    ] {
+        let dir = fresh_dir("damaged");
+        std::fs::write(dir.join("dump.rdb"), bytes).unwrap();
+        let status = Server::command(&dir, 0, &["--unixsocket", "s"]).status().unwrap();
+        let log = std::fs::read_to_string(dir.join("log")).unwrap();
+        assert_eq!(status.code(), Some(1), "{reason}:\n{log}");
+        assert!(log.contains(reason), "{reason} is missing:\n{log}");
+        assert!(log.contains("Fatal error loading the DB, check server logs. Exiting."), "{log}");
+    }
+}
+
+/// The file's content, as a server that starts on a copy of it sees it.
+fn loaded(file: &Path, args: &[&str]) -> Server {
+    let dir = fresh_dir("copy");
+    std::fs::copy(file, dir.join("dump.rdb")).unwrap();
+    Server::start_in(dir, args)
+}
+
+#[test]
+fn a_save_among_writers_is_one_state() {
+    let s = Server::start(&["--server-threads", "2"]);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let mut c = s.client();
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Relaxed) {
+                    // Keys of different shards, changed together.
+                    c.cmd(&["MULTI"]).ok();
+                    for key in ["a", "b", "c", "d"] {
+                        c.cmd(&["INCR", key]);
+                    }
+                    let Reply::Array(_) = c.cmd(&["EXEC"]) else { panic!("EXEC failed") };
+                }
+            });
+        }
+        let mut c = s.client();
+        for round in 0..5 {
+            c.cmd(&[if round % 2 == 0 { "SAVE" } else { "BGSAVE" }]);
+            while c.cmd(&["INFO", "persistence"]).text().contains("rdb_bgsave_in_progress:1") {}
+            let copy = loaded(&s.dir.join("dump.rdb"), &[]);
+            let counts = copy.client().cmd(&["MGET", "a", "b", "c", "d"]);
+            let counts = counts.items();
+            assert!(counts.iter().all(|n| *n == counts[0]), "round {round}: {counts:?}");
+        }
+        stop.store(true, Relaxed);
+    });
+}
+
+#[test]
+fn module_values_and_their_auxiliary_data() {
+    let module = own_modules().join("datatype.so").display().to_string();
+    let load = ["--loadmodule", &module];
+    let dir = fresh_dir("persist");
+    let s = Server::start_in(dir.clone(), &load);
+    let mut c = s.client();
+    for v in ["1", "-5", "9000000000"] {
+        c.cmd(&["dt.push", "k", "int", v]);
+    }
+    c.cmd(&["dt.push", "k", "str", &"text ".repeat(50)]);
+    c.cmd(&["dt.aux", "77"]);
+    let before = c.cmd(&["dt.range", "k"]);
+    c.cmd(&["SAVE"]).ok();
+    drop(s);
+    let s = Server::start_in(dir.clone(), &load);
+    let mut c = s.client();
+    assert_eq!(c.cmd(&["dt.range", "k"]), before);
+    assert_eq!(c.cmd(&["dt.auxseen"]).items(), [Reply::Int(77), Reply::Int(77)]);
+    c.cmd(&["DEBUG", "RELOAD"]).ok();
+    assert_eq!(c.cmd(&["dt.range", "k"]), before);
+    c.cmd(&["COPY", "k", "copy"]);
+    c.cmd(&["DEL", "k"]);
+    assert_eq!(c.cmd(&["dt.range", "copy"]), before);
+    drop(s);
+    // Without the module the file cannot be loaded, and the log says why.
+    let status = Server::command(&dir, 0, &["--unixsocket", "s"]).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let log = std::fs::read_to_string(dir.join("log")).unwrap();
+    let reason = "The RDB file contains AUX module data I can't load: no matching module";
+    assert!(log.contains(reason), "{log}");
+}
