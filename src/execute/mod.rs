@@ -126,6 +126,10 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
             "config|get" => config::asks_modules(server, args),
+            "shutdown" => {
+                persistence::before_shutdown(args);
+                true
+            }
             "config|set" => config::concerns_modules(server, args),
             "config|rewrite" => config::modules_have_directives(),
             "command|getkeys" | "command|getkeysandflags" => command::asks_modules(server, args),
