@@ -478,12 +478,11 @@ impl Lua {
     }
 }
 
-/// 2^63
-pub const BEYOND_INTEGERS: f64 = (1u64 << 63) as f64;
+const TWO_TO_63: f64 = (1u64 << 63) as f64;
 
 /// A double as an integer as the processor converts it: what does not fit becomes the least integer.
 pub fn to_integer(n: f64) -> i64 {
-    if (-BEYOND_INTEGERS..BEYOND_INTEGERS).contains(&n) {
+    if (-TWO_TO_63..TWO_TO_63).contains(&n) {
         n as i64
     } else {
         i64::MIN

@@ -2,6 +2,7 @@
 use super::lua::{lua_State, Lua, REGISTRY};
 use super::sandbox::State;
 use super::{convert, script_flag};
+use crate::config::enums::shutdown_on_sig;
 use crate::connection::client::{flag as client_flag, ClientShared, Session};
 use crate::dispatch;
 use crate::dispatch::table::{flags, Body};
@@ -14,7 +15,7 @@ use crate::server::Server;
 use smallvec::SmallVec;
 use std::ffi::c_int;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// What of a script's effects goes to the log: bits of `redis.set_repl`.
@@ -57,6 +58,14 @@ const FUNCTION: u64 = 2;
 const WROTE: u64 = 4;
 const KILLED: u64 = 8;
 const BITS: u64 = 15;
+
+/// A `SHUTDOWN NOSAVE` waits behind the script.
+static SHUTDOWN_ASKED: AtomicBool = AtomicBool::new(false);
+
+/// A `SHUTDOWN NOSAVE` is on its way to the module thread; a busy script ends the server when it sees this.
+pub fn ask_to_shut_down() {
+    SHUTDOWN_ASKED.store(true, Relaxed);
+}
 
 /// Instructions between two looks at the clock and at [`STATUS`].
 const HOOK_EVERY: c_int = 100_000;
@@ -373,10 +382,15 @@ impl Drop for Current {
 }
 
 impl Run<'_> {
-    /// The first look at the clock beyond `busy-reply-threshold` says so in the log.
+    /// The first look at the clock beyond `busy-reply-threshold` says so in the log. From then on a shutdown does not wait
+    /// for the script.
     fn watch(&mut self) {
         let ms = (mono_ns() - self.began) / 1_000_000;
         let threshold = self.server.config.busy_reply_threshold();
+        let asked = || SHUTDOWN_ASKED.load(Relaxed) || self.server.shutting_down.load(Relaxed);
+        if self.warned && asked() {
+            crate::start::shutdown(self.server, shutdown_on_sig::NOSAVE | shutdown_on_sig::NOW);
+        }
         if self.warned || threshold == 0 || ms < threshold {
             return;
         }
