@@ -43,6 +43,7 @@ impl Default for Holder {
         Holder {
             touched: Vec::new(),
             structure: 0,
+            now: 0,
             depth: 0,
             running: None,
             ready: Default::default(),
