@@ -98,8 +98,7 @@ impl<'f> Format<'f> {
 
 /// The bytes of an integer; beyond eight they are zero.
 fn write_integer(out: &mut Vec<u8>, n: f64, size: usize, big: bool) {
-    let value =
-        if n < 0.0 || n < (1u64 << 63) as f64 { to_integer(n) as u64 } else { n as u64 };
+    let value = if n < 0.0 || n < (1u64 << 63) as f64 { to_integer(n) as u64 } else { n as u64 };
     let mut bytes = [0; WIDEST];
     bytes[..8].copy_from_slice(&value.to_le_bytes());
     let bytes = &mut bytes[..size];
