@@ -3,7 +3,7 @@ MODULES = target/reference/lib
 LOAD = $(foreach m,rediscompat redisearch redistimeseries rejson redisbloom,--loadmodule $(MODULES)/$(m).so)
 BIN = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: build run test bench modules diff lint fuzz clean
+.PHONY: build run test bench modules diff lint clean
 
 build:
 	cargo build --release

@@ -30,6 +30,8 @@ pub struct Holder {
     pub ready: Vec<(usize, Vec<u8>)>,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
+    /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
+    pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
     pub running: Option<(&'static Module, *const str)>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
@@ -44,6 +46,7 @@ impl Default for Holder {
             depth: 0,
             running: None,
             ready: Default::default(),
+            now: 0,
             rename_from: std::ptr::null_mut(),
         }
     }
@@ -259,10 +262,23 @@ impl Server {
         self.queue.task(Box::new(|| crate::module::blocked::serve_ready_keys(Server::get())));
     }
 
+    /// The time of the unit under the module lock, which is `now` if nobody asked before: a key that a module's callback
+    /// saw does not expire before the unit ends.
+    #[inline]
+    pub fn unit_time(&self, now: impl FnOnce() -> i64) -> i64 {
+        // SAFETY: lock: callers have the module lock.
+        let holder = unsafe { self.holder() };
+        if holder.now == 0 {
+            holder.now = now();
+        }
+        holder.now
+    }
+
     /// Ends a unit under the module lock: releases the held keys and wakes whoever waited for them.
     pub fn release_keys(&self) {
         // SAFETY: lock: callers have the module lock.
         let holder = unsafe { self.holder() };
+        holder.now = 0;
         if holder.touched.is_empty() {
             return;
         }

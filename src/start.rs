@@ -118,6 +118,11 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         flags = flags & !how::SAVE | how::NOSAVE;
     }
     crate::log_notice!("User requested shutdown...");
+    if let Some(pid) = crate::module::fork::child() {
+        // A module's child has our sockets open: a new server could not listen while it lives.
+        crate::log_warning!("There is a module fork child. Killing it!");
+        crate::module::fork::kill(pid);
+    }
     let points = !server.config.save().is_empty();
     if points && flags & how::NOSAVE == 0 || flags & how::SAVE != 0 {
         crate::log_notice!("Saving the final RDB snapshot before exiting.");

@@ -16,8 +16,17 @@ fn names(s: &Server) -> Vec<String> {
     n
 }
 
+/// How often the loads of the real modules are repeated: `LOAD_ROUNDS`, 100 for the full run.
+fn rounds() -> usize {
+    std::env::var("LOAD_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(2)
+}
+
 #[test]
 fn real_modules_load_at_start_in_both_orders() {
+    (0..rounds()).for_each(|_| load_at_start());
+}
+
+fn load_at_start() {
     let lib = real_modules();
     for order in [["redisearch.so", "rejson.so"], ["rejson.so", "redisearch.so"]] {
         let mut args = Vec::new();
@@ -42,6 +51,10 @@ fn real_modules_load_at_start_in_both_orders() {
 
 #[test]
 fn real_modules_load_at_run_time_while_clients_run() {
+    (0..rounds()).for_each(|_| load_while_clients_run());
+}
+
+fn load_while_clients_run() {
     let lib = real_modules();
     let mut s = Server::start(&["--server-threads", "2"]);
     let stop = std::sync::atomic::AtomicBool::new(false);

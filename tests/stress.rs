@@ -38,12 +38,13 @@ fn no_torn_read_and_no_deadlock() {
     let names: Vec<String> = (0..ACCOUNTS as u64).map(account).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let stop = AtomicBool::new(false);
-    let done: [AtomicU64; 6] = Default::default();
+    let counts: [AtomicU64; 6] = Default::default();
+    let done = &counts;
     std::thread::scope(|scope| {
         let running = || !stop.load(Relaxed);
         for t in 0..3u64 {
             // Native transfers: a transaction over two keys.
-            let (mut c, done) = (server.client(), &done);
+            let (mut c, done) = (server.client(), done);
             scope.spawn(move || {
                 let mut d = Dice(t + 1);
                 while running() {
@@ -62,7 +63,6 @@ fn no_torn_read_and_no_deadlock() {
             });
             // Native observers.
             let (mut c, names) = (server.client(), names.clone());
-            let done = &*done;
             scope.spawn(move || {
                 let mut args = vec!["MGET"];
                 args.extend(&names);
@@ -76,7 +76,7 @@ fn no_torn_read_and_no_deadlock() {
         }
         for t in 0..2u64 {
             // Module transfers.
-            let (mut c, done) = (server.client(), &done);
+            let (mut c, done) = (server.client(), done);
             scope.spawn(move || {
                 let mut d = Dice(t + 77);
                 while running() {
@@ -88,7 +88,7 @@ fn no_torn_read_and_no_deadlock() {
                 }
             });
             // Module observers.
-            let (mut c, done, own) = (server.client(), &*done, names.clone());
+            let (mut c, done, own) = (server.client(), done, names.clone());
             scope.spawn(move || {
                 let mut sum = vec!["tt.sum"];
                 sum.extend(&own);
@@ -101,7 +101,7 @@ fn no_torn_read_and_no_deadlock() {
                 }
             });
             // A module's own thread.
-            let (mut c, done) = (server.client(), &*done);
+            let (mut c, done) = (server.client(), done);
             let total = TOTAL.to_string();
             let own = names.clone();
             scope.spawn(move || {
@@ -117,7 +117,7 @@ fn no_torn_read_and_no_deadlock() {
             });
         }
         // Natives on other keys go on meanwhile.
-        let (mut c, done) = (server.client(), &done);
+        let (mut c, done) = (server.client(), done);
         scope.spawn(move || {
             while running() {
                 c.cmd(&["SET", "elsewhere", "1"]).ok();

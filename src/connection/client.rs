@@ -35,6 +35,8 @@ pub mod flag {
     pub const MONITOR: u32 = 1 << 9;
     /// A client that a module made for itself: no connection behind it.
     pub const INTERNAL: u32 = 1 << 10;
+    /// The client behind the calls of a script.
+    pub const SCRIPT: u32 = 1 << 11;
 }
 
 /// Messages from other threads, waiting for the connection's own thread.

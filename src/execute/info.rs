@@ -180,7 +180,8 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("watching_clients", watching);
     f.put("clients_in_timeout_table", 0);
     f.put("total_watched_keys", watched);
-    f.put("total_blocking_keys", server.blocked_keys.load(Relaxed));
+    let awaited = server.blocked_keys.load(Relaxed) + server.awaited_keys.load(Relaxed);
+    f.put("total_blocking_keys", awaited);
     f.put("total_blocking_keys_on_nokey", 0);
 }
 
@@ -214,24 +215,22 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("allocator_resident", resident);
     f.put("allocator_muzzy", 0);
     f.bytes("total_system_memory", process::system_memory());
-    // Scripts and functions: this version has neither.
-    for name in ["used_memory_lua", "used_memory_vm_eval"] {
-        f.put(name, 0);
-    }
-    f.put("used_memory_lua_human", human(0));
-    for name in [
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-        "used_memory_vm_total",
-    ] {
-        f.put(name, 0);
-    }
-    f.put("used_memory_vm_total_human", human(0));
+    let scripts = &crate::script::FIGURES;
+    let (eval, functions) =
+        (scripts.eval_memory.load(Relaxed), scripts.function_memory.load(Relaxed));
+    let texts = scripts.script_bytes.load(Relaxed);
+    f.put("used_memory_lua", eval);
+    f.put("used_memory_vm_eval", eval);
+    f.put("used_memory_lua_human", human(eval));
+    f.put("used_memory_scripts_eval", texts);
+    f.put("number_of_cached_scripts", scripts.scripts.load(Relaxed));
+    f.put("number_of_functions", scripts.functions.load(Relaxed));
+    f.put("number_of_libraries", scripts.libraries.load(Relaxed));
+    f.put("used_memory_vm_functions", functions);
+    f.put("used_memory_vm_total", eval + functions);
+    f.put("used_memory_vm_total_human", human(eval + functions));
     f.put("used_memory_functions", 0);
-    f.bytes("used_memory_scripts", 0);
+    f.bytes("used_memory_scripts", texts);
     f.bytes("maxmemory", c.maxmemory());
     f.put("maxmemory_policy", policy);
     f.put("allocator_frag_ratio", format!("{:.2}", ratio(active, allocated)));
@@ -340,7 +339,8 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("expired_time_cap_reached_count", 0);
     f.put("expire_cycle_cpu_milliseconds", s.expire_ns.get() / 1_000_000);
     f.put("evicted_keys", s.evicted_keys.get());
-    zeros(f, &["evicted_clients", "evicted_scripts"]);
+    f.put("evicted_clients", 0);
+    f.put("evicted_scripts", crate::script::FIGURES.evicted.load(Relaxed));
     let over_total = s.eviction_exceeded_ns.0.load(Relaxed) + over_now;
     f.put("total_eviction_exceeded_time", over_total / 1_000_000);
     f.put("current_eviction_exceeded_time", over_now / 1_000_000);

@@ -6,13 +6,8 @@ use crate::dispatch::table::{flags, Command, Row};
 use crate::dispatch::Plan;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::event::{self, class, Event};
-use crate::keyspace::hash::Hash;
-use crate::keyspace::list::List;
-use crate::keyspace::set::Set;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
-use crate::keyspace::stream::Stream;
-use crate::keyspace::value::{Kind, ModuleValue, StrRef, Value, ValueMut, ValueRef};
-use crate::keyspace::zset::SortedSet;
+use crate::keyspace::value::{Kind, ModuleValue, Value, ValueMut, ValueRef};
 use crate::lock::held::Access;
 use crate::module::abi;
 use crate::server::Server;
@@ -36,6 +31,7 @@ pub mod dump;
 pub mod error;
 pub mod expire;
 pub mod flush;
+pub mod function;
 pub mod generic;
 pub mod geo;
 pub mod handle;
@@ -66,6 +62,7 @@ pub mod stream_pending;
 pub mod string;
 mod sweep;
 pub mod transaction;
+mod typed;
 pub mod zset;
 pub mod zset_combine;
 pub mod zset_range;
@@ -114,6 +111,7 @@ pub static FAMILIES: &[&[Row]] = &[
     flush::ROWS,
     sort::ROWS,
     script::ROWS,
+    function::ROWS,
 ];
 
 /// Whether a call of a `PathRule::Connection` command has to run under the module lock, because it asks modules
@@ -124,6 +122,10 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
             "config|get" => config::asks_modules(server, args),
+            "shutdown" => {
+                persistence::before_shutdown(args);
+                true
+            }
             "config|set" => config::concerns_modules(server, args),
             "config|rewrite" => config::modules_have_directives(),
             "command|getkeys" | "command|getkeysandflags" => command::asks_modules(server, args),
@@ -211,6 +213,7 @@ impl<'a> Tx<'a> {
     /// A transaction under the module lock, which the calling thread has.
     pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
         let mode = Mode::Module;
+        server.unit_time(|| now);
         Tx {
             session,
             server,
@@ -388,60 +391,6 @@ impl<'a> Tx<'a> {
         self.live(self.db(), key, Access::Read).map(|e| e.expire())
     }
 
-    /// A string to read.
-    pub fn string(&self, key: &[u8]) -> Result<Option<StrRef<'_>>, CommandError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(ValueRef::String(s)) => Ok(Some(s)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A hash to read.
-    pub fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(ValueRef::Hash(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A list to read.
-    pub fn list(&self, key: &[u8]) -> Result<Option<&List>, CommandError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(ValueRef::List(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A set to read.
-    pub fn set_value(&self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(ValueRef::Set(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A sorted set to read.
-    pub fn zset(&self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(ValueRef::Zset(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A stream to read.
-    pub fn stream(&self, key: &[u8]) -> Result<Option<&Stream>, CommandError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(ValueRef::Stream(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
     // ----- changing ------------------------------------------------------------------------------------------------
 
     /// The entry of a key for a change. An expired key is deleted first, with its event.
@@ -505,51 +454,6 @@ impl<'a> Tx<'a> {
     /// The value of a key, to change in place.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<ValueMut<'_>> {
         self.live_mut(key).map(|mut e| e.value_mut())
-    }
-
-    /// A hash to change, if the key exists.
-    pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<&mut Hash>, CommandError> {
-        match self.get_mut(key) {
-            None => Ok(None),
-            Some(ValueMut::Hash(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A list to change, if the key exists.
-    pub fn list_mut(&mut self, key: &[u8]) -> Result<Option<&mut List>, CommandError> {
-        match self.get_mut(key) {
-            None => Ok(None),
-            Some(ValueMut::List(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A set to change, if the key exists.
-    pub fn set_mut(&mut self, key: &[u8]) -> Result<Option<&mut Set>, CommandError> {
-        match self.get_mut(key) {
-            None => Ok(None),
-            Some(ValueMut::Set(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A sorted set to change, if the key exists.
-    pub fn zset_mut(&mut self, key: &[u8]) -> Result<Option<&mut SortedSet>, CommandError> {
-        match self.get_mut(key) {
-            None => Ok(None),
-            Some(ValueMut::Zset(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
-    }
-
-    /// A stream to change, if the key exists.
-    pub fn stream_mut(&mut self, key: &[u8]) -> Result<Option<&mut Stream>, CommandError> {
-        match self.get_mut(key) {
-            None => Ok(None),
-            Some(ValueMut::Stream(v)) => Ok(Some(v)),
-            Some(_) => Err(error::WRONGTYPE),
-        }
     }
 
     /// The value of a key, made by `make` if there is none (with the event `new`).

@@ -41,6 +41,13 @@ fn lastsave(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// `SHUTDOWN` on its way to the module thread: a busy script there does not stand in the way of `NOSAVE`.
+pub fn before_shutdown(args: &[&[u8]]) {
+    if args[1..].iter().any(|a| is(a, "nosave")) {
+        crate::script::run::ask_to_shut_down();
+    }
+}
+
 /// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`
 fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], _: &mut Reply) -> CommandResult {
     let (mut bits, mut abort) = (0, false);
@@ -97,7 +104,7 @@ pub static ROWS: &[Row] = &[
         ..Row::new("lastsave", 1, flags::LOADING | flags::STALE | flags::FAST, lastsave)
     },
     Row {
-        path: PathRule::ServerWide,
+        path: PathRule::Connection,
         group: "server",
         summary: "Saves the data if that is configured, and ends the server.",
         ..Row::new(
@@ -108,7 +115,8 @@ pub static ROWS: &[Row] = &[
                 | flags::LOADING
                 | flags::STALE
                 | flags::NO_MULTI
-                | flags::ALLOW_BUSY,
+                | flags::ALLOW_BUSY
+                | flags::ARGS_DECIDE,
             shutdown,
         )
     },

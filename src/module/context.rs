@@ -178,13 +178,14 @@ impl Ctx {
         Tx::module(Server::get(), self.session(), self.time())
     }
 
-    /// What time it is for this context: a command keeps the time of its start, a context that may live long does not.
+    /// What time it is for this context: that of the command's start, or that of the unit under the module lock, which the
+    /// calling thread has.
     #[inline]
     pub fn time(&self) -> i64 {
         if self.flags & flag::COMMAND != 0 {
             self.now
         } else {
-            now_ms()
+            Server::get().unit_time(now_ms)
         }
     }
 

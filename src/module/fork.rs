@@ -8,6 +8,7 @@
 //! native never waits while having a latch (see [`crate::lock`]), so each latch that is waited for becomes free.
 use super::abi;
 use super::event::plain_event;
+use super::registry::Module;
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::ffi::{c_int, c_void};
@@ -25,6 +26,8 @@ struct Report {
 
 /// The end of a child: callback and data.
 struct Done {
+    /// Absent when no module's code runs.
+    module: Option<&'static Module>,
     callback: abi::ForkDoneFn,
     data: *mut c_void,
 }
@@ -113,7 +116,9 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
         }
         pid => {
             CHILD.store(pid, Relaxed);
-            *DONE.lock() = Some(Done { callback, data });
+            // SAFETY: lock: the calling thread has the module lock.
+            let module = unsafe { server.holder() }.running.map(|(module, _)| module);
+            *DONE.lock() = Some(Done { module, callback, data });
             server.stats.forks.add(1);
             crate::log_verbose!("Module fork started pid: {pid} ");
             plain_event(abi::EVENT_FORK_CHILD, abi::SUBEVENT_FORK_CHILD_BORN);
@@ -164,11 +169,16 @@ pub fn reap() {
     let signal = if libc::WIFSIGNALED(status) { libc::WTERMSIG(status) } else { 0 };
     crate::log_notice!("Module fork exited pid: {pid}, retcode: {code}, bysignal: {signal}");
     let done = DONE.lock().take();
-    if let Some(Done { callback: Some(f), data }) = done {
+    if let Some(Done { callback: Some(f), data, .. }) = done {
         // SAFETY: ABI: registered for this signature, with this data; lock: the module lock is held.
         unsafe { f(code, signal, data) };
     }
     reset();
+}
+
+/// A module is about to be unloaded: the end of its child will not be told to code that is gone.
+pub fn forget_callback_of(module: &'static Module) {
+    DONE.lock().take_if(|done| done.module.is_none_or(|m| std::ptr::eq(m, module)));
 }
 
 /// In the child: notes how far it is.

@@ -294,12 +294,7 @@ pub fn open(lua: Lua) {
         b"unpack_one" unpack_one;
         b"unpack_limit" unpack_limit;
     }
-    for (name, text) in [
-        ("_NAME", "cmsgpack"),
-        ("_VERSION", "lua-cmsgpack 0.4.0"),
-        ("_COPYRIGHT", "Copyright (C) 2012, Salvatore Sanfilippo"),
-        ("_DESCRIPTION", "MessagePack C implementation for Lua"),
-    ] {
+    for (name, text) in [("_NAME", "cmsgpack"), ("_VERSION", "lua-cmsgpack 0.4.0")] {
         lua.push_bytes(text.as_bytes());
         lua.set_field(-2, name.as_bytes());
     }

@@ -96,7 +96,8 @@ pub fn push_reply(lua: Lua, bytes: &[u8], at: usize) -> Option<usize> {
         b'%' | b'~' => {
             let len = number::parse_u64(line)? as usize;
             lua.push_table(0, 1);
-            lua.push_table(0, len.min(bytes.len() / 3) as i32);
+            // Not made large at once: the order in which it is iterated would not be that of Redis.
+            lua.push_table(0, 0);
             let mut next = after;
             for _ in 0..len {
                 next = push_reply(lua, bytes, next)?;

@@ -2,6 +2,7 @@
 use super::lua::{lua_State, Lua, REGISTRY};
 use super::sandbox::State;
 use super::{convert, script_flag};
+use crate::config::enums::shutdown_on_sig;
 use crate::connection::client::{flag as client_flag, ClientShared, Session};
 use crate::dispatch;
 use crate::dispatch::table::{flags, Body};
@@ -14,7 +15,7 @@ use crate::server::Server;
 use smallvec::SmallVec;
 use std::ffi::c_int;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// What of a script's effects goes to the log: bits of `redis.set_repl`.
@@ -57,6 +58,14 @@ const FUNCTION: u64 = 2;
 const WROTE: u64 = 4;
 const KILLED: u64 = 8;
 const BITS: u64 = 15;
+
+/// A `SHUTDOWN NOSAVE` waits behind the script.
+static SHUTDOWN_ASKED: AtomicBool = AtomicBool::new(false);
+
+/// A `SHUTDOWN NOSAVE` is on its way to the module thread; a busy script ends the server when it sees this.
+pub fn ask_to_shut_down() {
+    SHUTDOWN_ASKED.store(true, Relaxed);
+}
 
 /// Instructions between two looks at the clock and at [`STATUS`].
 const HOOK_EVERY: c_int = 100_000;
@@ -106,14 +115,10 @@ pub const BUSY_EVAL: CommandError = CommandError(std::borrow::Cow::Borrowed(
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
 ));
 
-/// Whether a script of `EVAL` has been running for so long that it is busy; from any thread.
-pub fn eval_is_busy() -> bool {
-    let status = STATUS.load(Relaxed);
-    status & RUNNING != 0 && status & FUNCTION == 0
-}
-
-/// A function that has been running for a while, as `FUNCTION STATS` tells about it.
+/// A script or function that has been running for longer than `busy-reply-threshold`, as `FUNCTION STATS` tells about it.
 pub struct Busy {
+    /// It is a function.
+    pub function: bool,
     /// Its name.
     pub name: String,
     /// The command that called it.
@@ -122,8 +127,11 @@ pub struct Busy {
     pub began: u64,
 }
 
-/// The function that has been running for a while.
+/// What has been running for so long.
 pub static BUSY: parking_lot::Mutex<Option<Busy>> = parking_lot::Mutex::new(None);
+
+const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                       Writable scripts are blocked. Use 'no-writes' flag for read only scripts.";
 
 /// What is run.
 pub struct Call<'a> {
@@ -164,6 +172,9 @@ impl<'a> Run<'a> {
             if out_of_memory && !has(script_flag::ALLOW_OOM) {
                 return Err(error::OOM);
             }
+            if crate::snapshot::control::writes_denied(server) {
+                return Err(error::err(MISCONF));
+            }
             if call.read_only {
                 return Err(error::err(
                     "ERR Can not execute a script with write flag using *_ro command.",
@@ -171,7 +182,13 @@ impl<'a> Run<'a> {
             }
         }
         let caller = &tx.session;
-        let shared = ClientShared::new(0, "lua".into(), String::new(), None, client_flag::INTERNAL);
+        let shared = ClientShared::new(
+            0,
+            "lua".into(),
+            String::new(),
+            None,
+            client_flag::INTERNAL | client_flag::SCRIPT,
+        );
         let mut session = Session::new(Arc::new(shared));
         session.authenticated = true;
         session.user = caller.user.clone();
@@ -269,6 +286,12 @@ impl<'a> Run<'a> {
         if self.read_only && command.has(flags::WRITE | flags::MAY_REPLICATE) {
             return Err(error::err("Write commands are not allowed from read-only scripts."));
         }
+        if !self.wrote
+            && command.has(flags::WRITE)
+            && crate::snapshot::control::writes_denied(self.server)
+        {
+            return Err(error::err(format!("-{}", error::MISCONF.0)));
+        }
         if self.out_of_memory && !self.allow_oom && !self.wrote && command.has(flags::DENYOOM) {
             return Err(error::err("-OOM command not allowed when used memory > 'maxmemory'."));
         }
@@ -359,10 +382,15 @@ impl Drop for Current {
 }
 
 impl Run<'_> {
-    /// The first look at the clock beyond `busy-reply-threshold` says so in the log.
+    /// The first look at the clock beyond `busy-reply-threshold` says so in the log. From then on a shutdown does not wait
+    /// for the script.
     fn watch(&mut self) {
         let ms = (mono_ns() - self.began) / 1_000_000;
         let threshold = self.server.config.busy_reply_threshold();
+        let asked = || SHUTDOWN_ASKED.load(Relaxed) || self.server.shutting_down.load(Relaxed);
+        if self.warned && asked() {
+            crate::start::shutdown(self.server, shutdown_on_sig::NOSAVE | shutdown_on_sig::NOW);
+        }
         if self.warned || threshold == 0 || ms < threshold {
             return;
         }
@@ -374,6 +402,7 @@ impl Run<'_> {
             self.name
         );
         *BUSY.lock() = Some(Busy {
+            function: self.function,
             name: self.name.to_string(),
             args: self.args.iter().map(|a| a.to_vec()).collect(),
             began: self.began,

@@ -128,6 +128,8 @@ fn read_integer(bytes: &[u8], signed: bool, big: bool) -> f64 {
 fn pack(lua: Lua) -> Results {
     lua.check_bytes(1)?;
     let mut format = Format::new(lua.c_bytes(1));
+    // The first argument that is missing is nil to messages.
+    lua.push_nil();
     let (mut out, mut argument) = (Vec::new(), 2);
     let mut total = 0;
     while let Some((option, mut size)) = format.next(lua)? {

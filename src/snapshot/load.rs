@@ -209,11 +209,11 @@ impl Load {
                 self.server.release_keys();
             }
             opcode::FUNCTION2 => {
-                r.string()?;
-                crate::log_warning!(
-                    "The RDB file contains a function library. This version has no functions: the library is skipped, and \
-                     the next save will not contain it."
-                );
+                let code = r.string()?;
+                let mut session = Session::internal();
+                let tx = Tx::module(self.server, &mut session, self.now);
+                crate::script::function::load(&tx, &code, true, false)
+                    .map_err(|e| r.corrupt(e.0))?;
             }
             opcode::FUNCTION_PRE_GA => {
                 return Err(r.corrupt("Pre-release function format not supported."));

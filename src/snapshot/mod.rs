@@ -27,7 +27,7 @@ mod writer;
 pub use control::{reload, save, Persistence};
 pub use decode::{Decoder, Limits};
 pub use load::load_at_start;
-pub use payload::{dump, restore, RestoreError};
+pub use payload::{dump, restore, seal, unseal, RestoreError};
 pub use reader::Reader;
 pub use writer::Writer;
 
@@ -71,7 +71,7 @@ pub mod types {
 }
 
 /// Opcodes between values.
-mod opcode {
+pub(crate) mod opcode {
     pub const SLOT_INFO: u8 = 244;
     pub const FUNCTION2: u8 = 245;
     pub const FUNCTION_PRE_GA: u8 = 246;

@@ -23,22 +23,28 @@ pub fn dump(value: ValueRef<'_>, key: (&[u8], usize), compress: bool) -> Option<
         crate::log_warning!("DUMP failed: {e}");
         return None;
     }
-    let mut bytes = out.into_bytes();
+    Some(seal(out.into_bytes()))
+}
+
+/// Adds the footer to a payload.
+pub fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.extend_from_slice(&(VERSION as u16).to_le_bytes());
     let crc = crc64::update(0, &bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
-    Some(bytes)
+    bytes
+}
+
+/// A payload without its footer; `None` if the footer is wrong.
+pub fn unseal(payload: &[u8]) -> Option<&[u8]> {
+    let (body, footer) = payload.split_at(payload.len().checked_sub(FOOTER)?);
+    let version = u32::from(u16::from_le_bytes([footer[0], footer[1]]));
+    let crc = crc64::update(0, &payload[..payload.len() - 8]);
+    (version <= VERSION && crc.to_le_bytes() == footer[2..]).then_some(body)
 }
 
 /// Reads a payload back.
 pub fn restore(payload: &[u8], decoder: &Decoder<'_>) -> Result<Value, RestoreError> {
-    let Some(body) = payload.len().checked_sub(FOOTER) else { return Err(RestoreError::Footer) };
-    let (body, footer) = payload.split_at(body);
-    let version = u32::from(u16::from_le_bytes([footer[0], footer[1]]));
-    let crc = crc64::update(0, &payload[..payload.len() - 8]);
-    if version > VERSION || crc.to_le_bytes() != footer[2..] {
-        return Err(RestoreError::Footer);
-    }
+    let body = unseal(payload).ok_or(RestoreError::Footer)?;
     // What follows the value is not looked at, as on Redis.
     let mut r = Reader::of_memory(body);
     let ty = r.byte().map_err(RestoreError::Format)?;

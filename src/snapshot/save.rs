@@ -65,6 +65,7 @@ fn write_all(server: &'static Server, out: &mut Writer) {
     let usage = usage(server);
     let mut session = Session::internal();
     let tx = Tx::module(server, &mut session, now_ms());
+    crate::script::function::save(&tx, out);
     for (number, db) in server.keyspace.dbs().iter().enumerate() {
         if db.is_empty() {
             continue;

@@ -1,4 +1,5 @@
 //! Blocking clients.
+use crate::connection::client::flag as client_flag;
 use crate::module::abi::{self, ERR, OK};
 use crate::module::blocked::{signal_key, unblock, BlockedClient};
 use crate::module::context::{flag, Ctx};
@@ -39,6 +40,8 @@ fn block(ctx: &mut Ctx, b: Block) -> *const BlockedClient {
     let session = ctx.session();
     let refusal = if due.is_none() {
         Some("ERR timeout is out of range")
+    } else if session.shared.has(client_flag::SCRIPT) {
+        Some("ERR Blocking module command called from Lua script")
     } else if session.deny_blocking {
         Some("ERR Blocking module command called from transaction")
     } else if ctx.flags & flag::BLOCKED_REPLY != 0 {

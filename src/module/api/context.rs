@@ -66,6 +66,7 @@ fn context_flags(ctx: &Ctx) -> c_int {
     let bits = [
         (session.deny_blocking, abi::CTX_FLAGS_DENY_BLOCKING),
         (resp3, abi::CTX_FLAGS_RESP3),
+        (shared.has(flag::SCRIPT), abi::CTX_FLAGS_LUA),
         (dirty, abi::CTX_FLAGS_MULTI_DIRTY),
         // Set from `MULTI` to the end of `EXEC`; a module's command runs only in the latter.
         (shared.has(flag::MULTI), abi::CTX_FLAGS_MULTI),
