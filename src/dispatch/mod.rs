@@ -264,6 +264,30 @@ fn filter(
     execute(server, table, session, out, &args, side, now)
 }
 
+/// Answers with the error of a refused command. A refused `EXEC` ends the transaction.
+fn refuse(
+    server: &'static Server,
+    session: &mut Session,
+    out: &mut Reply,
+    is_exec: bool,
+    e: CommandError,
+) -> Step {
+    if !is_exec {
+        return reject(session, out, e);
+    }
+    let reason = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
+    let e = format!("EXECABORT Transaction discarded because of: {reason}");
+    crate::execute::transaction::discard_state(server, session);
+    reject(session, out, error::err(e))
+}
+
+/// Whether a command must be refused where there is no memory: itself, or one that `EXEC` would run.
+fn needs_memory(session: &Session, command: &Command) -> bool {
+    let queued = || session.multi.iter().flat_map(|m| &m.queue);
+    command.has(flags::DENYOOM)
+        || command.name == "exec" && queued().any(|q| q.command.has(flags::DENYOOM))
+}
+
 fn execute(
     server: &'static Server,
     table: &Table,
@@ -288,35 +312,11 @@ fn execute(
             if let Some(c) = table.resolve(args) {
                 c.stats.rejected();
             }
-            if is(args[0], "exec") {
-                // A refused EXEC ends the transaction.
-                let reason = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
-                let e = format!("EXECABORT Transaction discarded because of: {reason}");
-                crate::execute::transaction::discard_state(server, session);
-                return reject(session, out, error::err(e));
-            }
-            return reject(session, out, e);
+            return refuse(server, session, out, is(args[0], "exec"), e);
         }
     };
     session.shared.last_command.store(command.number, Relaxed);
-    if let Some(multi) = &mut session.multi {
-        if !matches!(
-            command.name.as_str(),
-            "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
-        ) {
-            if command.has(flags::DENYOOM) && crate::keyspace::evict::out_of_memory(server) {
-                multi.aborted = true;
-                command.stats.rejected();
-                return reject(session, out, error::OOM);
-            }
-            let args = args.iter().map(|a| a.to_vec()).collect();
-            multi.queue.push(Queued { command: command.clone(), args });
-            session.shared.queued.store(multi.queue.len() as i32, Relaxed);
-            reply_queued(session, out);
-            return Step::Done;
-        }
-    }
-    if command.has(flags::DENYOOM) && server.config.maxmemory() > 0 {
+    if server.config.maxmemory() > 0 && needs_memory(session, command) {
         match side {
             // Eviction fires events and frees values, so it belongs to the module thread.
             Side::Serving(_) if crate::keyspace::evict::over_limit(server) => {
@@ -324,9 +324,21 @@ fn execute(
             }
             Side::Module if !crate::keyspace::evict::make_room(server) => {
                 command.stats.rejected();
-                return reject(session, out, error::OOM);
+                return refuse(server, session, out, command.name == "exec", error::OOM);
             }
             _ => {}
+        }
+    }
+    if let Some(multi) = &mut session.multi {
+        if !matches!(
+            command.name.as_str(),
+            "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
+        ) {
+            let args = args.iter().map(|a| a.to_vec()).collect();
+            multi.queue.push(Queued { command: command.clone(), args });
+            session.shared.queued.store(multi.queue.len() as i32, Relaxed);
+            reply_queued(session, out);
+            return Step::Done;
         }
     }
     if server.pause.applies(server, session, command) {

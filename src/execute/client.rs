@@ -275,6 +275,8 @@ fn kill(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         if !wanted.matches(&c, now) || is_me && skip_me {
             continue;
         }
+        // Nobody finds it any more, though its connection still has to notice.
+        tx.server.clients.lock().remove(&c.id);
         killed += 1;
         if is_me {
             tx.session.close = true;
