@@ -47,7 +47,6 @@ impl Default for Holder {
             depth: 0,
             running: None,
             ready: Default::default(),
-            now: 0,
             rename_from: std::ptr::null_mut(),
         }
     }
