@@ -143,7 +143,8 @@ impl Stream {
         };
         debug_assert!(written.is_some(), "nodes are validated when they come in");
         self.length += 1;
-        self.entries_added += 1;
+        // A payload of RESTORE may have brought any number.
+        self.entries_added = self.entries_added.wrapping_add(1);
         self.last_id = id;
         if self.length == 1 {
             self.first_id = id;
@@ -319,7 +320,7 @@ impl Stream {
     pub fn advance_group(&mut self, name: &[u8], id: StreamId) -> bool {
         let Some(group) = self.groups.get(name).filter(|g| id > g.last_id) else { return false };
         let entries_read = match group.entries_read {
-            Some(n) if !self.has_deleted_between(id, StreamId::MAX) => Some(n + 1),
+            Some(n) if !self.has_deleted_between(id, StreamId::MAX) => Some(n.wrapping_add(1)),
             _ if self.entries_added > 0 => self.estimate_entries_read(id),
             unknown => unknown,
         };
@@ -356,8 +357,8 @@ impl Stream {
             return None;
         }
         match id.cmp(&self.first_id) {
-            std::cmp::Ordering::Less => Some(added - self.length as i64),
-            std::cmp::Ordering::Equal => Some(added - self.length as i64 + 1),
+            std::cmp::Ordering::Less => Some(added.wrapping_sub(self.length as i64)),
+            std::cmp::Ordering::Equal => Some(added.wrapping_sub(self.length as i64 - 1)),
             std::cmp::Ordering::Greater => None,
         }
     }
@@ -371,7 +372,7 @@ impl Stream {
             Some(n) if !self.has_deleted_between(group.last_id, StreamId::MAX) => n,
             _ => self.estimate_entries_read(group.last_id)?,
         };
-        Some(self.entries_added as i64 - read)
+        Some((self.entries_added as i64).wrapping_sub(read))
     }
 
     /// Estimated bytes of the stream.

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use std::ffi::{c_char, c_int, c_void, CStr};
 
 /// What a null string reads as.
-const NULL_TEXT: &CStr = c"(NULL string reply referenced in module)";
+static NULL_TEXT: &CStr = c"(NULL string reply referenced in module)";
 
 /// Bytes behind a pointer and a length; the pointer may be null when there are none.
 ///
