@@ -43,10 +43,10 @@ impl Default for Holder {
         Holder {
             touched: Vec::new(),
             structure: 0,
+            now: 0,
             depth: 0,
             running: None,
             ready: Default::default(),
-            now: 0,
             rename_from: std::ptr::null_mut(),
         }
     }

@@ -169,3 +169,20 @@ fn forked_children() {
     assert_eq!(c.cmd(&["fork.kill"]), Reply::Status("OK".into()));
     assert_eq!(c.cmd(&["fork.thread", "100000"]), Reply::Int(4));
 }
+
+/// The end of a child is noticed after its module is gone: nobody is told then, and the next child has its place.
+#[test]
+fn a_module_leaves_while_its_child_runs() {
+    let mut s = start("forkapi.so");
+    let mut c = s.client();
+    assert_eq!(c.cmd(&["fork.sleep", "1000"]), Reply::Status("OK".into()));
+    c.cmd(&["MODULE", "UNLOAD", "forkapi"]).ok();
+    for _ in 0..1200 {
+        if info(&mut c, "persistence", "module_fork_in_progress") == "0" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(info(&mut c, "persistence", "module_fork_in_progress"), "0");
+    s.assert_alive();
+}

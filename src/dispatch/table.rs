@@ -44,6 +44,9 @@ pub mod flags {
     /// Ours: a `PathRule::Connection` command whose arguments decide whether it needs the module lock, see
     /// `execute::needs_module_lock`.
     pub const ARGS_DECIDE: u64 = 1 << 41;
+    /// Ours: a `PathRule::Connection` command that takes latches itself. A native transaction has some, and nobody waits
+    /// for one while having another, so with such a command in it a transaction takes the module path.
+    pub const LATCHES: u64 = 1 << 42;
     /// Names in the order in which `COMMAND INFO` prints them.
     pub const NAMES: &[(u64, &str)] = &[
         (WRITE, "write"),

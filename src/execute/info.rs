@@ -586,7 +586,7 @@ fn info(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-const FLAGS: u64 = flags::LOADING | flags::STALE | flags::ARGS_DECIDE;
+const FLAGS: u64 = flags::LOADING | flags::STALE | flags::ARGS_DECIDE | flags::LATCHES;
 
 /// The family's commands.
 pub static ROWS: &[Row] = &[Row {

@@ -140,7 +140,10 @@ pub fn exec(
                 Path::Connection if command.name == "select" => {
                     db = super::connection::db_number(server, args[1]).unwrap_or(db);
                 }
-                Path::Connection if super::needs_module_lock(server, command, &args) => {
+                Path::Connection
+                    if command.has(flags::LATCHES)
+                        || super::needs_module_lock(server, command, &args) =>
+                {
                     return hand_over(server, Reason::Transaction);
                 }
                 Path::Connection => {}
@@ -261,6 +264,6 @@ pub static ROWS: &[Row] = &[
         group: "transactions",
         since: "2.2.0",
         summary: "Forgets all watched keys.",
-        ..Row::new("unwatch", 1, FLAGS, unwatch_command)
+        ..Row::new("unwatch", 1, FLAGS | flags::LATCHES, unwatch_command)
     },
 ];

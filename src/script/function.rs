@@ -590,7 +590,11 @@ pub fn call(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, read_only: bool) -
 mod tests {
     use super::*;
 
+    /// In place of the module lock: one library is loaded at a time.
+    static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
     fn load_all(codes: &[&str]) -> (Functions, Vec<Result<String, String>>) {
+        let _lock = LOCK.lock();
         let mut f = Functions::default();
         let mut set = Set::default();
         let results = codes
@@ -628,6 +632,7 @@ mod tests {
         let (mut f, _) = load_all(&[ONE]);
         let mut set = std::mem::take(&mut f.set);
         let other = ONE.replace("'f'", "'other'");
+        let _lock = LOCK.lock();
         assert!(f.load_into(&mut set, other.as_bytes(), true, true).is_ok());
         assert!(set.find(b"f").is_none() && set.find(b"other").is_some());
         assert!(set.unlink("one").is_some());

@@ -30,10 +30,11 @@ fn call(lua: Lua, raises: bool) -> Results {
             failed(Ok(1))
         }
         Ok(protocol) => {
-            let top = lua.top();
+            // The arguments have done their duty: there may be so many that the reply has no room above them.
+            lua.set_top(0);
             if push_reply(lua, protocol, 0).is_none() {
                 // No reply, or one that Lua's stack has no room for.
-                lua.set_top(top);
+                lua.set_top(0);
                 lua.push_nil();
             }
             if protocol.first() == Some(&b'-') {
