@@ -1,7 +1,9 @@
 //! The state of one client: what its commands may look at ([`Session`]), and what other threads may ([`ClientShared`]).
+use crate::config::BufferLimit;
 use crate::dispatch::table::Command;
 use crate::parse::Parser;
 use crate::reply::Reply;
+use crate::server::Server;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::os::fd::RawFd;
@@ -46,6 +48,29 @@ pub struct Mailbox {
     pub bytes: Vec<u8>,
     /// Wakes the connection's task.
     pub waker: Option<Waker>,
+    /// Above the soft limit since, Unix seconds; 0 when below.
+    soft_since: i64,
+}
+
+/// Below this many bytes limits are not looked at: Redis' own buffers take as much uncounted.
+const UNLIMITED: usize = 16 * 1024;
+
+impl Mailbox {
+    /// Whether the messages that wait pass the limit of a class of clients.
+    fn over_limit(&mut self, limit: &BufferLimit) -> bool {
+        let bytes = self.bytes.len() as u64;
+        if limit.soft_bytes == 0 || bytes < limit.soft_bytes {
+            self.soft_since = 0;
+        } else {
+            let now = crate::observe::clock::now_ms() / 1000;
+            if self.soft_since == 0 {
+                self.soft_since = now;
+            } else if now - self.soft_since > limit.soft_seconds {
+                return true;
+            }
+        }
+        limit.hard_bytes != 0 && bytes >= limit.hard_bytes
+    }
 }
 
 /// The part of a client that every thread may reach.
@@ -137,12 +162,32 @@ impl ClientShared {
         }
     }
 
-    /// Leaves a message for the client and wakes its connection.
+    /// Leaves a message for the client and wakes its connection. A client that does not read its messages is ended when
+    /// they pass `client-output-buffer-limit`.
     pub fn push(&self, message: &[u8]) {
-        let mut m = self.mailbox.lock();
-        m.bytes.extend_from_slice(message);
-        if let Some(w) = m.waker.take() {
-            w.wake();
+        let over = {
+            let mut m = self.mailbox.lock();
+            if self.has(flag::KILLED) {
+                return;
+            }
+            m.bytes.extend_from_slice(message);
+            if let Some(w) = m.waker.take() {
+                w.wake();
+            }
+            m.bytes.len() > UNLIMITED && {
+                let limits = Server::get().config.client_output_buffer_limit();
+                // Normal clients and those with subscriptions; monitors are normal ones.
+                m.over_limit(&limits[if self.has(flag::PUBSUB) { 2 } else { 0 }])
+            }
+        };
+        if over {
+            crate::log_warning!(
+                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+                crate::execute::client::line(self)
+            );
+            Server::get().stats.output_limit_disconnections.add(1);
+            self.mailbox.lock().bytes = Vec::new();
+            self.kill();
         }
     }
 

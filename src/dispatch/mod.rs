@@ -341,7 +341,7 @@ fn execute(
             return Step::Done;
         }
     }
-    if server.pause.applies(server, session, command) {
+    if server.pause.applies(server, session, command, args) {
         return match side {
             Side::Serving(waker) => server.pause.park(server, session, waker),
             // It waits on its serving thread.

@@ -39,11 +39,13 @@ fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
         letters.push('N');
     }
     let lib = c.lib.lock().clone();
+    let omem = c.mailbox.lock().bytes.len();
+    let total = IDLE_COST + omem;
     let mut s = String::new();
     let _ = write!(
         s,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={letters} db={} sub={} psub={} ssub={} multi={} \
-         watch={} qbuf={qbuf} qbuf-free=0 argv-mem={argv} multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={IDLE_COST} \
+         watch={} qbuf={qbuf} qbuf-free=0 argv-mem={argv} multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={omem} tot-mem={total} \
          events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
         c.id,
         c.addr,
@@ -65,6 +67,11 @@ fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
         lib.1,
     );
     s
+}
+
+/// A client's line of `CLIENT LIST`, for the log.
+pub fn line(c: &ClientShared) -> String {
+    describe(c, now_ms(), &Asking { id: 0, input: 0, args: 0 })
 }
 
 /// The client that asks.
@@ -107,11 +114,8 @@ fn type_named(name: &[u8]) -> Result<Type, CommandError> {
     }
 }
 
-/// Monitors count as replicas, as they do in Redis.
 fn type_of(c: &ClientShared) -> Type {
-    if c.has(flag::MONITOR) {
-        Type::Replica
-    } else if c.has(flag::PUBSUB) {
+    if c.has(flag::PUBSUB) {
         Type::Pubsub
     } else {
         Type::Normal

@@ -378,11 +378,10 @@ fn stats_fields(server: &Server, f: &mut Fields) {
             "io_threaded_reads_processed",
             "io_threaded_writes_processed",
             "client_query_buffer_limit_disconnections",
-            "client_output_buffer_limit_disconnections",
-            "reply_buffer_shrinks",
-            "reply_buffer_expands",
         ],
     );
+    f.put("client_output_buffer_limit_disconnections", s.output_limit_disconnections.get());
+    zeros(f, &["reply_buffer_shrinks", "reply_buffer_expands"]);
     let cpu = process::cpu_times(Whose::Process);
     let mut in_commands = 0;
     each_command(server, |c| in_commands += c.stats.totals().ns);

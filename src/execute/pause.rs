@@ -20,6 +20,12 @@ pub enum Mode {
     All,
 }
 
+/// Whether a command may write, or send something to replicas. A script can say that it does not.
+fn may_write(command: &Command, first: Option<&[u8]>) -> bool {
+    let script = |body| command.name == "eval" && crate::script::eval::never_writes(body);
+    command.has(flags::WRITE | flags::MAY_REPLICATE) && !first.is_some_and(script)
+}
+
 #[derive(Default)]
 struct State {
     until: i64,
@@ -68,21 +74,25 @@ impl Pause {
 
     /// Whether a command of this session has to wait.
     #[inline]
-    pub fn applies(&self, server: &Server, session: &Session, command: &Command) -> bool {
+    pub fn applies(
+        &self,
+        server: &Server,
+        session: &Session,
+        command: &Command,
+        args: &[&[u8]],
+    ) -> bool {
         if !self.active() || session.shared.has(flag::INTERNAL) {
             return false;
         }
         self.end_if_over(server.clock_ms.load(Relaxed));
         let mode = self.mode.load(Relaxed);
-        let writes = |c: &Command| c.has(flags::WRITE | flags::MAY_REPLICATE);
+        let queued = || session.multi.iter().flat_map(|m| &m.queue);
         mode == Mode::All as u8
             || mode == Mode::Write as u8
-                && (writes(command)
+                && (may_write(command, args.get(1).copied())
                     || command.name == "exec"
-                        && session
-                            .multi
-                            .as_ref()
-                            .is_some_and(|m| m.queue.iter().any(|q| writes(&q.command))))
+                        && queued()
+                            .any(|q| may_write(&q.command, q.args.get(1).map(Vec::as_slice))))
     }
 
     /// Leaves the waker of a connection whose command has to wait.

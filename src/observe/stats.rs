@@ -66,6 +66,7 @@ pub struct Stats {
     /// Hand-overs to the module thread, and commands in them.
     pub handovers: Counter,
     pub acl_denied_auth: Counter,
+    pub output_limit_disconnections: Counter,
     /// Rounds of the cron.
     pub cron_rounds: Counter,
     /// Nanoseconds in the expiry cycle.
@@ -122,6 +123,7 @@ impl Stats {
             &self.parked,
             &self.handovers,
             &self.acl_denied_auth,
+            &self.output_limit_disconnections,
             &self.cron_rounds,
             &self.expire_ns,
         ] {

@@ -100,6 +100,11 @@ impl Scripts {
     }
 }
 
+/// Whether a script says of itself that it does not write.
+pub fn never_writes(body: &[u8]) -> bool {
+    shebang(body).is_ok_and(|(flags, _)| flags & script_flag::NO_WRITES != 0)
+}
+
 /// The flags of a script's shebang line, and how many bytes the line has, without its end.
 fn shebang(body: &[u8]) -> Result<(u32, usize), CommandError> {
     if !body.starts_with(b"#!") {
