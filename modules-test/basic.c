@@ -241,7 +241,8 @@ static int letters(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModule_Call(ctx, "APPEND", "!sl", argv[1], number_of(argv[3]));
     RedisModuleCallReply *value = RedisModule_Call(ctx, "GET", "c", text_of(argv[1]));
     RedisModuleString *str = RedisModule_CreateStringFromCallReply(value);
-    return RedisModule_ReplyWithString(ctx, str);
+    /* A key with a NUL byte ends there for the letter c, so that there may be no value. */
+    return str == NULL ? RedisModule_ReplyWithNull(ctx) : RedisModule_ReplyWithString(ctx, str);
 }
 
 static int proto(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
