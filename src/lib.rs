@@ -10,9 +10,10 @@
 //! 7. [`propagate`]: the ordered effect log
 //!
 //! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`module`] (the module ABI), [`script`] (Lua),
-//! [`config`] and [`observe`] (statistics, logging).
+//! [`config`], [`acl`] (users and permissions) and [`observe`] (statistics, logging).
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod acl;
 pub mod config;
 pub mod connection;
 pub mod dispatch;

@@ -1,4 +1,5 @@
 //! The server: shared state, and who owns what.
+use crate::acl::Acl;
 use crate::config::load::Startup;
 use crate::config::Config;
 use crate::connection::client::ClientShared;
@@ -85,6 +86,8 @@ pub struct Server {
     pub pubsub: PubSub,
     /// Modules and what they own.
     pub modules: Registry,
+    /// Users and what they may do.
+    pub acl: Acl,
     /// Changes since the last save.
     pub dirty: Counter,
     /// Keys somebody waits for in a blocking call; zero in the usual case.
@@ -166,6 +169,7 @@ impl Server {
             log: Log::default(),
             pubsub: PubSub::default(),
             modules: Registry::default(),
+            acl: Acl::default(),
             dirty: Counter::default(),
             blocked_keys: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
@@ -237,6 +241,12 @@ impl Server {
         self.module_events.store(table.module_events, SeqCst);
         self.table.store(Arc::new(table));
         self.table_version.fetch_add(1, SeqCst);
+        self.settle_serving();
+    }
+
+    /// Waits until every serving thread has left the commands that it is in. The caller has the module lock, which serving
+    /// threads never wait for inside a command, and nothing else that they may wait for.
+    pub fn settle_serving(&self) {
         for t in self.serving.get().into_iter().flatten() {
             t.wait_until_left();
         }

@@ -140,7 +140,6 @@ impl Ctx {
         if let Some(b) = blocked {
             let mut own = Box::new(Session::new(b.shared.clone()));
             own.authenticated = true;
-            own.user = None;
             own.db = b.db;
             ctx.session = &mut *own;
             ctx.own_session = Some(own);
