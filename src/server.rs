@@ -35,6 +35,8 @@ pub struct Holder {
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
     pub running: Option<(&'static Module, *const str)>,
+    /// The client whose commands the module thread executes, for reports; none in callbacks of the server's own accord.
+    pub client: Option<Arc<ClientShared>>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
     pub rename_from: *mut crate::module::string::RStr,
 }
@@ -48,6 +50,7 @@ impl Default for Holder {
             depth: 0,
             running: None,
             ready: Default::default(),
+            client: None,
             rename_from: std::ptr::null_mut(),
         }
     }

@@ -2,7 +2,7 @@
 use super::rules::{Rules, Selector};
 use super::{log, User};
 use crate::config::glob_match;
-use crate::connection::client::Session;
+use crate::connection::client::{ClientShared, Session};
 use crate::dispatch::table::{flags, key, Body, Command, KeyPositions, Table};
 use crate::execute::{command_keys, error, CommandError};
 use crate::module::abi;
@@ -183,27 +183,23 @@ impl Denied {
         }
     }
 
-    /// What was refused, for the log.
-    pub fn reason(self) -> log::Reason {
-        match self {
-            Denied::Command => log::Reason::Command,
-            Denied::Key(_) => log::Reason::Key,
-            Denied::Channel(_) => log::Reason::Channel,
-        }
-    }
-
     /// Notes the refusal in the log.
     pub fn note(
         self,
         server: &Server,
-        session: &Session,
+        client: &Arc<ClientShared>,
         user: &User,
         place: log::Place,
         command: &Command,
         args: &[&[u8]],
     ) {
+        let reason = match self {
+            Denied::Command => log::Reason::Command,
+            Denied::Key(_) => log::Reason::Key,
+            Denied::Channel(_) => log::Reason::Channel,
+        };
         let object = self.object(command, args);
-        log::add(server, self.reason(), place, object, user.name(), &session.shared);
+        log::add(server, reason, place, object, user.name(), client);
     }
 }
 
@@ -219,7 +215,7 @@ pub fn refuse(
     let Err(denied) = command(&user.rules(), c, args) else { return Ok(()) };
     session.shared.last_command.store(c.number, Relaxed);
     let place = if session.multi.is_some() { log::Place::Multi } else { log::Place::TopLevel };
-    denied.note(server, session, user, place, c, args);
+    denied.note(server, &session.shared, user, place, c, args);
     Err(error::err(format!("NOPERM {}", denied.text(user, c, args, false))))
 }
 

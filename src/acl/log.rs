@@ -1,5 +1,5 @@
 //! `ACL LOG`: what was refused to whom.
-use crate::connection::client::ClientShared;
+use crate::connection::client::{flag, ClientShared};
 use crate::observe::clock::now_ms;
 use crate::server::Server;
 use std::collections::VecDeque;
@@ -126,6 +126,16 @@ impl Log {
         self.entries.push_front(new);
         self.entries.truncate(max);
     }
+}
+
+/// The client that an entry shows which concerns this one: a script or a module may act on behalf of another. The caller
+/// has the module lock.
+pub fn behind(server: &Server, client: &Arc<ClientShared>) -> Arc<ClientShared> {
+    if !client.has(flag::INTERNAL) {
+        return client.clone();
+    }
+    // SAFETY: lock: this function's contract.
+    unsafe { server.holder() }.client.clone().unwrap_or_else(|| client.clone())
 }
 
 /// Notes a refusal: counts it, and enters it in the log.

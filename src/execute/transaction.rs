@@ -216,7 +216,7 @@ fn run_queue(
         if let Some(user) = tx.session.limited_user().cloned() {
             // Rights may have changed since the command was queued, and by the commands before it.
             if let Err(denied) = check::command(&user.rules(), command, &args) {
-                denied.note(tx.server, tx.session, &user, Place::Multi, command, &args);
+                denied.note(tx.server, &tx.session.shared, &user, Place::Multi, command, &args);
                 out.error(format!(
                     "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. \
                      This command is no longer allowed for the following reason: {}",

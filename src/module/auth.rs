@@ -273,6 +273,7 @@ pub fn resume(server: &'static Server, b: &Arc<BlockedClient>, mut parked: Parke
     if let Some(command) = (!args.is_empty()).then(|| table.resolve(&args)).flatten() {
         let mut tx = Tx::module(server, session, now_ms());
         crate::dispatch::call(&mut tx, command, &args, out);
+        command.stats.add_time(b.state.lock().measured);
     }
     if session.blocked_on.is_some() {
         park_client(server, parked.client, parked.slot, parked.thread);

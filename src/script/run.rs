@@ -185,7 +185,8 @@ impl<'a> Run<'a> {
         }
         let caller = &tx.session;
         let shared = ClientShared::new(
-            0,
+            // As on Redis, numbers of the server's own: one for scripts, one for functions.
+            1 + u64::from(call.function),
             "lua".into(),
             String::new(),
             None,
@@ -291,16 +292,9 @@ impl<'a> Run<'a> {
         }
         if let Some(user) = self.session.limited_user() {
             if let Err(denied) = check::command(&user.rules(), command, args) {
-                let object = denied.object(command, args);
-                let reason = denied.reason();
-                acl_log::add(
-                    self.server,
-                    reason,
-                    acl_log::Place::Script,
-                    object,
-                    user.name(),
-                    &self.caller,
-                );
+                let client = acl_log::behind(self.server, &self.caller);
+                let place = acl_log::Place::Script;
+                denied.note(self.server, &client, user, place, command, args);
                 let text = denied.text(user, command, args, false);
                 return Err(error::err(format!("ACL failure in script: {text}")));
             }

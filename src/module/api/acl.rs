@@ -54,8 +54,7 @@ fn add_log_entry(ctx: &Ctx, user: &[u8], object: *mut RStr, reason: c_int) -> c_
     let Some(reason) = log_reason(reason) else { return ERR };
     // SAFETY: ABI: a live string.
     let object = unsafe { RStr::bytes(object) };
-    let client = &ctx.session().shared;
-    log::add(Server::get(), reason, log::Place::Module, object, user, client);
+    log::add(Server::get(), reason, log::Place::Module, object, user, &ctx.logged_client());
     OK
 }
 

@@ -186,7 +186,7 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let caller = ctx.session();
     let user = ctx.user.as_ref().map(|u| u.user.clone()).or_else(|| caller.user.clone());
     let note = |denied: Denied, user: &User, command: &Command| {
-        denied.note(server, caller, user, Place::Module, command, args);
+        denied.note(server, &ctx.logged_client(), user, Place::Module, command, args);
     };
     let command = prepare(&table, f, user.as_ref(), args, || out_of_memory(server), note)?;
     if f.dry_run {
