@@ -272,6 +272,8 @@ pub struct Session {
     pub deny_blocking: bool,
     /// Monotonic time of the end of the last command, for the duration of the next.
     pub clock_ns: u64,
+    /// Where the key of the running request belongs, if that was found out ahead.
+    pub known: Option<crate::dispatch::ahead::Known>,
     /// On the module thread: the command executed last could have run natively.
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
@@ -300,6 +302,7 @@ impl Session {
             input_bytes: 0,
             deny_blocking: false,
             clock_ns: 0,
+            known: None,
             last_was_native: false,
             blocked_on: None,
             waiting: None,
