@@ -315,6 +315,24 @@ impl Session {
         s
     }
 
+    /// Whether this internal session, but for its database, is as it was made, and nobody else knows its shared part.
+    pub fn is_untouched(&self) -> bool {
+        let Session { multi, watched, blocked_on, waiting, retry, user, .. } = self;
+        let nothing_left = multi.is_none()
+            && watched.is_empty()
+            && blocked_on.is_none()
+            && waiting.is_none()
+            && retry.is_none()
+            && user.is_none();
+        nothing_left
+            && !self.close
+            && !self.deny_blocking
+            && self.reply_mode == ReplyMode::On
+            && self.subscription_count() + self.shard_channels.len() == 0
+            && Arc::strong_count(&self.shared) == 1
+            && self.shared.flags.load(Relaxed) == flag::INTERNAL
+    }
+
     /// Selects a database.
     pub fn select(&mut self, db: usize) {
         self.db = db;

@@ -457,8 +457,8 @@ fn run(
         (path, Side::Module) => {
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
-            call(&mut tx, command, args, out);
-            blocking::serve_module(server, now);
+            call_body(&mut tx, command, args, out, Nested::No);
+            blocking::serve_module(server, || now);
             if let Some(b) = &session.blocked_on {
                 b.state.lock().stats = Some(command.stats.clone());
                 Step::Blocked
@@ -469,13 +469,30 @@ fn run(
     }
 }
 
+/// Whether a call is made by another command: a transaction, a script, a module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Nested {
+    No,
+    Perhaps,
+}
+
 /// Runs a command body in its transaction: counts it, writes its error, passes its effects to the log.
 pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
-    // Native commands of a turn follow each other without a gap: the end of one is the start of the next.
+    call_body(tx, command, args, out, Nested::Perhaps);
+}
+
+fn call_body(
+    tx: &mut Tx<'_>,
+    command: &Arc<Command>,
+    args: &[&[u8]],
+    out: &mut Reply,
+    nested: Nested,
+) {
+    // Commands of a turn follow each other without a gap: the end of one is the start of the next.
     // A command that waited runs again: monitors have seen it, and its time does not count.
     let again = tx.session.waiting.is_some() || tx.session.retry.is_some();
-    let native = tx.mode() == Mode::Native && !again;
-    let start = if native { tx.session.clock_ns } else { mono_ns() };
+    let follows = !again && (nested == Nested::No || tx.mode() == Mode::Native);
+    let start = if follows { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let result = match &command.body {
         Body::Native(f) => f(tx, args, out),
