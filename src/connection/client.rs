@@ -270,6 +270,8 @@ pub struct Session {
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// The first key of the present request, where it was looked at ahead.
+    pub known_key: Option<crate::dispatch::ahead::KnownKey>,
     /// Monotonic time of the end of the last command, for the duration of the next.
     pub clock_ns: u64,
     /// On the module thread: the command executed last could have run natively.
@@ -299,6 +301,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             input_bytes: 0,
             deny_blocking: false,
+            known_key: None,
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,

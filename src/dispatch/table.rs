@@ -335,6 +335,13 @@ pub struct Command {
 pub type KeyPositions = SmallVec<[(usize, u64); 4]>;
 
 impl Command {
+    /// Whether it runs natively and its first argument is a key.
+    #[inline]
+    pub fn is_native_on_first(&self) -> bool {
+        self.path == Path::Native
+            && matches!(self.keys.first(), Some(KeySpec { begin: Begin::Index(1), .. }))
+    }
+
     /// Whether only its subcommands run.
     pub fn is_container(&self) -> bool {
         match &self.body {

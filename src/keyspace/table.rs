@@ -106,8 +106,16 @@ impl<P: Copy> Bucket<P> {
     }
 }
 
+/// Has the processor fetch the bucket where a hash belongs in a table that had this [`Table::hint`] a moment ago.
 #[inline]
-fn prefetch(address: *const i8) {
+pub fn prefetch_bucket((base, count): (usize, usize), hash: u64) {
+    let offset = home_of(hash, count) * size_of::<Bucket<usize>>();
+    prefetch(std::ptr::without_provenance(base.wrapping_add(offset)));
+}
+
+/// Has the processor fetch the cache line at an address, which need not be a valid one.
+#[inline]
+pub fn prefetch(address: *const i8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: layout: a prefetch of any address is without effect on the program.
     unsafe {
@@ -228,6 +236,31 @@ impl<P: TableItem> Table<P> {
     /// Memory of the table itself, without what the items point to.
     pub fn mem_bytes(&self) -> usize {
         self.count * size_of::<Bucket<P>>()
+    }
+
+    /// Where the buckets begin and how many there are, for [`prefetch_bucket`].
+    pub fn hint(&self) -> (usize, usize) {
+        (self.base.as_ptr().addr(), self.count)
+    }
+
+    /// Has the processor fetch what a look-up of this hash is going to touch: the items that may be it. Gives the first.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) -> Option<P> {
+        if self.len == 0 {
+            return None;
+        }
+        // SAFETY: layout: a bucket of this table, which `self` keeps.
+        let bucket = unsafe { self.bucket(self.home(hash)).as_ref() };
+        let mut first = None;
+        for slot in bucket.matching(fingerprint(hash)) {
+            let item = bucket.item(slot);
+            // SAFETY: layout: a handle has the size of a pointer; the address is only a hint and may be any.
+            let address: *const i8 = unsafe { std::mem::transmute_copy(&item) };
+            prefetch(address);
+            prefetch(address.wrapping_add(64));
+            first.get_or_insert(item);
+        }
+        first
     }
 
     /// Makes buckets for `more` further items.
