@@ -270,10 +270,10 @@ pub struct Session {
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// The first key of the present request, where it was looked at ahead.
+    pub known_key: Option<crate::dispatch::ahead::KnownKey>,
     /// Monotonic time of the end of the last command, for the duration of the next.
     pub clock_ns: u64,
-    /// Where the key of the running request belongs, if that was found out ahead.
-    pub known: Option<crate::dispatch::ahead::Known>,
     /// On the module thread: the command executed last could have run natively.
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
@@ -301,8 +301,8 @@ impl Session {
             reply_mode: ReplyMode::On,
             input_bytes: 0,
             deny_blocking: false,
+            known_key: None,
             clock_ns: 0,
-            known: None,
             last_was_native: false,
             blocked_on: None,
             waiting: None,

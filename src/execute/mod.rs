@@ -259,12 +259,10 @@ impl<'a> Tx<'a> {
     /// The shard of a key with its index over all databases, and the key's hash.
     #[inline]
     fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32, u64) {
-        if let Some(k) = self.session.known.filter(|k| k.is(db, key)) {
-            return (self.server.keyspace.shard(k.shard), k.shard, k.hash);
-        }
-        let i = shard_of(key);
+        let known = self.session.known_key.and_then(|known| known.place_of_copy(key));
+        let (i, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
         let shard = &self.server.keyspace.dbs()[db].shards()[i];
-        (shard, (db * SHARDS + i) as u32, hash_bytes(key))
+        (shard, (db * SHARDS + i) as u32, hash)
     }
 
     /// Runs `f` on the shard's data: under the latch, with the key held in module mode.
