@@ -1,5 +1,5 @@
 //! The whole keyspace of both servers, read type by type and compared.
-use super::pair::{Cmd, Difference, Kind, Pair};
+use super::pair::{Cmd, Difference, Kind, Pair, Scene};
 use crate::compare::Rule;
 use crate::resp::Reply;
 
@@ -9,7 +9,13 @@ const DATABASES: usize = 4;
 pub const DRIFT_MS: f64 = 20_000.0;
 
 /// Reads every key of every database; with `dumps`, also what `RESTORE` makes of the other side's `DUMP`.
-pub fn compare(pair: &mut Pair, done: usize, dumps: bool) -> Result<(), Box<Difference>> {
+pub fn compare(
+    pair: &mut Pair,
+    scene: Scene,
+    done: usize,
+    dumps: bool,
+) -> Result<(), Box<Difference>> {
+    let size = if scene.past { vec![Rule::Kind] } else { Vec::new() };
     // Whatever the sequence left open (a transaction, a protocol) ends here.
     send(
         pair,
@@ -19,7 +25,7 @@ pub fn compare(pair: &mut Pair, done: usize, dumps: bool) -> Result<(), Box<Diff
     for db in 0..DATABASES {
         let select = Cmd::new(&["SELECT".to_string(), db.to_string()]);
         let keys = Cmd::with(&["KEYS", "*"], vec![Rule::Unordered]);
-        let found = send(pair, done, &[select, keys, Cmd::new(&["DBSIZE"])]);
+        let found = send(pair, done, &[select, keys, Cmd::with(&["DBSIZE"], size.clone())]);
         let found = found?.remove(1);
         let [Reply::Many(_, found), _] = found else { continue };
         let mut names: Vec<Vec<u8>> =

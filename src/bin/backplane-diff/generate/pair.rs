@@ -176,6 +176,8 @@ pub struct Scene {
     pub resp: u8,
     /// Keyspace events are compared too.
     pub events: bool,
+    /// Expired keys may be there that nobody has deleted yet.
+    pub past: bool,
 }
 
 /// Directives that commands change, with what they are put back to.

@@ -18,6 +18,16 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[
     Family { name: "strings", rows: super::rows_strings::STRINGS },
     Family { name: "bitmaps", rows: super::rows_strings::BITMAPS },
+    Family { name: "lists", rows: super::rows_collections::LISTS },
+    Family { name: "sets", rows: super::rows_collections::SETS },
+    Family { name: "hashes", rows: super::rows_collections::HASHES },
+    Family { name: "zsets", rows: super::rows_collections::ZSETS },
+    Family { name: "geo", rows: super::rows_collections::GEO },
+    Family { name: "hll", rows: super::rows_collections::HLL },
+    Family { name: "streams", rows: super::rows_keys::STREAMS },
+    Family { name: "keys", rows: super::rows_keys::KEYS },
+    Family { name: "scripts", rows: super::rows_keys::SCRIPTS },
+    Family { name: "server", rows: super::rows_keys::SERVER },
 ];
 
 /// A row, read.

@@ -28,7 +28,7 @@ pub fn replay(
         (Kind::Reply, Ok(())) => Ok(()),
         (Kind::Events, Ok(())) => pair.compare_events(done),
         (Kind::Changes, Ok(())) => pair.compare_changes(done),
-        (Kind::Census, Ok(())) => census::compare(pair, done, true),
+        (Kind::Census, Ok(())) => census::compare(pair, scene, done, true),
     };
     if let Err(found) = &result {
         if found.why.contains("no reply in time") {

@@ -60,6 +60,8 @@ pub struct Words {
     pub suffix: String,
     /// The first key of the group in the making.
     pub same: Option<Vec<u8>>,
+    /// Keys may expire without being deleted at once.
+    pub past: bool,
     /// Unix time in seconds when the run began.
     pub start: i64,
 }
@@ -74,7 +76,13 @@ impl Words {
     /// Words that depend on the seed (and, where they are times, on the clock).
     pub fn new(seed: u64, suffix: &str) -> Words {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs() as i64);
-        Words { random: Random::new(seed), suffix: suffix.into(), same: None, start: now }
+        Words {
+            random: Random::new(seed),
+            suffix: suffix.into(),
+            same: None,
+            past: false,
+            start: now,
+        }
     }
 
     /// A word that fits hardly anywhere.
@@ -248,8 +256,15 @@ impl Words {
             },
             "sec" => self.span().to_string(),
             "ms" => (self.span() * 1000 + self.random.range(0, 999)).to_string(),
-            "at" => self.moment().to_string(),
-            "atms" => (self.moment() * 1000 + self.random.range(0, 999)).to_string(),
+            // Where a key would stay behind expired, only if the sequence allows for it.
+            "at" if !self.past => {
+                (self.start + self.random.range(100_000, 900_000_000)).to_string()
+            }
+            "atms" if !self.past => {
+                (self.start * 1000 + self.random.range(100_000_000, 900_000_000_000)).to_string()
+            }
+            "at" | "anyat" => self.moment().to_string(),
+            "atms" | "anyatms" => (self.moment() * 1000 + self.random.range(0, 999)).to_string(),
             "id" => self.stream_id(),
             "newid" => match random.below(30) {
                 0 => self.stream_id(),
@@ -294,7 +309,15 @@ impl Words {
             "type" => random
                 .pick(&["string", "list", "set", "zset", "hash", "stream", "none", "STRING", "xx"])
                 .to_string(),
-            "mark" => "none".into(),
+            "threshold" => {
+                let all = super::pair::DIRECTIVES.iter().map(|(name, _)| *name);
+                let all: Vec<_> = all.filter(|name| name.contains("-max-")).collect();
+                random.pick(&all).to_string()
+            }
+            "restore" => super::scripts::RESTORE.into(),
+            "script" => random.pick(super::scripts::SCRIPTS).to_string(),
+            "sha" => super::scripts::sha(random),
+            "library" => random.pick(super::scripts::LIBRARIES).to_string(),
             "weightkey" => format!("w_{}", random.range(0, 12)),
             "key" => return self.push_key("", out),
             sort => return self.push_key(sort, out),
