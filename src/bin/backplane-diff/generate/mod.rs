@@ -95,7 +95,10 @@ impl Maker {
         let odd = self.words.odd();
         let random = &mut self.words.random;
         let args = &mut cmd.args;
-        let at = random.range(1, args.len() as i64 - 1).max(0) as usize;
+        let at = match args.len() {
+            0 | 1 => 0,
+            n => 1 + random.below(n - 1),
+        };
         match random.below(8) {
             0 if args.len() > 1 => {
                 args.pop();
@@ -186,6 +189,7 @@ impl Maker {
 struct Outcome {
     commands: usize,
     failures: BTreeMap<String, usize>,
+    reference_died: usize,
 }
 
 /// Runs; true where nothing differed.
@@ -198,7 +202,7 @@ pub fn run(request: &Request) -> Result<bool, String> {
     }
     let mut pair =
         Pair::new(request.servers.clone(), request.args.clone(), request.port, request.wait);
-    let mut outcome = Outcome { commands: 0, failures: BTreeMap::new() };
+    let mut outcome = Outcome { commands: 0, failures: BTreeMap::new(), reference_died: 0 };
     let begin = Instant::now();
     let mut sequence = 0;
     let mut told = 0;
@@ -218,11 +222,12 @@ pub fn run(request: &Request) -> Result<bool, String> {
     }
     let failed: usize = outcome.failures.values().sum();
     println!(
-        "generated: seeds {} to {}, {} commands, {} sequences failed, {:.0} s",
+        "generated: seeds {} to {}, {} commands, {} sequences failed, {} ended early because the reference died, {:.0} s",
         request.seed,
         request.seed + sequence - 1,
         outcome.commands,
         failed,
+        outcome.reference_died,
         begin.elapsed().as_secs_f64()
     );
     Ok(failed == 0)
@@ -266,6 +271,16 @@ fn sequence_of(
     }
     outcome.commands += commands;
     if let Err(found) = result {
+        if pair.reference_died() {
+            outcome.reference_died += 1;
+            println!(
+                "seed {seed}: the reference died ({}); not compared further",
+                found.cmd.name()
+            );
+            println!("{}", pair.last_words());
+            pair.forget();
+            return Ok(());
+        }
         report(pair, scene, &groups, &found, seed, outcome);
     }
     Ok(())

@@ -238,6 +238,12 @@ impl Pair {
         Ok([addrs[0], addrs[1]])
     }
 
+    /// Whether the reference died by itself: nothing can be compared then.
+    pub fn reference_died(&mut self) -> bool {
+        let [a, b] = self.servers.each_mut().map(|s| s.as_mut().is_some_and(|s| !s.alive()));
+        a && !b
+    }
+
     /// Why a side's server does not answer.
     pub fn last_words(&mut self) -> String {
         let mut text = String::new();

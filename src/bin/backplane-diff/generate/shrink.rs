@@ -162,7 +162,7 @@ pub fn script(scene: Scene, groups: &[Group], found: &Difference) -> String {
         Kind::Changes => say("@values rdb_changes_since_last_save INFO persistence"),
         Kind::Census => say(&line(&found.cmd)),
     }
-    let short = |text: String| match text.char_indices().nth(1500) {
+    let short = |text: String| match text.char_indices().nth(800) {
         Some((cut, _)) => format!("{}...", &text[..cut]),
         None => text,
     };
