@@ -240,8 +240,15 @@ impl Pair {
 
     /// Whether the reference died by itself: nothing can be compared then.
     pub fn reference_died(&mut self) -> bool {
-        let [a, b] = self.servers.each_mut().map(|s| s.as_mut().is_some_and(|s| !s.alive()));
-        a && !b
+        // It writes a report before it is gone.
+        for _ in 0..20 {
+            let [a, b] = self.servers.each_mut().map(|s| s.as_mut().is_some_and(|s| !s.alive()));
+            if a || b {
+                return a && !b;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        false
     }
 
     /// Why a side's server does not answer.
