@@ -84,7 +84,7 @@ impl Maker {
             // An expired key counts until it is deleted, which a read here leaves to the expiry cycle.
             group[0].rules = vec![Rule::Kind];
         }
-        if group.len() == 1 && name != "AUTH" && self.words.random.chance(5) {
+        if group.len() == 1 && may_be_spoilt(&group[0]) && self.words.random.chance(5) {
             self.spoil(&mut group[0]);
         }
         group
@@ -145,8 +145,9 @@ impl Maker {
         group.push(Cmd::new(&["MULTI"]));
         let mut rules = Vec::new();
         for _ in 0..self.words.random.range(1, 4) {
-            for mut cmd in self.plain() {
-                rules.push(std::mem::take(&mut cmd.rules));
+            for cmd in self.plain() {
+                // They stay with the command too: the transaction may end before its `EXEC`.
+                rules.push(cmd.rules.clone());
                 group.push(cmd);
             }
         }
@@ -182,6 +183,18 @@ impl Maker {
             }
         }
         groups
+    }
+}
+
+/// Whether a command may be made wrong: not where that could make it wait, tell of the whole server, or be swallowed.
+fn may_be_spoilt(cmd: &Cmd) -> bool {
+    let second = cmd.args.get(1).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
+    match cmd.name().as_str() {
+        "AUTH" => false,
+        "CONFIG" => second != b"GET",
+        "CLIENT" => second != b"KILL",
+        "XREAD" | "XREADGROUP" => !cmd.args.iter().any(|arg| arg.eq_ignore_ascii_case(b"BLOCK")),
+        _ => true,
     }
 }
 

@@ -155,8 +155,8 @@ pub const SERVER: &[Line] = &[
     (1, "CONFIG SET maxmemory-policy ( noeviction | allkeys-lru | allkeys-lfu | volatile-lfu )", ""),
     // With a user's name the reference sends no error at all if replies are pending.
     (1, "AUTH <v>", ""),
-    (1, "HELLO ( 2 | 3 )", "@kind"),
-    (1, "HELLO ( 4 | <odd> )", ""),
+    (1, "HELLO ( 2 | 3 )", "@mask id"),
+    (1, "HELLO ( 4 | <odd> )", "@mask id"),
     (1, "RESET", ""),
     (1, "WAIT 0 1", ""),
     (1, "PUBLISH <chan> <v>", ""),
