@@ -273,7 +273,7 @@ fn sequence_of(
         let end = groups.len();
         result = pair.run(&groups[done..], done);
         if result.is_ok() && scene.events {
-            result = pair.compare_events(end);
+            result = pair.compare_events(&groups[done..], end);
         }
         if result.is_ok() && !scene.past {
             result = pair.compare_changes(end);

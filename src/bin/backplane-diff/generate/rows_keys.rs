@@ -101,7 +101,8 @@ pub const KEYS: &[Line] = &[
     (3, "SORT <key> &( [ LIMIT <few> <idx> ] | [ ( ASC | DESC ) ] | [ ALPHA ] )", ""),
     (2, "SORT <key> BY w_* LIMIT <few> <few> [ GET # ] [ GET w_* ]", ""),
     (2, "SORT_RO <key> &( [ GET <sortget> ] | [ ( ASC | DESC ) ] | [ ALPHA ] )", "@unordered"),
-    (3, "SORT <key> &( [ GET <sortget> ] | [ ALPHA ] | [ BY w_* ] | STORE <list> )", ""),
+    // Elements whose texts to sort by are equal keep the order of a table, which is random on the reference.
+    (3, "SORT <key> &( [ GET <sortget> ] | [ ( ALPHA | BY w_* ) ] | STORE <list> )", ""),
     (1, "FLUSHDB [ ( ASYNC | SYNC ) ]", ""),
     (1, "FLUSHALL [ ( ASYNC | SYNC ) ]", ""),
     (1, "WATCH { <key> }", ""),

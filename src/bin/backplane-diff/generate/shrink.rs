@@ -26,7 +26,7 @@ pub fn replay(
     let result = match (kind, result) {
         (_, Err(found)) => Err(found),
         (Kind::Reply, Ok(())) => Ok(()),
-        (Kind::Events, Ok(())) => pair.compare_events(done),
+        (Kind::Events, Ok(())) => pair.compare_events(groups, done),
         (Kind::Changes, Ok(())) => pair.compare_changes(done),
         (Kind::Census, Ok(())) => census::compare(pair, scene, done, true),
     };
