@@ -386,7 +386,7 @@ fn execute(
     }
     if let Some(multi) = &mut session.multi {
         if !matches!(
-            command.name.as_str(),
+            command.full_name.as_str(),
             "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
         ) {
             let args = args.iter().map(|a| a.to_vec()).collect();

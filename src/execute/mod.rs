@@ -808,9 +808,10 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Text of an argument for messages: bytes that are not UTF-8 are replaced.
+/// Text of an argument for messages, which come back to the client with the same bytes, up to a zero as on Redis.
 pub fn text(arg: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(arg)
+    let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    crate::reply::bytes::as_text(&arg[..end])
 }
 
 /// Parses an integer argument.
