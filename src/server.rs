@@ -93,6 +93,8 @@ pub struct Server {
     pub watched_keys: AtomicUsize,
     /// How many keys native commands wait for (`BLPOP`). Counted under the latch of the key's shard, as above.
     pub awaited_keys: AtomicUsize,
+    /// Of these, keys with a waiter that is told too when its key goes (`XREADGROUP`).
+    pub awaited_nokeys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
     pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
     /// Started at, Unix milliseconds.
@@ -170,6 +172,7 @@ impl Server {
             blocked_keys: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
             awaited_keys: AtomicUsize::new(0),
+            awaited_nokeys: AtomicUsize::new(0),
             ready_keys: Mutex::default(),
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),

@@ -266,6 +266,8 @@ pub struct Session {
     pub close: bool,
     /// `CLIENT REPLY`
     pub reply_mode: ReplyMode,
+    /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
+    pub pushed: bool,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
@@ -297,6 +299,7 @@ impl Session {
             shard_channels: HashSet::new(),
             close: false,
             reply_mode: ReplyMode::On,
+            pushed: false,
             input_bytes: 0,
             deny_blocking: false,
             clock_ns: 0,

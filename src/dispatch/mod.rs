@@ -234,6 +234,9 @@ pub fn check<'t>(
     {
         return Err(error::MISCONF);
     }
+    if !command.has(flags::ALLOW_BUSY) {
+        crate::script::run::check_not_busy()?;
+    }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
     }
@@ -373,8 +376,10 @@ fn execute(
 pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: usize) {
     server.stats.commands_processed.add(1);
     session.retry = None;
+    let pushed = std::mem::take(&mut session.pushed);
     match session.reply_mode {
         ReplyMode::On => {}
+        _ if pushed => {}
         ReplyMode::Off | ReplyMode::Skip => out.buf.truncate(start),
         ReplyMode::SkipNext => {}
     }
@@ -458,7 +463,7 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call(&mut tx, command, args, out);
-            blocking::serve_module(server, now);
+            blocking::serve_module(server);
             if let Some(b) = &session.blocked_on {
                 b.state.lock().stats = Some(command.stats.clone());
                 Step::Blocked
@@ -484,6 +489,9 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     };
     if let Err(e) = result {
         out.error(e.0.as_bytes());
+    }
+    if tx.lapsed.any() {
+        tx.delete_lapsed();
     }
     let end = mono_ns();
     let ns = end.saturating_sub(start);

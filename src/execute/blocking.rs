@@ -194,7 +194,11 @@ impl Waiter {
             // SAFETY: lock: taken on the line above; only this one.
             let data = unsafe { shard.data() };
             if let Some(list) = data.blocked.get_mut(key) {
+                let before = ends_without_key(list);
                 list.retain(|w| !Arc::ptr_eq(w, self));
+                if before && !ends_without_key(list) {
+                    server.awaited_nokeys.fetch_sub(1, Relaxed);
+                }
                 if list.is_empty() {
                     data.blocked.remove(key);
                     server.awaited_keys.fetch_sub(1, Relaxed);
@@ -212,6 +216,11 @@ impl Waiter {
         crate::dispatch::observe::wait_over(server, &client.session, false);
         answered(server, client, start);
     }
+}
+
+/// Whether one of a key's waiters is told too when the key goes.
+fn ends_without_key(list: &[Arc<Waiter>]) -> bool {
+    list.iter().any(|w| matches!(w.wait.needs, Needs::Group(_)))
 }
 
 /// Something under a key of a waiting command.
@@ -250,7 +259,11 @@ impl Tx<'_> {
                     self.server.awaited_keys.fetch_add(1, Relaxed);
                 }
                 if !list.iter().any(|w| Arc::ptr_eq(w, &waiter)) {
+                    let before = ends_without_key(list);
                     list.push(waiter.clone());
+                    if !before && ends_without_key(list) {
+                        self.server.awaited_nokeys.fetch_add(1, Relaxed);
+                    }
                 }
             });
         }
@@ -398,13 +411,16 @@ fn run_native(
 }
 
 /// Runs waiting commands for keys that changed in the present unit. The calling thread has the module lock.
-pub fn serve_module(server: &'static Server, now: i64) {
+///
+/// The time is looked at anew: what changed the keys may have taken long, and they may have expired meanwhile.
+pub fn serve_module(server: &'static Server) {
     loop {
         // SAFETY: lock: this function's contract.
         let ready = std::mem::take(&mut unsafe { server.holder() }.ready);
         if ready.is_empty() {
             return;
         }
+        let now = crate::observe::clock::now_ms();
         for (db, key) in ready {
             serve_key(server, db, &key, now);
         }

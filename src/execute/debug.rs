@@ -234,6 +234,9 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         (b"listpack", 3) => listpack(tx, args[2], out)?,
         (b"sdslen", 3) => sdslen(tx, args[2], out)?,
         (b"set-active-expire", 3) => set_switch(&server.active_expire, args[2], out),
+        (b"set-disable-deny-scripts", 3) => {
+            set_switch(&crate::script::run::ALL_FOR_SCRIPTS, args[2], out);
+        }
         (b"pause-cron", 3) => set_switch(&server.pause_cron, args[2], out),
         (b"quicklist-packed-threshold", 3) => packed_threshold(args[2], out)?,
         (b"change-repl-id", 2) => {
@@ -304,6 +307,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    End the process with a bad access.",
             "SET-ACTIVE-EXPIRE <0|1>",
             "    Whether keys expire in the background.",
+            "SET-DISABLE-DENY-SCRIPTS <0|1>",
+            "    Whether scripts may call commands that are not for scripts.",
             "SLEEP <seconds>",
             "    Let the module thread sleep, with the module lock.",
             "STRINGMATCH-LEN <pattern> <string>",

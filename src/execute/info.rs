@@ -182,7 +182,7 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("total_watched_keys", watched);
     let awaited = server.blocked_keys.load(Relaxed) + server.awaited_keys.load(Relaxed);
     f.put("total_blocking_keys", awaited);
-    f.put("total_blocking_keys_on_nokey", 0);
+    f.put("total_blocking_keys_on_nokey", server.awaited_nokeys.load(Relaxed));
 }
 
 /// Bytes of the table slot and the header that each key costs beside its own bytes.

@@ -39,6 +39,7 @@ pub mod hash;
 pub mod hash_expire;
 pub mod hyperloglog;
 pub mod info;
+mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
@@ -183,6 +184,8 @@ pub struct Tx<'a> {
     pub collected: Option<Vec<crate::propagate::Effect>>,
     /// Keys that changed and that somebody waits for, with their databases (native path).
     pub ready: Vec<(usize, Vec<u8>)>,
+    /// What reads met past its time; it is deleted when the body is done.
+    pub lapsed: lapsed::Lapsed,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -205,6 +208,7 @@ impl<'a> Tx<'a> {
             effects: Default::default(),
             collected: None,
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan,
         }
@@ -222,6 +226,7 @@ impl<'a> Tx<'a> {
             effects: Default::default(),
             collected: None,
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan: None,
         }
@@ -307,6 +312,7 @@ impl<'a> Tx<'a> {
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
         if e.is_expired(self.now) {
+            self.lapsed.key(db, key);
             return None;
         }
         Some(e)

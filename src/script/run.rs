@@ -15,7 +15,7 @@ use crate::server::Server;
 use smallvec::SmallVec;
 use std::ffi::c_int;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicU8, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// What of a script's effects goes to the log: bits of `redis.set_repl`.
@@ -67,6 +67,25 @@ pub fn ask_to_shut_down() {
     SHUTDOWN_ASKED.store(true, Relaxed);
 }
 
+/// A script or a function has been running for longer than `busy-reply-threshold`.
+static SLOW: AtomicU8 = AtomicU8::new(0);
+const SLOW_EVAL: u8 = 1;
+const SLOW_FUNCTION: u8 = 2;
+
+/// Refuses a command while a script has been running for too long. Commands without a key of the script could go on
+/// here, but clients rely on being told; until then they do.
+#[inline]
+pub fn check_not_busy() -> CommandResult {
+    match SLOW.load(Relaxed) {
+        0 => Ok(()),
+        SLOW_EVAL => Err(BUSY_EVAL),
+        _ => Err(BUSY_FUNCTION),
+    }
+}
+
+/// `DEBUG SET-DISABLE-DENY-SCRIPTS`: scripts may call commands that are not for scripts.
+pub static ALL_FOR_SCRIPTS: AtomicBool = AtomicBool::new(false);
+
 /// Instructions between two looks at the clock and at [`STATUS`].
 const HOOK_EVERY: c_int = 100_000;
 
@@ -97,9 +116,7 @@ pub fn kill(function: bool) -> CommandResult {
             ));
         }
         if !function && status & FUNCTION != 0 {
-            return Err(error::err(
-                "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
-            ));
+            return Err(BUSY_FUNCTION);
         }
         if function && status & FUNCTION == 0 {
             return Err(BUSY_EVAL);
@@ -113,6 +130,11 @@ pub fn kill(function: bool) -> CommandResult {
 /// What is told about functions while a script of `EVAL` runs.
 pub const BUSY_EVAL: CommandError = CommandError(std::borrow::Cow::Borrowed(
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+));
+
+/// What is told about scripts while a function runs.
+pub const BUSY_FUNCTION: CommandError = CommandError(std::borrow::Cow::Borrowed(
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
 ));
 
 /// A script or function that has been running for longer than `busy-reply-threshold`, as `FUNCTION STATS` tells about it.
@@ -280,7 +302,7 @@ impl<'a> Run<'a> {
         if !command.arity_ok(argc) || matches!(command.body, Body::Container) {
             return Err(error::err("Wrong number of args calling Redis command from script"));
         }
-        if command.has(flags::NOSCRIPT) {
+        if command.has(flags::NOSCRIPT) && !ALL_FOR_SCRIPTS.load(Relaxed) {
             return Err(error::err("This Redis command is not allowed from script"));
         }
         if self.read_only && command.has(flags::WRITE | flags::MAY_REPLICATE) {
@@ -376,6 +398,7 @@ impl Drop for Current {
         let run = CURRENT.swap(null_mut(), Relaxed);
         // SAFETY: lock: this thread set it and the run outlives this guard.
         if unsafe { run.as_ref() }.is_some_and(|r| r.warned) {
+            SLOW.store(0, Relaxed);
             *BUSY.lock() = None;
         }
     }
@@ -395,6 +418,7 @@ impl Run<'_> {
             return;
         }
         self.warned = true;
+        SLOW.store(if self.function { SLOW_FUNCTION } else { SLOW_EVAL }, Relaxed);
         let command = if self.function { "FUNCTION KILL" } else { "SCRIPT KILL" };
         crate::log_warning!(
             "Slow script detected: still in execution after {ms} milliseconds. You can try killing the script using the \
