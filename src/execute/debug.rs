@@ -150,9 +150,11 @@ fn object(tx: &mut Tx<'_>, key: &[u8], out: &mut Reply) -> CommandResult {
             })
             .sum();
         shown.push_str(&format!(
-            " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:0 ql_uncompressed_size:{bytes}",
+            " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{bytes}",
             list.len() as f64 / nodes as f64,
             tx.server.config.list_max_listpack_size(),
+            // What is configured; nodes are kept as they are.
+            u8::from(tx.server.config.list_compress_depth() != 0),
         ));
     }
     out.simple(shown);
