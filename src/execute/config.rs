@@ -135,6 +135,7 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `CONFIG RESETSTAT`
 fn resetstat(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     tx.server.stats.reset();
+    crate::script::FIGURES.evicted.store(0, std::sync::atomic::Ordering::Relaxed);
     for c in tx.server.table.load().all() {
         c.stats.reset();
         c.subs.iter().for_each(|s| s.stats.reset());

@@ -128,7 +128,7 @@ fn reload(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// `DEBUG OBJECT key`
 fn object(tx: &mut Tx<'_>, key: &[u8], out: &mut Reply) -> CommandResult {
-    let e = tx.peek_entry(key).ok_or(NO_SUCH_KEY)?;
+    let e = tx.any_entry(key).ok_or(NO_SUCH_KEY)?;
     let compress = tx.server.config.rdbcompression();
     // Without the type before the value, and version and checksum behind it.
     let length = crate::snapshot::dump(e.value(), (key, tx.db()), compress)

@@ -351,10 +351,10 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("pubsubshard_channels", server.pubsub.shard_channel_count());
     f.put("latest_fork_usec", 0);
     f.put("total_forks", s.forks.get());
+    f.put("migrate_cached_sockets", super::migrate::kept());
     zeros(
         f,
         &[
-            "migrate_cached_sockets",
             "slave_expires_tracked_keys",
             "active_defrag_hits",
             "active_defrag_misses",

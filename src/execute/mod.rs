@@ -45,6 +45,7 @@ pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod memory;
+pub mod migrate;
 pub mod module;
 pub mod monitor;
 pub mod object;
@@ -110,6 +111,7 @@ pub static FAMILIES: &[&[Row]] = &[
     cluster::ROWS,
     persistence::ROWS,
     dump::ROWS,
+    migrate::ROWS,
     flush::ROWS,
     sort::ROWS,
     script::ROWS,
@@ -376,6 +378,11 @@ impl<'a> Tx<'a> {
     /// of the key.
     pub fn peek_entry(&self, key: &[u8]) -> Option<Entry> {
         self.live(self.db(), key, Access::Read)
+    }
+
+    /// The entry of a key, even of one past its time, which stays (`DEBUG OBJECT`).
+    pub fn any_entry(&self, key: &[u8]) -> Option<Entry> {
+        self.place(self.db(), key, Access::Read)
     }
 
     /// Whether a key exists.
