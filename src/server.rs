@@ -30,6 +30,8 @@ pub struct Holder {
     pub ready: Vec<(usize, Vec<u8>)>,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
+    /// What the present unit leaves for the effect log.
+    pub effects: Vec<crate::propagate::Effect>,
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
@@ -47,6 +49,7 @@ impl Default for Holder {
             depth: 0,
             running: None,
             ready: Default::default(),
+            effects: Vec::new(),
             rename_from: std::ptr::null_mut(),
         }
     }
@@ -81,6 +84,8 @@ pub struct Server {
     pub stats: Stats,
     /// Effects of writes.
     pub log: Log,
+    /// The append-only file.
+    pub aof: crate::persist::Aof,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
     /// Modules and what they own.
@@ -166,6 +171,7 @@ impl Server {
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
+            aof: Default::default(),
             pubsub: PubSub::default(),
             modules: Registry::default(),
             dirty: Counter::default(),

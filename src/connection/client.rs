@@ -278,6 +278,8 @@ pub struct Session {
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
     pub blocked_on: Option<Arc<crate::module::blocked::BlockedClient>>,
+    /// The log's offset behind this client's last write.
+    pub written: u64,
     /// The present command waits for keys.
     pub waiting: Option<Box<crate::execute::blocking::Waiting>>,
     /// The present command waited for keys before and runs again.
@@ -305,6 +307,7 @@ impl Session {
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,
+            written: 0,
             waiting: None,
             retry: None,
         }

@@ -227,12 +227,11 @@ pub fn check<'t>(
             command.full_name
         )));
     }
-    if server.persistence.last_bgsave_failed.load(Relaxed)
+    if (server.persistence.last_bgsave_failed.load(Relaxed) || server.aof.in_trouble())
         && (command.has(flags::WRITE) || command.name == "ping")
-        && crate::snapshot::control::writes_denied(server)
         && !session.shared.has(flag::INTERNAL)
     {
-        return Err(error::MISCONF);
+        crate::persist::check_disk(server)?;
     }
     if !command.has(flags::ALLOW_BUSY) {
         crate::script::run::check_not_busy()?;
@@ -434,7 +433,10 @@ fn run(
                 Side::Module => Tx::module(server, session, now),
             };
             call(&mut tx, command, args, out);
-            Step::Done
+            if matches!(side, Side::Module) {
+                unit_done(server, session, now);
+            }
+            called(session, command)
         }
         (Path::Module(reason), Side::Serving(_)) => hand_over(server, reason),
         (Path::Native, Side::Serving(waker)) => {
@@ -463,6 +465,7 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call(&mut tx, command, args, out);
+            unit_done(server, session, now);
             blocking::serve_module(server);
             if let Some(b) = &session.blocked_on {
                 b.state.lock().stats = Some(command.stats.clone());
@@ -471,6 +474,13 @@ fn run(
                 called(session, command)
             }
         }
+    }
+}
+
+/// A unit of the module path is over. The calling thread has the module lock.
+pub fn unit_done(server: &'static Server, session: &mut Session, now: i64) {
+    if let Some(at) = crate::module::thread::unit_done(server, now) {
+        session.written = at;
     }
 }
 
@@ -511,6 +521,19 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     }
     if tx.server.log.active() {
         crate::propagate::finish(tx, command, args, changed);
+    }
+}
+
+/// Runs a command's body when files are loaded: nothing is counted, shown or logged.
+pub fn replay(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
+    let result = match &command.body {
+        _ if !command.arity_ok(args.len()) => Err(error::arity(&command.full_name)),
+        Body::Native(f) => f(tx, args, out),
+        Body::Module(m) => crate::module::command::run(m, tx, args, out),
+        Body::Container => Err(error::arity(&command.full_name)),
+    };
+    if let Err(e) = result {
+        out.error(e.0.as_bytes());
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Needs {
     Entries(Vec<StreamId>),
     /// A stream with an entry that is new to this group, or anything else: then the group is gone, which is an error.
     Group(Vec<u8>),
+    /// No key: the log on the disk, up to this offset (`WAITAOF`).
+    Disk(u64),
 }
 
 /// How the arguments of a waiting command are put together again, for some of its keys. It will not wait again, so its
@@ -212,7 +214,10 @@ impl Waiter {
     /// Answers that the time is over. The caller took the client out.
     pub fn time_out(&self, server: &Server, client: &mut Client) {
         let start = client.out.buf.len();
-        client.out.null_array();
+        match self.wait.needs {
+            Needs::Disk(offset) => super::generic::reply_synced(server, offset, &mut client.out),
+            _ => client.out.null_array(),
+        }
         crate::dispatch::observe::wait_over(server, &client.session, false);
         answered(server, client, start);
     }
@@ -452,6 +457,7 @@ fn serve_key(server: &'static Server, db: usize, key: &[u8], now: i64) {
                 let deny = std::mem::replace(&mut client.session.deny_blocking, true);
                 let mut tx = Tx::module(server, &mut client.session, now);
                 call(&mut tx, &command, &args, &mut client.out);
+                crate::dispatch::unit_done(server, &mut client.session, now);
                 client.session.deny_blocking = deny;
                 answered(server, client, start);
             }
@@ -475,6 +481,14 @@ pub fn all_changed(server: &'static Server, db: usize) {
         unsafe { shard.latch.unlock() };
         // SAFETY: lock: this function's contract.
         unsafe { server.holder() }.ready.extend(keys.into_iter().map(|k| (db, k)));
+    }
+}
+
+/// What a client waits for that waits for no key may have come: it runs its command again.
+pub fn look_again(server: &Server, waiter: &Arc<Waiter>) {
+    if let Some(mut parked) = waiter.take() {
+        run_again(&mut parked.client);
+        send_home(server, vec![parked]);
     }
 }
 

@@ -232,6 +232,17 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             out.ok();
         }
         (b"reload", _) => reload(tx, args, out)?,
+        (b"loadaof", 2) => {
+            if !crate::persist::load::reload(server) {
+                return Err(err("ERR Error trying to load the AOF files, check server logs."));
+            }
+            crate::log_notice!("Append Only File loaded by DEBUG LOADAOF");
+            out.ok();
+        }
+        (b"aof-flush-sleep", 3) => {
+            server.aof.flush_sleep.store(int(args[2]).unwrap_or(0), Relaxed);
+            out.ok();
+        }
         (b"object", 3) => object(tx, args[2], out)?,
         (b"listpack", 3) => listpack(tx, args[2], out)?,
         (b"sdslen", 3) => sdslen(tx, args[2], out)?,
@@ -270,6 +281,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
         out,
         args,
         &[
+            "AOF-FLUSH-SLEEP <microseconds>",
+            "    Sleep before each write to the append-only file.",
             "ASSERT",
             "    End the process with a failed assertion.",
             "CHANGE-REPL-ID",
@@ -286,6 +299,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    Answer with this error.",
             "LISTPACK <key>",
             "    Print the elements of a listpack on standard output.",
+            "LOADAOF",
+            "    Write the append-only file, empty the databases, and load it again.",
             "LOG <message>",
             "    Write to the log.",
             "OBJECT <key>",

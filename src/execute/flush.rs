@@ -107,6 +107,7 @@ fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
 fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let lazily = lazily(tx, args)?;
     tx.dirty += empty(tx.server, None, lazily);
+    tx.propagate_always();
     out.ok();
     Ok(())
 }
@@ -115,6 +116,7 @@ fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let lazily = lazily(tx, args)?;
     tx.dirty += empty(tx.server, Some(tx.db()), lazily);
+    tx.propagate_always();
     out.ok();
     Ok(())
 }

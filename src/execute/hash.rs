@@ -50,7 +50,7 @@ pub(super) fn drop_if_expired(tx: &mut Tx<'_>, key: &[u8], field: &[u8]) -> Comm
     h.remove(field);
     tx.fields_may_stay(key, true);
     tx.server.stats.expired_fields.add(1);
-    tx.propagate_before(&[b"HDEL", key, field]);
+    tx.propagate_also(&[b"HDEL", key, field]);
     tx.notify(&event::HEXPIRED, key);
     tx.delete_if_empty(key);
     tx.modified(key);

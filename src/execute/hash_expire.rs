@@ -101,7 +101,7 @@ fn expire(
     for field in fields {
         drop_if_expired(tx, key, field)?;
     }
-    let past = at <= tx.now;
+    let past = tx.is_past(at);
     let mut deleted = Vec::new();
     let mut updated = Vec::new();
     out.array(fields.len());

@@ -9,7 +9,6 @@ use crate::dispatch::table::{flags, Body};
 use crate::execute::{error, CommandError, CommandResult, Tx};
 use crate::keyspace::evict;
 use crate::observe::clock::mono_ns;
-use crate::propagate::Effect;
 use crate::reply::Reply;
 use crate::server::Server;
 use smallvec::SmallVec;
@@ -21,9 +20,9 @@ use std::sync::Arc;
 /// What of a script's effects goes to the log: bits of `redis.set_repl`.
 pub mod repl {
     /// The append-only file.
-    pub const AOF: i32 = 1;
+    pub const AOF: i32 = crate::propagate::to::AOF as i32;
     /// Replicas.
-    pub const REPLICA: i32 = 2;
+    pub const REPLICA: i32 = crate::propagate::to::REPLICAS as i32;
     /// Both.
     pub const ALL: i32 = AOF | REPLICA;
 }
@@ -43,7 +42,6 @@ pub struct Run<'a> {
     wrote: bool,
     warned: bool,
     repl: i32,
-    effects: Vec<Effect>,
     reply: Reply,
 }
 
@@ -197,6 +195,13 @@ impl<'a> Run<'a> {
             if crate::snapshot::control::writes_denied(server) {
                 return Err(error::err(MISCONF));
             }
+            if let Some(errno) = server.aof.error() {
+                return Err(error::err(format!(
+                    "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. \
+                     Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: {}",
+                    crate::persist::errno_text(errno)
+                )));
+            }
             if call.read_only {
                 return Err(error::err(
                     "ERR Can not execute a script with write flag using *_ro command.",
@@ -231,7 +236,6 @@ impl<'a> Run<'a> {
             wrote: false,
             warned: false,
             repl: repl::ALL,
-            effects: Vec::new(),
             reply: Reply::default(),
         })
     }
@@ -283,12 +287,8 @@ impl<'a> Run<'a> {
         reply.errors = 0;
         reply.resp3 = self.session.shared.has(client_flag::RESP3);
         let mut tx = Tx::module(server, &mut self.session, self.now);
-        tx.collected = Some(Vec::new());
+        tx.effects.allowed = self.repl as u8;
         dispatch::call(&mut tx, command, args, &mut reply);
-        let effects = tx.collected.take().unwrap_or_default();
-        if self.repl != 0 {
-            self.effects.extend(effects);
-        }
         server.stats.commands_processed.add(1);
         self.reply = reply;
         Ok(&self.reply.buf)
@@ -308,11 +308,8 @@ impl<'a> Run<'a> {
         if self.read_only && command.has(flags::WRITE | flags::MAY_REPLICATE) {
             return Err(error::err("Write commands are not allowed from read-only scripts."));
         }
-        if !self.wrote
-            && command.has(flags::WRITE)
-            && crate::snapshot::control::writes_denied(self.server)
-        {
-            return Err(error::err(format!("-{}", error::MISCONF.0)));
+        if !self.wrote && command.has(flags::WRITE) && !self.server.loading.load(Relaxed) {
+            crate::persist::check_disk(self.server).map_err(|e| error::err(format!("-{}", e.0)))?;
         }
         if self.out_of_memory && !self.allow_oom && !self.wrote && command.has(flags::DENYOOM) {
             return Err(error::err("-OOM command not allowed when used memory > 'maxmemory'."));
@@ -363,10 +360,8 @@ impl<'a> Run<'a> {
                 convert::write_error(out, &text, false);
             }
         }
-        if tx.server.log.active() {
-            tx.propagate_nothing();
-            tx.effects.also.append(&mut self.effects);
-        }
+        // What its commands did is in the log's unit already.
+        tx.propagate_nothing();
     }
 }
 
