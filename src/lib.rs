@@ -9,7 +9,7 @@
 //! 6. [`reply`]: the RESP writer
 //! 7. [`propagate`]: the ordered effect log
 //!
-//! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`module`] (the module ABI), [`script`] (Lua),
+//! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`persist`] (the append-only file), [`module`] (the module ABI), [`script`] (Lua),
 //! [`config`] and [`observe`] (statistics, logging).
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -25,6 +25,7 @@ pub mod lock;
 pub mod module;
 pub mod observe;
 pub mod parse;
+pub mod persist;
 pub mod propagate;
 pub mod reply;
 pub mod script;

@@ -30,6 +30,8 @@ pub struct Holder {
     pub ready: Vec<(usize, Vec<u8>)>,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
+    /// What the present unit leaves for the effect log.
+    pub effects: Vec<crate::propagate::Effect>,
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
@@ -50,6 +52,7 @@ impl Default for Holder {
             running: None,
             spare_session: None,
             ready: Default::default(),
+            effects: Vec::new(),
             rename_from: std::ptr::null_mut(),
         }
     }
@@ -84,6 +87,8 @@ pub struct Server {
     pub stats: Stats,
     /// Effects of writes.
     pub log: Log,
+    /// The append-only file.
+    pub aof: crate::persist::Aof,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
     /// Modules and what they own.
@@ -96,6 +101,8 @@ pub struct Server {
     pub watched_keys: AtomicUsize,
     /// How many keys native commands wait for (`BLPOP`). Counted under the latch of the key's shard, as above.
     pub awaited_keys: AtomicUsize,
+    /// Of these, keys with a waiter that is told too when its key goes (`XREADGROUP`).
+    pub awaited_nokeys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
     pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
     /// Started at, Unix milliseconds.
@@ -167,12 +174,14 @@ impl Server {
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
+            aof: Default::default(),
             pubsub: PubSub::default(),
             modules: Registry::default(),
             dirty: Counter::default(),
             blocked_keys: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
             awaited_keys: AtomicUsize::new(0),
+            awaited_nokeys: AtomicUsize::new(0),
             ready_keys: Mutex::default(),
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),

@@ -266,6 +266,8 @@ pub struct Session {
     pub close: bool,
     /// `CLIENT REPLY`
     pub reply_mode: ReplyMode,
+    /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
+    pub pushed: bool,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
@@ -278,6 +280,8 @@ pub struct Session {
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
     pub blocked_on: Option<Arc<crate::module::blocked::BlockedClient>>,
+    /// The log's offset behind this client's last write.
+    pub written: u64,
     /// The present command waits for keys.
     pub waiting: Option<Box<crate::execute::blocking::Waiting>>,
     /// The present command waited for keys before and runs again.
@@ -299,12 +303,14 @@ impl Session {
             shard_channels: HashSet::new(),
             close: false,
             reply_mode: ReplyMode::On,
+            pushed: false,
             input_bytes: 0,
             deny_blocking: false,
             known_key: None,
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,
+            written: 0,
             waiting: None,
             retry: None,
         }

@@ -282,12 +282,14 @@ pub fn check<'t>(
             command.full_name
         )));
     }
-    if server.persistence.last_bgsave_failed.load(Relaxed)
+    if (server.persistence.last_bgsave_failed.load(Relaxed) || server.aof.in_trouble())
         && (command.has(flags::WRITE) || command.name == "ping")
-        && crate::snapshot::control::writes_denied(server)
         && !session.shared.has(flag::INTERNAL)
     {
-        return Err(error::MISCONF);
+        crate::persist::check_disk(server)?;
+    }
+    if !command.has(flags::ALLOW_BUSY) {
+        crate::script::run::check_not_busy()?;
     }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
@@ -428,8 +430,10 @@ fn execute(
 pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: usize) {
     server.stats.commands_processed.add(1);
     session.retry = None;
+    let pushed = std::mem::take(&mut session.pushed);
     match session.reply_mode {
         ReplyMode::On => {}
+        _ if pushed => {}
         ReplyMode::Off | ReplyMode::Skip => out.buf.truncate(start),
         ReplyMode::SkipNext => {}
     }
@@ -484,7 +488,10 @@ fn run(
                 Side::Module => Tx::module(server, session, now),
             };
             call(&mut tx, command, args, out);
-            Step::Done
+            if matches!(side, Side::Module) {
+                unit_done(server, session, now);
+            }
+            called(session, command)
         }
         (Path::Module(reason), Side::Serving(_)) => hand_over(server, reason),
         (Path::Native, Side::Serving(waker)) => {
@@ -513,7 +520,8 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call_body(&mut tx, command, args, out, Nested::No);
-            blocking::serve_module(server, || now);
+            unit_done(server, session, now);
+            blocking::serve_module(server);
             if let Some(b) = &session.blocked_on {
                 b.state.lock().stats = Some(command.stats.clone());
                 Step::Blocked
@@ -521,6 +529,13 @@ fn run(
                 called(session, command)
             }
         }
+    }
+}
+
+/// A unit of the module path is over. The calling thread has the module lock.
+pub fn unit_done(server: &'static Server, session: &mut Session, now: i64) {
+    if let Some(at) = crate::module::thread::unit_done(server, || now) {
+        session.written = at;
     }
 }
 
@@ -557,6 +572,9 @@ fn call_body(
     if let Err(e) = result {
         out.error(e.0.as_bytes());
     }
+    if tx.lapsed.any() {
+        tx.delete_lapsed();
+    }
     let end = mono_ns();
     let ns = end.saturating_sub(start);
     tx.session.clock_ns = end;
@@ -575,6 +593,19 @@ fn call_body(
     }
     if tx.server.log.active() {
         crate::propagate::finish(tx, command, args, changed);
+    }
+}
+
+/// Runs a command's body when files are loaded: nothing is counted, shown or logged.
+pub fn replay(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
+    let result = match &command.body {
+        _ if !command.arity_ok(args.len()) => Err(error::arity(&command.full_name)),
+        Body::Native(f) => f(tx, args, out),
+        Body::Module(m) => crate::module::command::run(m, tx, args, out),
+        Body::Container => Err(error::arity(&command.full_name)),
+    };
+    if let Err(e) = result {
+        out.error(e.0.as_bytes());
     }
 }
 

@@ -211,6 +211,7 @@ fn subscribe_to(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, sort: Sort) ->
         let text = format!("ERR {} isn't allowed for a DENY BLOCKING client", super::text(&name));
         return Err(super::error::err(text));
     }
+    tx.session.pushed = true;
     for name in &args[1..] {
         add(tx.server, sort, tx.session, name);
         out.push(3);
@@ -228,6 +229,7 @@ fn unsubscribe_from(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, sort: Sort
     } else {
         sort.own(tx.session).iter().cloned().collect()
     };
+    tx.session.pushed = true;
     for name in &names {
         remove(tx.server, sort, tx.session, name);
         out.push(3);

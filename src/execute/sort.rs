@@ -1,6 +1,7 @@
 //! `SORT` and `SORT_RO`.
 use super::error::{err, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Expiry, Tx};
+use crate::connection::client::flag;
 use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, PathRule, Row};
 use crate::keyspace::event::{self, class};
 use crate::keyspace::list::List;
@@ -147,8 +148,8 @@ fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -
             set.prepare(usize::MAX, &limits);
         }
     }
-    if o.as_stored && is_set && o.store.is_some() {
-        // A set is stored in no order, but what is made of it must not depend on that.
+    if o.as_stored && is_set && (o.store.is_some() || tx.session.shared.has(flag::SCRIPT)) {
+        // A set is stored in no order, but what is made of it, by a script too, must not depend on that.
         (o.as_stored, o.alpha, o.by) = (false, true, None);
     }
     if o.as_stored {
