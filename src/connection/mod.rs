@@ -244,6 +244,7 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     server.monitors.remove(&shared);
     crate::execute::pubsub::unsubscribe_all(server, &mut client.session);
     crate::execute::transaction::unwatch(server, &mut client.session);
+    crate::module::auth::disconnected(server, &shared);
     crate::module::event::client_disconnected(server, &shared);
 }
 

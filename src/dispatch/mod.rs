@@ -96,7 +96,7 @@ pub fn run_input(
         if next == found.len() {
             let limits = Limits {
                 max_bulk: server.config.proto_max_bulk_len() as i64,
-                authenticated: client.session.authenticated,
+                authenticated: client.session.authenticated || server.acl.default_is_open(),
             };
             // What is found ahead must not depend on what the requests before it do.
             let most = match !table.filters && limits.authenticated {
@@ -205,6 +205,7 @@ fn reject(session: &mut Session, out: &mut Reply, e: CommandError) -> Step {
     if let Some(m) = &mut session.multi {
         m.aborted = true;
     }
+    session.retry = None;
     out.error(e.0.as_bytes());
     count_errors(Server::get(), out);
     Step::Done
@@ -263,14 +264,17 @@ pub fn check<'t>(
     if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }
-    if !session.authenticated
-        && !command.has(flags::NO_AUTH)
-        && !crate::execute::connection::default_user_is_open(server)
-    {
+    if !session.authenticated && !command.has(flags::NO_AUTH) && !server.acl.default_is_open() {
         return Err(error::err("NOAUTH Authentication required."));
     }
     if command.has(flags::PROTECTED) {
         crate::execute::server::check_protected(server, session, command)?;
+    }
+    if session.multi.is_some() && command.has(flags::NO_MULTI) {
+        return Err(error::err("ERR Command not allowed inside a transaction"));
+    }
+    if let Some(user) = session.limited_user() {
+        crate::acl::check::refuse(server, session, user, command, args)?;
     }
     if session.subscription_count() > 0
         && !session.shared.has(flag::RESP3)
@@ -293,9 +297,6 @@ pub fn check<'t>(
     }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
-    }
-    if session.multi.is_some() && command.has(flags::NO_MULTI) {
-        return Err(error::err("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
 }
@@ -354,6 +355,9 @@ fn execute(
     side: Side<'_>,
     now: i64,
 ) -> Step {
+    if matches!(side, Side::Serving(_)) && crate::acl::check::needs_module(session, table, args) {
+        return hand_over(server, Reason::ModuleCommand);
+    }
     let command = match check(server, table, session, args) {
         Ok(c) => c,
         Err(e) => {
@@ -491,7 +495,11 @@ fn run(
             if matches!(side, Side::Module) {
                 unit_done(server, session, now);
             }
-            called(session, command)
+            match session.blocked_on {
+                // A module thinks about an `AUTH`.
+                Some(_) => Step::Blocked,
+                None => called(session, command),
+            }
         }
         (Path::Module(reason), Side::Serving(_)) => hand_over(server, reason),
         (Path::Native, Side::Serving(waker)) => {
@@ -581,7 +589,7 @@ fn call_body(
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    if again || tx.session.waiting.is_none() {
+    if (again || tx.session.waiting.is_none()) && tx.session.module_auth.is_none() {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     }
     if !again {

@@ -72,6 +72,7 @@ impl Hooks {
                 }
             }
             "maxmemory-policy" => apply_policy(server),
+            "requirepass" => server.acl.set_default_password(c.requirepass().as_deref()),
             "port" if !crate::connection::listener::reopen(c) => {
                 return Self::refuse(name, "Unable to listen on this port. Check server logs.");
             }
@@ -168,7 +169,7 @@ pub fn rewrite_file(server: &Server, force_all: bool) -> Result<(), Option<std::
         .iter()
         .map(|m| LoadModule { path: m.path.clone().into_bytes(), args: m.args.clone() })
         .collect();
-    let users = [super::acl::default_user(server).into_bytes()];
+    let users = server.acl.lines();
     let context = RewriteContext { users: &users, modules: &modules, extra: extra(), force_all };
     server.config.rewrite(path, context).map_err(Some)
 }

@@ -126,6 +126,7 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
     command.has(flags::ARGS_DECIDE)
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
+            "auth" | "hello" | "reset" => crate::module::auth::listening(server),
             "config|get" => config::asks_modules(server, args),
             "shutdown" => {
                 persistence::before_shutdown(args);

@@ -4,7 +4,7 @@
 use super::blocked::BlockedClient;
 use super::registry::Module;
 use super::string::RStr;
-use crate::connection::client::Session;
+use crate::connection::client::{ClientShared, Session};
 use crate::execute::Tx;
 use crate::observe::clock::now_ms;
 use crate::reply::{Deferred, Reply};
@@ -142,7 +142,6 @@ impl Ctx {
         if let Some(b) = blocked {
             let mut own = Box::new(Session::new(b.shared.clone()));
             own.authenticated = true;
-            own.user = None;
             own.db = b.db;
             ctx.session = &mut *own;
             ctx.own_session = Some(own);
@@ -163,6 +162,15 @@ impl Ctx {
     /// Whether a client, not the server itself, is behind this context.
     pub fn has_client(&self) -> bool {
         self.own_session.is_none()
+    }
+
+    /// The client that the ACL log shows for what this context does. The caller has the module lock.
+    pub fn logged_client(&self) -> Arc<ClientShared> {
+        let client = match self.has_client() {
+            true => self.session().shared.clone(),
+            false => ClientShared::internal(),
+        };
+        crate::acl::log::behind(Server::get(), &client)
     }
 
     /// The reply to write to, if somebody reads it.

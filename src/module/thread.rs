@@ -171,7 +171,11 @@ fn run_client(
 ) {
     let table = server.table.load_full();
     let input = std::mem::take(&mut client.input);
+    // SAFETY: lock: the module thread has the module lock here, as on the line after the commands.
+    unsafe { server.holder() }.client = Some(client.session.shared.clone());
     let (done, outcome) = run_input(server, &table, &mut client, &input, Side::Module, now_ms());
+    // SAFETY: lock: as above.
+    unsafe { server.holder() }.client = None;
     client.input = input;
     client.consume(done);
     if outcome == Outcome::Blocked {
