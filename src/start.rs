@@ -87,7 +87,13 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         server.persistence.starting.store(true, SeqCst);
         server.loading.store(true, SeqCst);
         let _ = loaded.send(ok);
-        let ok = ok && crate::snapshot::load_at_start(server);
+        let ok = ok
+            && if server.config.appendonly() {
+                crate::persist::load::read_manifest(server).is_ok()
+                    && crate::persist::load::load_at_start(server)
+            } else {
+                crate::snapshot::load_at_start(server)
+            };
         if !ok {
             server.module_lock.unlock();
             std::process::exit(1);
@@ -129,6 +135,24 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         // A module's child has our sockets open: a new server could not listen while it lives.
         crate::log_warning!("There is a module fork child. Killing it!");
         crate::module::fork::kill(pid);
+    }
+    if server.aof.rewriting.runs() {
+        if server.aof.state() == crate::persist::state::WAITS_FOR_BASE {
+            if flags & how::FORCE == 0 {
+                crate::log_warning!("Writing initial AOF, can't exit.");
+                crate::log_warning!(
+                    "Errors trying to shut down the server. Check the logs for more information."
+                );
+                server.shutting_down.store(false, SeqCst);
+                return;
+            }
+            crate::log_warning!("Writing initial AOF. Exit anyway.");
+        }
+        crate::log_warning!("There is a child rewriting the AOF. Killing it!");
+    }
+    if server.aof.is_on() {
+        crate::log_notice!("Calling fsync() on the AOF file.");
+        server.aof.finish(server);
     }
     let points = !server.config.save().is_empty();
     if points && flags & how::NOSAVE == 0 || flags & how::SAVE != 0 {

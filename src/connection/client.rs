@@ -289,16 +289,22 @@ pub struct Session {
     pub close: bool,
     /// `CLIENT REPLY`
     pub reply_mode: ReplyMode,
+    /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
+    pub pushed: bool,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// The first key of the present request, where it was looked at ahead.
+    pub known_key: Option<crate::dispatch::ahead::KnownKey>,
     /// Monotonic time of the end of the last command, for the duration of the next.
     pub clock_ns: u64,
     /// On the module thread: the command executed last could have run natively.
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
     pub blocked_on: Option<Arc<crate::module::blocked::BlockedClient>>,
+    /// The log's offset behind this client's last write.
+    pub written: u64,
     /// Modules have a say in the authentication that the present command asks for.
     pub module_auth: Option<Box<crate::module::auth::Attempt>>,
     /// Arguments of the present command that are not to be shown.
@@ -324,11 +330,14 @@ impl Session {
             shard_channels: HashSet::new(),
             close: false,
             reply_mode: ReplyMode::On,
+            pushed: false,
             input_bytes: 0,
             deny_blocking: false,
+            known_key: None,
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,
+            written: 0,
             module_auth: None,
             redacted: Vec::new(),
             waiting: None,
@@ -341,6 +350,28 @@ impl Session {
         let mut s = Session::new(ClientShared::internal());
         s.authenticated = true;
         s
+    }
+
+    /// Whether this internal session, but for its database, is as it was made, and nobody else knows its shared part.
+    pub fn is_untouched(&self) -> bool {
+        let Session {
+            multi, watched, blocked_on, waiting, retry, user, module_auth, redacted, ..
+        } = self;
+        let nothing_left = multi.is_none()
+            && watched.is_empty()
+            && blocked_on.is_none()
+            && waiting.is_none()
+            && retry.is_none()
+            && user.is_none()
+            && module_auth.is_none()
+            && redacted.is_empty();
+        nothing_left
+            && !self.close
+            && !self.deny_blocking
+            && self.reply_mode == ReplyMode::On
+            && self.subscription_count() + self.shard_channels.len() == 0
+            && Arc::strong_count(&self.shared) == 1
+            && self.shared.flags.load(Relaxed) == flag::INTERNAL
     }
 
     /// The user, if there is something that it may not do.

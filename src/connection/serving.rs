@@ -240,6 +240,13 @@ impl Cached {
                 }
                 s.waker = Some(cx.waker().clone());
             }
+            if sent < early.len() {
+                if let Some(offset) = server.aof.before_replies(server) {
+                    if server.aof.poll_safe(offset, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
             while sent < early.len() {
                 match Pin::new(&mut *socket).poll_write(cx, &early[sent..]) {
                     Poll::Ready(Ok(n)) if n > 0 => sent += n,

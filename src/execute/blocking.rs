@@ -45,6 +45,8 @@ pub enum Needs {
     Entries(Vec<StreamId>),
     /// A stream with an entry that is new to this group, or anything else: then the group is gone, which is an error.
     Group(Vec<u8>),
+    /// No key: the log on the disk, up to this offset (`WAITAOF`).
+    Disk(u64),
 }
 
 /// How the arguments of a waiting command are put together again, for some of its keys. It will not wait again, so its
@@ -194,7 +196,11 @@ impl Waiter {
             // SAFETY: lock: taken on the line above; only this one.
             let data = unsafe { shard.data() };
             if let Some(list) = data.blocked.get_mut(key) {
+                let before = ends_without_key(list);
                 list.retain(|w| !Arc::ptr_eq(w, self));
+                if before && !ends_without_key(list) {
+                    server.awaited_nokeys.fetch_sub(1, Relaxed);
+                }
                 if list.is_empty() {
                     data.blocked.remove(key);
                     server.awaited_keys.fetch_sub(1, Relaxed);
@@ -208,10 +214,18 @@ impl Waiter {
     /// Answers that the time is over. The caller took the client out.
     pub fn time_out(&self, server: &Server, client: &mut Client) {
         let start = client.out.buf.len();
-        client.out.null_array();
+        match self.wait.needs {
+            Needs::Disk(offset) => super::generic::reply_synced(server, offset, &mut client.out),
+            _ => client.out.null_array(),
+        }
         crate::dispatch::observe::wait_over(server, &client.session, false);
         answered(server, client, start);
     }
+}
+
+/// Whether one of a key's waiters is told too when the key goes.
+fn ends_without_key(list: &[Arc<Waiter>]) -> bool {
+    list.iter().any(|w| matches!(w.wait.needs, Needs::Group(_)))
 }
 
 /// Something under a key of a waiting command.
@@ -250,7 +264,11 @@ impl Tx<'_> {
                     self.server.awaited_keys.fetch_add(1, Relaxed);
                 }
                 if !list.iter().any(|w| Arc::ptr_eq(w, &waiter)) {
+                    let before = ends_without_key(list);
                     list.push(waiter.clone());
+                    if !before && ends_without_key(list) {
+                        self.server.awaited_nokeys.fetch_add(1, Relaxed);
+                    }
                 }
             });
         }
@@ -417,13 +435,17 @@ fn run_native(
 }
 
 /// Runs waiting commands for keys that changed in the present unit. The calling thread has the module lock.
-pub fn serve_module(server: &'static Server, now: i64) {
+///
+/// The time is looked at anew: what changed the keys may have taken long, and they may have expired meanwhile.
+pub fn serve_module(server: &'static Server) {
     loop {
         // SAFETY: lock: this function's contract.
-        let ready = std::mem::take(&mut unsafe { server.holder() }.ready);
+        let ready = &mut unsafe { server.holder() }.ready;
         if ready.is_empty() {
             return;
         }
+        let ready = std::mem::take(ready);
+        let now = crate::observe::clock::now_ms();
         for (db, key) in ready {
             serve_key(server, db, &key, now);
         }
@@ -456,6 +478,7 @@ fn serve_key(server: &'static Server, db: usize, key: &[u8], now: i64) {
                 let deny = std::mem::replace(&mut client.session.deny_blocking, true);
                 let mut tx = Tx::module(server, &mut client.session, now);
                 call(&mut tx, &command, &args, &mut client.out);
+                crate::dispatch::unit_done(server, &mut client.session, now);
                 client.session.deny_blocking = deny;
                 answered(server, client, start);
             }
@@ -479,6 +502,14 @@ pub fn all_changed(server: &'static Server, db: usize) {
         unsafe { shard.latch.unlock() };
         // SAFETY: lock: this function's contract.
         unsafe { server.holder() }.ready.extend(keys.into_iter().map(|k| (db, k)));
+    }
+}
+
+/// What a client waits for that waits for no key may have come: it runs its command again.
+pub fn look_again(server: &Server, waiter: &Arc<Waiter>) {
+    if let Some(mut parked) = waiter.take() {
+        run_again(&mut parked.client);
+        send_home(server, vec![parked]);
     }
 }
 

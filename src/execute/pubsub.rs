@@ -231,6 +231,7 @@ fn subscribe_to(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, sort: Sort) ->
         let text = format!("ERR {} isn't allowed for a DENY BLOCKING client", super::text(&name));
         return Err(super::error::err(text));
     }
+    tx.session.pushed = true;
     for name in &args[1..] {
         add(tx.server, sort, tx.session, name);
         out.push(3);
@@ -248,6 +249,7 @@ fn unsubscribe_from(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, sort: Sort
     } else {
         sort.own(tx.session).iter().cloned().collect()
     };
+    tx.session.pushed = true;
     for name in &names {
         remove(tx.server, sort, tx.session, name);
         out.push(3);
@@ -346,6 +348,9 @@ fn count_subscribers(
 
 /// `PUBSUB CHANNELS [pattern]`
 fn pubsub_channels(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if args.len() > 3 {
+        return Err(super::server::subcommand_syntax(args));
+    }
     list_channels(&tx.server.pubsub.channels, args.get(2), out);
     Ok(())
 }
@@ -364,6 +369,9 @@ fn pubsub_numpat(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult
 
 /// `PUBSUB SHARDCHANNELS [pattern]`
 fn pubsub_shardchannels(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if args.len() > 3 {
+        return Err(super::server::subcommand_syntax(args));
+    }
     list_channels(&tx.server.pubsub.shard_channels, args.get(2), out);
     Ok(())
 }

@@ -178,7 +178,9 @@ pub fn exec(
                 }
                 let multi = session.multi.take().expect("looked above");
                 let mut tx = Tx::native(server, session, now, Some(&plan));
+                tx.effects.collecting = true;
                 run_queue(&mut tx, &queue, &multi, out);
+                crate::propagate::finish_native(&mut tx);
                 let ready = std::mem::take(&mut tx.ready);
                 let served = blocking::serve_native(server, ready, &plan, now);
                 drop(guard);
@@ -194,7 +196,8 @@ pub fn exec(
         let multi = session.multi.take().expect("looked above");
         let mut tx = Tx::module(server, session, now);
         run_queue(&mut tx, &queue, &multi, out);
-        blocking::serve_module(server, now);
+        crate::dispatch::unit_done(server, session, now);
+        blocking::serve_module(server);
     }
     discard_state(server, session);
     Step::Done

@@ -202,8 +202,6 @@ pub fn run(
     unsafe {
         function((&raw mut ctx).cast(), argv.as_mut_ptr().cast(), argv.len() as i32);
     }
-    // The command's effects follow those of its calls, and are the caller's to decide about if this is a call.
-    tx.effects.also.append(&mut ctx.effects);
     ctx.finish();
     for s in argv {
         // SAFETY: ABI: the command's own reference; the module retained what it keeps.

@@ -18,7 +18,7 @@ use crate::module::blocked::BlockedClient;
 use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
 use crate::module::string::RStr;
-use crate::propagate::Effect;
+use crate::propagate::{self, to, Effect};
 use crate::reply::Reply;
 use crate::server::Server;
 use smallvec::SmallVec;
@@ -67,6 +67,19 @@ pub struct Flags {
     pub dry_run: bool,
     /// `K`
     pub may_block: bool,
+}
+
+impl Flags {
+    /// Where the command goes when it changed something: bits of [`to`].
+    fn targets(self) -> u8 {
+        let aof = if self.no_aof { 0 } else { to::AOF };
+        let replicas = if self.no_replicas { 0 } else { to::REPLICAS };
+        if self.replicate {
+            aof | replicas
+        } else {
+            0
+        }
+    }
 }
 
 /// Reads the letters of a format; `None` if one is unknown.
@@ -174,7 +187,6 @@ fn prepare(
 /// What became of a command that ran.
 struct Ran {
     out: Reply,
-    effects: Vec<Effect>,
     /// It blocked: the reply comes later.
     blocked: Option<Arc<BlockedClient>>,
 }
@@ -205,10 +217,9 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     }
     let mut out = Reply::new(resp3);
     let mut tx = Tx::module(server, &mut session, ctx.time());
-    tx.collected = Some(Vec::new());
+    tx.effects.allowed = f.targets();
     dispatch::call(&mut tx, &command, args, &mut out);
-    let effects = tx.collected.take().unwrap_or_default();
-    Ok(Some(Ran { out, effects, blocked: session.blocked_on.take() }))
+    Ok(Some(Ran { out, blocked: session.blocked_on.take() }))
 }
 
 /// Runs a command for a module as the command filters leave it.
@@ -285,11 +296,8 @@ pub unsafe extern "C" fn backplane_call_impl(
             set_errno(before);
             return std::ptr::null_mut();
         }
-        Ok(Some(mut ran)) => {
+        Ok(Some(ran)) => {
             set_errno(before);
-            if f.replicate && !(f.no_aof && f.no_replicas) {
-                ctx.effects.append(&mut ran.effects);
-            }
             match (ran.blocked, ctx.module) {
                 (Some(blocked), Some(module)) => {
                     let promise = Promise::new(module, ctx.session().db, blocked);
@@ -313,11 +321,11 @@ pub unsafe extern "C" fn backplane_call_impl(
     reply
 }
 
-/// Adds an effect at the end of the context's unit.
-fn add_effect(ctx: &mut Ctx, args: Vec<Vec<u8>>) {
+/// Adds an effect to the unit, if it goes anywhere. The calling thread has the module lock.
+fn add_effect<A: AsRef<[u8]>>(ctx: &Ctx, targets: u8, args: &[A]) {
     let server = Server::get();
-    if server.log.active() {
-        ctx.effects.push(Effect { db: ctx.session().db, args });
+    if targets != 0 && server.log.active() {
+        propagate::leave(server, Effect::new(ctx.session().db, targets, args));
     }
     server.dirty.add(1);
 }
@@ -343,11 +351,7 @@ pub unsafe extern "C" fn backplane_replicate_impl(
     let server = Server::get();
     let known = server.modules.current_table(server).find(name).is_some();
     let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
-    if f.no_aof && f.no_replicas {
-        Server::get().dirty.add(1);
-    } else {
-        add_effect(ctx, args.into_iter().map(Cow::into_owned).collect());
-    }
+    add_effect(ctx, Flags { replicate: true, ..f }.targets(), &args);
     abi::OK
 }
 
@@ -357,12 +361,10 @@ api! {
         // SAFETY: ABI: a live context, whose arguments live as long as it.
         unsafe {
             let ctx = &mut *ctx;
-            let args = if Server::get().log.active() && !ctx.argv.is_null() {
-                (0..ctx.argc).map(|i| RStr::bytes(*ctx.argv.add(i)).to_vec()).collect()
-            } else {
-                Vec::new()
-            };
-            add_effect(ctx, args);
+            let count = if ctx.argv.is_null() { 0 } else { ctx.argc };
+            let args: SmallVec<[&[u8]; 8]> =
+                (0..count).map(|i| RStr::bytes(*ctx.argv.add(i))).collect();
+            add_effect(ctx, if count > 0 { to::ALL } else { 0 }, &args);
         }
         abi::OK
     }
