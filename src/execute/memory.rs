@@ -1,7 +1,7 @@
 //! Where the memory goes: `MEMORY`.
 use super::error::{err, SYNTAX};
 use super::object::{entry, help};
-use super::{int, is, CommandResult, Tx};
+use super::{int, is, memory_report, CommandResult, Tx};
 use crate::dispatch::table::{flags, key, keys, Handler, KeySpec, PathRule, Row};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::value::{StrRef, ValueRef};
@@ -157,6 +157,10 @@ fn memory_help(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
         out,
         "MEMORY",
         &[
+            "DOCTOR",
+            "    What is wrong with the use of memory, in words.",
+            "MALLOC-STATS",
+            "    What the allocator tells about itself.",
             "PURGE",
             "    Give memory that is not used back to the system.",
             "STATS",
@@ -187,8 +191,16 @@ pub static ROWS: &[Row] = &[Row {
         "memory",
         &[
             Row {
+                summary: "Tells in words what is wrong with the use of memory.",
+                ..sub("doctor", 2, 0, memory_report::doctor)
+            },
+            Row {
                 summary: "Explains the subcommands.",
                 ..sub("help", 2, flags::LOADING | flags::STALE, memory_help)
+            },
+            Row {
+                summary: "Shows what the allocator tells about itself.",
+                ..sub("malloc-stats", 2, 0, memory_report::malloc_stats)
             },
             Row { summary: "Gives memory back to the system.", ..sub("purge", 2, 0, purge) },
             Row {

@@ -46,6 +46,7 @@ pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod memory;
+mod memory_report;
 pub mod migrate;
 pub mod module;
 pub mod monitor;

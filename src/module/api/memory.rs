@@ -113,6 +113,23 @@ mod heap {
             je::mallctl(c"arena.4096.purge".as_ptr(), none, std::ptr::null_mut(), none, 0) == 0
         }
     }
+
+    /// The allocator's own report.
+    pub fn report() -> Option<Vec<u8>> {
+        unsafe extern "C" fn collect(into: *mut c_void, text: *const std::ffi::c_char) {
+            // SAFETY: layout: the vector below, and a C string.
+            unsafe {
+                let text = std::ffi::CStr::from_ptr(text).to_bytes();
+                (*into.cast::<Vec<u8>>()).extend_from_slice(text);
+            }
+        }
+        let mut text: Vec<u8> = Vec::new();
+        // SAFETY: layout: the function has the right type and gets this vector, which lives until the call ends.
+        unsafe {
+            je::malloc_stats_print(Some(collect), (&raw mut text).cast(), std::ptr::null());
+        }
+        Some(text)
+    }
 }
 
 /// The system's allocator, for sanitizers.
@@ -190,6 +207,11 @@ mod heap {
         unsafe { libc::malloc_trim(0) };
         true
     }
+
+    /// The allocator's own report: this one has none.
+    pub fn report() -> Option<Vec<u8>> {
+        None
+    }
 }
 
 pub use heap::NAME;
@@ -197,6 +219,11 @@ pub use heap::NAME;
 /// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
 pub fn purge() -> bool {
     heap::purge()
+}
+
+/// What the allocator itself tells (`MEMORY MALLOC-STATS`).
+pub fn allocator_report() -> Option<Vec<u8>> {
+    heap::report()
 }
 
 fn abort_oom(size: usize) -> ! {
