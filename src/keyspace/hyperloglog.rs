@@ -148,7 +148,8 @@ fn run_at(hll: &[u8], at: usize) -> Option<Run> {
     Some(match first >> 6 {
         0 => Run { value: 0, len: usize::from(first & 63) + 1, bytes: 1 },
         1 => {
-            let low = usize::from(*hll.get(at + 1)?);
+            // Redis finds the zero there that ends every string, if somebody cut the value off.
+            let low = usize::from(hll.get(at + 1).copied().unwrap_or(0));
             Run { value: 0, len: (usize::from(first & 63) << 8 | low) + 1, bytes: 2 }
         }
         _ => Run { value: (first >> 2 & 31) + 1, len: usize::from(first & 3) + 1, bytes: 1 },
@@ -202,7 +203,11 @@ fn raise_sparse(
         to_dense(hll)?;
         return Ok(raise_dense(hll, index, value));
     }
-    hll.splice(at..at + run.bytes, new);
+    let (end, whole) = (hll.len(), at + run.bytes);
+    hll.splice(at..whole.min(end), new);
+    if whole > end {
+        hll.pop();
+    }
     merge(hll, before.unwrap_or(HEADER));
     invalidate(hll);
     Ok(true)
@@ -285,10 +290,7 @@ pub fn registers(hll: &[u8]) -> Result<[u8; REGISTERS], Corrupt> {
 pub fn decode(hll: &[u8]) -> String {
     let mut parts = Vec::new();
     let mut at = HEADER;
-    // A last run that is cut off (somebody wrote into the string) counts as if a zero followed.
-    let ended = [hll, &[0]].concat();
-    while at < hll.len() {
-        let Some(run) = run_at(&ended, at) else { break };
+    while let Some(run) = run_at(hll, at) {
         parts.push(match (run.value, run.bytes) {
             (0, 1) => format!("z:{}", run.len),
             (0, _) => format!("Z:{}", run.len),

@@ -47,13 +47,16 @@ impl List {
 
     /// Chooses the encoding of a list that was just built (RDB load, `SORT ... STORE`).
     pub fn settle(&mut self, fill: Fill) {
-        match &self.repr {
+        match &mut self.repr {
             Repr::Packed(lp) => {
                 if fill.exceeds(lp.byte_len(), lp.len()) {
                     self.quick_mut();
                 }
             }
-            Repr::Quick(_) => self.try_pack(fill, 1),
+            Repr::Quick(quick) => {
+                quick.fill = Some(fill);
+                self.try_pack(fill, 1);
+            }
         }
     }
 
