@@ -340,7 +340,7 @@ impl List {
     fn before_growth(&mut self, add_bytes: usize, add_count: usize, fill: Fill) {
         if let Repr::Packed(lp) = &self.repr {
             if fill.exceeds(lp.byte_len() + add_bytes, lp.len() + add_count) {
-                self.quick_mut();
+                self.quick_mut().fill = Some(fill);
             }
         }
     }

@@ -190,7 +190,7 @@ impl Maker {
 fn may_be_spoilt(cmd: &Cmd) -> bool {
     let second = cmd.args.get(1).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     match cmd.name().as_str() {
-        "AUTH" | "SPOP" => false,
+        "AUTH" | "SPOP" | "SCAN" | "SSCAN" | "HSCAN" | "ZSCAN" => false,
         "CONFIG" => second != b"GET",
         "CLIENT" => second != b"KILL",
         "XREAD" | "XREADGROUP" => !cmd.args.iter().any(|arg| arg.eq_ignore_ascii_case(b"BLOCK")),

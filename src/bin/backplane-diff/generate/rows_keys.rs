@@ -174,6 +174,6 @@ pub const SERVER: &[Line] = &[
     (1, "<odd> <v>", ""),
     (1, "ACL WHOAMI", ""),
     (1, "ACL CAT ( string | geo | <odd> )", "@unordered"),
-    (1, "COMMAND GETKEYS ( GET <key> | MSET { <key> <v> } | EVAL x 1 <key> | SORT <key> STORE <key> | ZUNION #{ <key> } )", ""),
+    (1, "COMMAND GETKEYS ( GET <key> | MSET { <key> <v> } | SORT <key> STORE <key> | ZUNION #{ <key> } )", ""),
     (1, "COMMAND GETKEYSANDFLAGS ( GET <key> | SET <key> <v> GET | XREAD STREAMS <key> <id> | LMOVE <key> <key> LEFT LEFT )", ""),
 ];
