@@ -21,6 +21,7 @@ pub mod client;
 pub mod cluster;
 mod collection;
 pub mod command;
+mod command_docs;
 pub mod command_keys;
 mod command_tips;
 pub mod config;

@@ -190,7 +190,8 @@ impl Maker {
 fn may_be_spoilt(cmd: &Cmd) -> bool {
     let second = cmd.args.get(1).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     match cmd.name().as_str() {
-        "AUTH" | "SPOP" | "SCAN" | "SSCAN" | "HSCAN" | "ZSCAN" => false,
+        // The reference puts a client's line breaks into some errors of FUNCTION as they are.
+        "AUTH" | "SPOP" | "WAIT" | "FUNCTION" | "SCAN" | "SSCAN" | "HSCAN" | "ZSCAN" => false,
         "CONFIG" => second != b"GET",
         "CLIENT" => second != b"KILL",
         "XREAD" | "XREADGROUP" => !cmd.args.iter().any(|arg| arg.eq_ignore_ascii_case(b"BLOCK")),
