@@ -129,6 +129,14 @@ impl List {
     }
 
     fn pop(&mut self, front: bool, fill: Fill) -> Option<Vec<u8>> {
+        let value = self.take(front)?;
+        self.after_shrinking(fill);
+        Some(value)
+    }
+
+    /// Removes the first or the last element and leaves the form as it is: [`List::shrunk`] has to follow (`LMOVE`, which
+    /// may push to the same list in between).
+    pub fn take(&mut self, front: bool) -> Option<Vec<u8>> {
         let value = match &mut self.repr {
             Repr::Packed(lp) => {
                 let pos = if front { lp.first() } else { lp.last() }?;
@@ -138,8 +146,12 @@ impl List {
             }
             Repr::Quick(quick) => quick.pop(front)?,
         };
-        self.after_shrinking(fill);
         Some(value)
+    }
+
+    /// Chooses the form after elements went.
+    pub fn shrunk(&mut self, fill: Fill) {
+        self.after_shrinking(fill);
     }
 
     /// The element at an index (`LINDEX`, after resolving a negative index).

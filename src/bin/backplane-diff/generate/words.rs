@@ -312,7 +312,9 @@ impl Words {
                 .to_string(),
             "threshold" => {
                 let all = super::pair::DIRECTIVES.iter().map(|(name, _)| *name);
-                let all: Vec<_> = all.filter(|name| name.contains("-max-")).collect();
+                let sets = ["set-max-intset-entries", "set-max-listpack-entries"];
+                let all = all.filter(|name| name.contains("-max-") && !sets.contains(name));
+                let all: Vec<_> = all.collect();
                 random.pick(&all).to_string()
             }
             "restore" => super::scripts::RESTORE.into(),
