@@ -273,7 +273,13 @@ fn random_entry(h: &Hash, live: usize, now: i64) -> Option<HashEntry<'_>> {
 /// `HRANDFIELD key [count [WITHVALUES]]`
 fn hrandfield(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let now = tx.now;
-    if tx.hash(args[1])?.is_some_and(|h| h.min_expire().is_some_and(|at| at < now)) {
+    let lapsed = match tx.peek(args[1]) {
+        Some(crate::keyspace::value::ValueRef::Hash(h)) => {
+            h.min_expire().is_some_and(|at| at < now)
+        }
+        _ => false,
+    };
+    if lapsed {
         tx.lapsed.fields(tx.db(), args[1]);
     }
     if args.len() == 2 {
