@@ -342,7 +342,9 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("instantaneous_input_repl_kbps", "0.00");
     f.put("instantaneous_output_repl_kbps", "0.00");
     f.put("rejected_connections", s.rejected_connections.get());
-    zeros(f, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    f.put("sync_full", s.sync_full.get());
+    f.put("sync_partial_ok", s.sync_partial_ok.get());
+    f.put("sync_partial_err", s.sync_partial_err.get());
     f.put("expired_subkeys", s.expired_fields.get());
     f.put("expired_keys", s.expired_keys.get());
     f.put("expired_stale_perc", "0.00");
@@ -406,16 +408,31 @@ fn stats_fields(server: &Server, f: &mut Fields) {
 
 fn replication_fields(server: &Server, f: &mut Fields) {
     f.put("role", "master");
-    f.put("connected_slaves", 0);
+    let (offset, replicas, backlog) =
+        server.log.with_feed(|feed| (feed.offset(), feed.replicas().to_vec(), feed.backlog_len()));
+    f.put("connected_slaves", replicas.len());
+    if server.config.min_replicas_to_write() > 0 && server.config.min_replicas_max_lag() > 0 {
+        f.put("min_slaves_good_slaves", super::replication::good_replicas(server));
+    }
+    for (i, r) in replicas.iter().enumerate() {
+        let (port, acknowledged) = (r.port.load(Relaxed), r.acknowledged.load(Relaxed));
+        let value = format!(
+            "ip={},port={port},state=online,offset={acknowledged},lag={}",
+            r.address(),
+            r.lag()
+        );
+        f.put(&format!("slave{i}"), value);
+    }
     f.put("master_failover_state", "no-failover");
     f.put("master_replid", server.repl_id.lock());
     f.put("master_replid2", "0".repeat(40));
-    f.put("master_repl_offset", 0);
+    f.put("master_repl_offset", offset);
     f.put("second_repl_offset", -1);
-    f.put("repl_backlog_active", 0);
+    f.put("repl_backlog_active", u8::from(backlog.is_some()));
     f.put("repl_backlog_size", server.config.repl_backlog_size());
-    f.put("repl_backlog_first_byte_offset", 0);
-    f.put("repl_backlog_histlen", 0);
+    let len = backlog.unwrap_or(0) as u64;
+    f.put("repl_backlog_first_byte_offset", if backlog.is_some() { offset - len + 1 } else { 0 });
+    f.put("repl_backlog_histlen", len);
 }
 
 fn cpu_fields(_: &Server, f: &mut Fields) {

@@ -53,6 +53,7 @@ pub mod object;
 pub mod pause;
 pub mod persistence;
 pub mod pubsub;
+pub mod replication;
 pub mod scan;
 pub mod script;
 pub mod server;
@@ -110,6 +111,7 @@ pub static FAMILIES: &[&[Row]] = &[
     monitor::ROWS,
     acl::ROWS,
     cluster::ROWS,
+    replication::ROWS,
     persistence::ROWS,
     dump::ROWS,
     migrate::ROWS,

@@ -24,6 +24,7 @@ pub fn run(server: &'static Server, now: i64) {
     }
     crate::snapshot::control::check_save_points(server, now);
     crate::execute::migrate::close_unused(now);
+    crate::execute::replication::cron(server, now);
     crate::persist::rewrite::cron(server, now);
     super::fork::reap();
     super::event::cron_event(server.config.hz());

@@ -66,6 +66,10 @@ pub struct Stats {
     /// Hand-overs to the module thread, and commands in them.
     pub handovers: Counter,
     pub acl_denied_auth: Counter,
+    /// Synchronizations of replicas: with all data, with the backlog, and tries of the latter that failed.
+    pub sync_full: Counter,
+    pub sync_partial_ok: Counter,
+    pub sync_partial_err: Counter,
     pub output_limit_disconnections: Counter,
     /// Rounds of the cron.
     pub cron_rounds: Counter,
@@ -123,6 +127,9 @@ impl Stats {
             &self.parked,
             &self.handovers,
             &self.acl_denied_auth,
+            &self.sync_full,
+            &self.sync_partial_ok,
+            &self.sync_partial_err,
             &self.output_limit_disconnections,
             &self.cron_rounds,
             &self.expire_ns,

@@ -14,6 +14,7 @@ use crate::execute::{Mode, Tx};
 use crate::server::Server;
 
 pub mod log;
+pub mod replica;
 
 /// Where effects go: bits.
 pub mod to {
