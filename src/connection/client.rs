@@ -41,6 +41,8 @@ pub mod flag {
     pub const SCRIPT: u32 = 1 << 11;
     /// A replica that is fed with the log.
     pub const REPLICA: u32 = 1 << 20;
+    /// The client that executes what the primary sends.
+    pub const MASTER: u32 = 1 << 21;
 }
 
 /// Messages from other threads, waiting for the connection's own thread.

@@ -7,7 +7,7 @@ pub mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
-use crate::execute::{blocking, error, is, text, CommandError, Mode, Tx};
+use crate::execute::{blocking, error, is, replication, text, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
 use crate::keyspace::value::Kind;
@@ -233,6 +233,13 @@ pub fn check<'t>(
     {
         crate::persist::check_disk(server)?;
     }
+    if replication::needs_check(server) && !session.shared.has(flag::MASTER) {
+        let queued = || session.multi.iter().flat_map(|m| &m.queue);
+        replication::check_role(server, command, || {
+            command.has(flags::WRITE)
+                || command.name == "exec" && queued().any(|q| q.command.has(flags::WRITE))
+        })?;
+    }
     if !command.has(flags::ALLOW_BUSY) {
         crate::script::run::check_not_busy()?;
     }
@@ -318,7 +325,10 @@ fn execute(
         }
     };
     session.shared.last_command.store(command.number, Relaxed);
-    if server.config.maxmemory() > 0 && needs_memory(session, command) {
+    if server.config.maxmemory() > 0
+        && needs_memory(session, command)
+        && !session.shared.has(flag::MASTER)
+    {
         match side {
             // Eviction fires events and frees values, so it belongs to the module thread.
             Side::Serving(_) if crate::keyspace::evict::over_limit(server) => {

@@ -407,7 +407,37 @@ fn stats_fields(server: &Server, f: &mut Fields) {
 }
 
 fn replication_fields(server: &Server, f: &mut Fields) {
-    f.put("role", "master");
+    let link = &server.link;
+    let since = |ms: i64| (crate::observe::clock::now_ms() - ms).max(0) / 1000;
+    match link.primary() {
+        None => f.put("role", "master"),
+        Some((host, port)) => {
+            let up = link.is_up();
+            let syncs = link.state.load(Relaxed) == crate::propagate::link::state::SYNC;
+            let heard = if up || syncs { since(link.heard.load(Relaxed)) } else { -1 };
+            f.put("role", "slave");
+            f.put("master_host", host);
+            f.put("master_port", port);
+            f.put("master_link_status", if up { "up" } else { "down" });
+            f.put("master_last_io_seconds_ago", heard);
+            f.put("master_sync_in_progress", u8::from(syncs));
+            f.put("slave_read_repl_offset", link.read.load(Relaxed));
+            f.put("slave_repl_offset", link.offset.load(Relaxed));
+            if syncs {
+                for name in ["total_bytes", "read_bytes", "left_bytes"] {
+                    f.put(&format!("master_sync_{name}"), 0);
+                }
+                f.put("master_sync_perc", "0.00");
+                f.put("master_sync_last_io_seconds_ago", heard);
+            }
+            if !up {
+                f.put("master_link_down_since_seconds", since(link.down_since.load(Relaxed)));
+            }
+            f.put("slave_priority", server.config.replica_priority());
+            f.put("slave_read_only", u8::from(server.config.replica_read_only()));
+            f.put("replica_announced", u8::from(server.config.replica_announced()));
+        }
+    }
     let (offset, replicas, backlog) =
         server.log.with_feed(|feed| (feed.offset(), feed.replicas().to_vec(), feed.backlog_len()));
     f.put("connected_slaves", replicas.len());

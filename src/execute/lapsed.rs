@@ -66,7 +66,11 @@ impl Tx<'_> {
     pub fn delete_lapsed(&mut self) {
         let lapsed = std::mem::take(self.lapsed.0.get_mut());
         // While clients are paused, nothing expires; a server that loads gets its data as it was saved.
-        if self.server.pause.active() || self.server.loading.load(Relaxed) {
+        // A replica waits for its primary's word.
+        if self.server.pause.active()
+            || self.server.loading.load(Relaxed)
+            || self.server.link.is_replica()
+        {
             return;
         }
         let selected = self.session.db;

@@ -266,7 +266,7 @@ impl<'a> Tx<'a> {
     /// While files are loaded no key expires: the next command in the file may be about it.
     #[cold]
     fn keeps_expired(&self) -> bool {
-        self.server.loading.load(Relaxed)
+        self.server.loading.load(Relaxed) || self.session.shared.has(flag::MASTER)
     }
 
     /// Whether a time has come for which a key, or a field, is to be deleted.

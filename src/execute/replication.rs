@@ -2,14 +2,16 @@
 use super::blocking::{Form, Needs, Wait};
 use super::error::err;
 use super::server::{admin_noscript, row};
-use super::{int, is, text, CommandResult, Tx};
+use super::{int, is, text, CommandError, CommandResult, Tx};
 use crate::connection::client::{flag, ClientShared};
-use crate::dispatch::table::{flags, Handler, PathRule, Row};
+use crate::dispatch::table::{flags, Command, Handler, PathRule, Row};
 use crate::observe::clock::now_ms;
+use crate::propagate::link::state;
 use crate::propagate::replica::{Awaited, Replica};
 use crate::reply::Reply;
 use crate::server::Server;
 use crate::snapshot::Writer;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
@@ -59,7 +61,10 @@ fn replconf(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
                 return Ok(());
             }
             b"getack" => {
-                // A primary asks; only the link to one answers, in its own thread.
+                // The primary asks; the link answers, in its own thread.
+                if tx.session.shared.has(flag::MASTER) {
+                    tx.server.link.ask();
+                }
                 return Ok(());
             }
             b"rdb-only" => {
@@ -236,6 +241,12 @@ fn answer_waits(server: &'static Server) {
 
 /// `WAIT numreplicas timeout`
 fn wait(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if tx.server.link.is_replica() {
+        return Err(err(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is \
+             configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
+        ));
+    }
     let wanted = int(args[1])?;
     let timeout = super::generic::check_timeout(args[2])?;
     let server = tx.server;
@@ -271,6 +282,22 @@ fn wait(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// `ROLE`
 fn role(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let link = &tx.server.link;
+    if let Some((host, port)) = link.primary() {
+        let state = match link.state.load(Relaxed) {
+            state::CONNECT => "connect",
+            state::CONNECTING => "connecting",
+            state::SYNC => "sync",
+            _ => "connected",
+        };
+        out.array(5);
+        out.bulk(b"slave");
+        out.bulk_str(&host);
+        out.int(i64::from(port));
+        out.bulk_str(state);
+        out.int(if link.is_up() { link.offset.load(Relaxed) as i64 } else { -1 });
+        return Ok(());
+    }
     let (offset, replicas) = tx.server.log.with_feed(|f| (f.offset(), f.replicas().to_vec()));
     out.array(3);
     out.bulk(b"master");
@@ -285,18 +312,97 @@ fn role(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// `REPLICAOF NO ONE`, `REPLICAOF host port`: this server is a primary and can be nothing else.
-fn replicaof(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+/// `REPLICAOF NO ONE`, `REPLICAOF host port`
+fn replicaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let server = tx.server;
+    if server.config.cluster_enabled() {
+        return Err(err("ERR REPLICAOF not allowed in cluster mode."));
+    }
+    let user = super::client::line(&tx.session.shared);
     if is(args[1], "no") && is(args[2], "one") {
+        if server.link.stop() {
+            // Whoever followed the same primary may not take our stream for its.
+            *server.repl_id.lock() = crate::observe::random::hex(40);
+            server.config.set_replicaof(None);
+            disconnect_replicas(server);
+            crate::log_notice!("MASTER MODE enabled (user request from '{user}')");
+        }
         out.ok();
         return Ok(());
     }
-    let port = crate::keyspace::number::parse_i64(args[2]);
-    if port.is_none_or(|p| !(0..=65535).contains(&p)) {
-        return Err(err("ERR Invalid master port"));
+    let port = crate::keyspace::number::parse_i64(args[2]).and_then(|p| u16::try_from(p).ok());
+    let port = port.ok_or(err("ERR Invalid master port"))?;
+    let host = text(args[1]).into_owned();
+    if server.link.primary().is_some_and(|(h, p)| h.eq_ignore_ascii_case(&host) && p == port) {
+        out.simple("OK Already connected to specified master");
+        return Ok(());
     }
-    Err(err("ERR This server cannot be a replica: replication is not supported in this version"))
+    begin_following(server, host.clone(), port);
+    crate::log_notice!("REPLICAOF {host}:{port} enabled (user request from '{user}')");
+    out.ok();
+    Ok(())
 }
+
+/// Makes the server a replica. The calling thread has the module lock.
+pub fn begin_following(server: &'static Server, host: String, port: u16) {
+    server.config.set_replicaof(Some(crate::config::Primary { host: host.clone(), port }));
+    disconnect_replicas(server);
+    server.link.follow(server, host, port);
+}
+
+/// Ends the connections of all replicas: they come back, and are told anew where they stand.
+pub fn disconnect_replicas(server: &Server) {
+    server.log.with_feed(|f| f.replicas().iter().for_each(|r| r.client.kill()));
+}
+
+/// Refuses what replication does not allow now: writes on a replica that is only read, reads of old data, and writes that
+/// too few replicas would get. `writes`: the command does, or what `EXEC` would run.
+pub fn check_role(
+    server: &Server,
+    command: &Command,
+    writes: impl Fn() -> bool,
+) -> Result<(), CommandError> {
+    if server.link.is_replica() {
+        if server.config.replica_read_only() && writes() {
+            return Err(READONLY);
+        }
+        if server.link.is_stale()
+            && !server.config.replica_serve_stale_data()
+            && !command.has(flags::STALE)
+        {
+            return Err(STALE);
+        }
+    } else if lacks_replicas(server) && writes() {
+        return Err(NO_REPLICAS);
+    }
+    Ok(())
+}
+
+/// Whether `min-replicas-to-write` is set and not met.
+pub fn lacks_replicas(server: &Server) -> bool {
+    let wanted = server.config.min_replicas_to_write();
+    wanted > 0
+        && server.config.min_replicas_max_lag() > 0
+        && !server.link.is_replica()
+        && (good_replicas(server) as u64) < wanted as u64
+}
+
+/// Whether there may be something to check: for the way of every command.
+#[inline]
+pub fn needs_check(server: &Server) -> bool {
+    server.link.is_replica() || server.config.min_replicas_to_write() > 0
+}
+
+/// A replica is only read.
+pub const READONLY: CommandError =
+    CommandError(Cow::Borrowed("READONLY You can't write against a read only replica."));
+/// A replica without a link does not serve old data.
+pub const STALE: CommandError = CommandError(Cow::Borrowed(
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+));
+/// Too few replicas would get a write.
+pub const NO_REPLICAS: CommandError =
+    CommandError(Cow::Borrowed("NOREPLICAS Not enough good replicas to write."));
 
 /// A client ended: it may have been a replica.
 pub fn client_ended(server: &'static Server, client: &Arc<ClientShared>) {
@@ -319,7 +425,11 @@ pub fn cron(server: &'static Server, now: i64) {
 
 const fn primary(name: &'static str, arity: i32, since: &'static str, run: Handler) -> Row {
     let bits = flags::ADMIN | flags::NOSCRIPT | flags::STALE | flags::NO_ASYNC_LOADING;
-    Row { since, ..row(name, arity, bits, "Makes the server a replica, or a primary.", run) }
+    Row {
+        since,
+        path: PathRule::ServerWide,
+        ..row(name, arity, bits, "Makes the server a replica, or a primary.", run)
+    }
 }
 
 const fn sync_row(name: &'static str, arity: i32, since: &'static str, run: Handler) -> Row {

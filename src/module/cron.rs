@@ -14,7 +14,10 @@ pub fn run(server: &'static Server, now: i64) {
     if server.pause_cron.load(Relaxed) {
         return;
     }
-    if server.active_expire.load(Relaxed) && !server.pause.active() && !server.loading.load(Relaxed)
+    if server.active_expire.load(Relaxed)
+        && !server.pause.active()
+        && !server.loading.load(Relaxed)
+        && !server.link.is_replica()
     {
         let begin = mono_ns();
         crate::keyspace::expire::cycle(server, now);

@@ -121,6 +121,8 @@ impl Log {
     }
 
     fn add(&self, server: &Server, now: i64, target: u8, write: impl Fn(&mut Stream, u8)) -> u64 {
+        // A replica's own replicas get the primary's stream, not what it led to here.
+        let target = if server.link.is_replica() { target & !to::REPLICAS } else { target };
         if target & self.readers.load(Relaxed) == 0 {
             return self.offset();
         }
@@ -213,6 +215,13 @@ impl Log {
             encode(&mut p.feed.stream.bytes, args);
             p.feed.send(server.config.repl_backlog_size() as usize);
         }
+    }
+
+    /// Passes a piece of a primary's stream on to our own replicas.
+    pub fn pass_on(&self, server: &Server, bytes: &[u8]) {
+        let mut p = self.pending.lock();
+        p.feed.stream.bytes.extend_from_slice(bytes);
+        p.feed.send(server.config.repl_backlog_size() as usize);
     }
 
     /// The backlog is dropped when there has been no replica for long (the cron).

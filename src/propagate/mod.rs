@@ -13,6 +13,7 @@ use crate::dispatch::table::{flags, Command};
 use crate::execute::{Mode, Tx};
 use crate::server::Server;
 
+pub mod link;
 pub mod log;
 pub mod replica;
 
