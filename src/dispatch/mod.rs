@@ -475,6 +475,10 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call(&mut tx, command, args, out);
+            if matches!(command.name.as_str(), "scan" | "randomkey") {
+                // Keys that they happened to find past their time have nothing to do with each other.
+                crate::propagate::end_of_single_effects(server, now);
+            }
             unit_done(server, session, now);
             blocking::serve_module(server);
             if let Some(b) = &session.blocked_on {

@@ -225,8 +225,9 @@ fn getex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.bulk_value(value);
     match expire {
         Some((Unit::ExAt | Unit::PxAt, at)) if at <= tx.now => {
-            tx.remove(key);
-            tx.propagate_as(&[b"DEL", key]);
+            let lazily = tx.server.config.lazyfree_lazy_expire();
+            tx.remove_with(key, lazily);
+            tx.propagate_as(&[super::deletion(lazily), key]);
             tx.dirty += 1;
             tx.modified(key);
             tx.notify(&event::DEL, key);
