@@ -54,7 +54,8 @@ fn ioredis() {
 
 #[test]
 fn redis_rs() {
-    let Some(built) = std::env::var_os("CLIENTS_RUST").map(PathBuf::from).filter(|p| p.is_file()) else {
+    let Some(built) = std::env::var_os("CLIENTS_RUST").map(PathBuf::from).filter(|p| p.is_file())
+    else {
         eprintln!("left out: CLIENTS_RUST names no program");
         return;
     };

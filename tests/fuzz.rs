@@ -230,9 +230,11 @@ fn parse_all(
                 }
                 Parsed::Request(len) => {
                     assert!(len > 0 && len <= rest.len());
-                    found.push(Ok(parser.with_args(&rest[..len], |args| {
-                        args.iter().map(|a| a.to_vec()).collect()
-                    })));
+                    found.push(Ok(parser.with_args(
+                        &rest[..len],
+                        parser.found(),
+                        |args: &[&[u8]]| args.iter().map(|a| a.to_vec()).collect(),
+                    )));
                     start += len;
                 }
             }

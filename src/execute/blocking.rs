@@ -297,6 +297,22 @@ impl Tx<'_> {
     }
 }
 
+/// Rights may have been taken away while a client waits: then it is told so, and not served.
+fn refused(server: &Server, waiter: &Waiter, command: &Command, client: &mut Client) -> bool {
+    let Some(user) = client.session.limited_user().cloned() else { return false };
+    let all: Vec<usize> = (0..waiter.wait.keys.len()).collect();
+    let owned = waiter.wait.form.arguments(&waiter.wait.keys, &all);
+    let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
+    let checked = crate::acl::check::refuse(server, &client.session, &user, command, &args);
+    let Err(e) = checked else { return false };
+    let start = client.out.buf.len();
+    command.stats.rejected();
+    client.out.error(e.0.as_bytes());
+    crate::dispatch::count_errors(server, &mut client.out);
+    answered(server, client, start);
+    true
+}
+
 /// The request of a waiting client is answered: it is done with, and the wait is over.
 fn answered(server: &Server, client: &mut Client, start: usize) {
     settle(server, &mut client.session, &mut client.out, start);
@@ -389,6 +405,9 @@ fn run_native(
     now: i64,
 ) -> Option<Vec<(usize, Vec<u8>)>> {
     let command = client.session.waiting.as_ref()?.command.clone()?;
+    if refused(server, waiter, &command, client) {
+        return Some(Vec::new());
+    }
     let path = server.table.load().find(command.name.as_bytes())?.path;
     if path != Path::Native {
         return None;
@@ -426,10 +445,11 @@ fn run_native(
 pub fn serve_module(server: &'static Server) {
     loop {
         // SAFETY: lock: this function's contract.
-        let ready = std::mem::take(&mut unsafe { server.holder() }.ready);
+        let ready = &mut unsafe { server.holder() }.ready;
         if ready.is_empty() {
             return;
         }
+        let ready = std::mem::take(ready);
         let now = crate::observe::clock::now_ms();
         for (db, key) in ready {
             serve_key(server, db, &key, now);
@@ -455,6 +475,7 @@ fn serve_key(server: &'static Server, db: usize, key: &[u8], now: i64) {
         let Some(mut parked) = waiter.take() else { continue };
         let client = &mut *parked.client;
         match client.session.waiting.as_ref().and_then(|w| w.command.clone()) {
+            Some(command) if refused(server, &waiter, &command, client) => {}
             Some(command) => {
                 let owned = waiter.wait.form.arguments(&waiter.wait.keys, &some);
                 let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();

@@ -69,9 +69,11 @@ impl Hooks {
                          memory usage ({used}). This will result in key eviction and/or the inability to accept new \
                          write commands depending on the maxmemory-policy."
                     );
+                    crate::keyspace::evict::continue_later(server);
                 }
             }
             "maxmemory-policy" => apply_policy(server),
+            "requirepass" => server.acl.set_default_password(c.requirepass().as_deref()),
             "port" if !crate::connection::listener::reopen(c) => {
                 return Self::refuse(name, "Unable to listen on this port. Check server logs.");
             }
@@ -130,7 +132,7 @@ fn get(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `CONFIG SET name value ...`
 fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() % 2 != 0 {
-        return Err(super::error::arity("config|set"));
+        return Err(super::error::SYNTAX);
     }
     let pairs: Vec<(&[u8], &[u8])> = args[2..].chunks_exact(2).map(|p| (p[0], p[1])).collect();
     let context = SetContext {
@@ -168,7 +170,7 @@ pub fn rewrite_file(server: &Server, force_all: bool) -> Result<(), Option<std::
         .iter()
         .map(|m| LoadModule { path: m.path.clone().into_bytes(), args: m.args.clone() })
         .collect();
-    let users = [super::acl::default_user(server).into_bytes()];
+    let users = server.acl.lines();
     let context = RewriteContext { users: &users, modules: &modules, extra: extra(), force_all };
     server.config.rewrite(path, context).map_err(Some)
 }

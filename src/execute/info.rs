@@ -403,7 +403,9 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("instantaneous_eventloop_cycles_per_sec", turns);
     f.put("instantaneous_eventloop_duration_usec", busy / turns.max(1));
     f.put("acl_access_denied_auth", s.acl_denied_auth.get());
-    zeros(f, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    f.put("acl_access_denied_cmd", s.acl_denied_cmd.get());
+    f.put("acl_access_denied_key", s.acl_denied_key.get());
+    f.put("acl_access_denied_channel", s.acl_denied_channel.get());
 }
 
 fn replication_fields(server: &Server, f: &mut Fields) {

@@ -4,7 +4,7 @@ use super::error::err;
 use super::server::{admin_noscript, row};
 use super::{int, is, text, CommandError, CommandResult, Tx};
 use crate::connection::client::{flag, ClientShared};
-use crate::dispatch::table::{flags, Command, Handler, PathRule, Row};
+use crate::dispatch::table::{flags, Handler, PathRule, Row};
 use crate::observe::clock::now_ms;
 use crate::propagate::link::state;
 use crate::propagate::replica::{Awaited, Replica};
@@ -356,20 +356,18 @@ pub fn disconnect_replicas(server: &Server) {
 }
 
 /// Refuses what replication does not allow now: writes on a replica that is only read, reads of old data, and writes that
-/// too few replicas would get. `writes`: the command does, or what `EXEC` would run.
+/// too few replicas would get. `writes`: the command does, or what `EXEC` would run; `old_is_good`: likewise, whether old data
+/// does not matter to it.
 pub fn check_role(
     server: &Server,
-    command: &Command,
     writes: impl Fn() -> bool,
+    old_is_good: impl Fn() -> bool,
 ) -> Result<(), CommandError> {
     if server.link.is_replica() {
         if server.config.replica_read_only() && writes() {
             return Err(READONLY);
         }
-        if server.link.is_stale()
-            && !server.config.replica_serve_stale_data()
-            && !command.has(flags::STALE)
-        {
+        if server.link.is_stale() && !server.config.replica_serve_stale_data() && !old_is_good() {
             return Err(STALE);
         }
     } else if lacks_replicas(server) && writes() {

@@ -111,7 +111,10 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     write(tx, args[1], args[2], expiry);
     if let Expiry::At(at) = expiry {
         tx.notify(&event::EXPIRE, args[1]);
-        propagate_expiring(tx, args[1], args[2], at);
+        // What says the time in this form already goes as it came.
+        if !matches!(expire, Some((Unit::PxAt, _))) {
+            propagate_expiring(tx, args[1], args[2], at);
+        }
     } else if want_old {
         let plain: Vec<&[u8]> = args
             .iter()

@@ -236,7 +236,7 @@ pub fn make_room(server: &'static Server) -> bool {
         session.select(db);
         Tx::module(server, &mut session, now).evict(&key);
         if alone {
-            crate::module::thread::unit_done(server, now);
+            crate::module::thread::unit_done(server, || now);
         }
         if mono_ns() - start > limit {
             continue_later(server);
@@ -252,7 +252,7 @@ pub fn make_room(server: &'static Server) -> bool {
 }
 
 /// Goes on evicting behind the jobs that wait for the module thread.
-fn continue_later(server: &'static Server) {
+pub fn continue_later(server: &'static Server) {
     static POSTED: AtomicBool = AtomicBool::new(false);
     if !POSTED.swap(true, Relaxed) {
         server.queue.task(Box::new(|| {

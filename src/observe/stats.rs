@@ -66,6 +66,9 @@ pub struct Stats {
     /// Hand-overs to the module thread, and commands in them.
     pub handovers: Counter,
     pub acl_denied_auth: Counter,
+    pub acl_denied_cmd: Counter,
+    pub acl_denied_key: Counter,
+    pub acl_denied_channel: Counter,
     /// Synchronizations of replicas: with all data, with the backlog, and tries of the latter that failed.
     pub sync_full: Counter,
     pub sync_partial_ok: Counter,
@@ -127,6 +130,9 @@ impl Stats {
             &self.parked,
             &self.handovers,
             &self.acl_denied_auth,
+            &self.acl_denied_cmd,
+            &self.acl_denied_key,
+            &self.acl_denied_channel,
             &self.sync_full,
             &self.sync_partial_ok,
             &self.sync_partial_err,

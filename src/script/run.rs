@@ -2,11 +2,12 @@
 use super::lua::{lua_State, Lua, REGISTRY};
 use super::sandbox::State;
 use super::{convert, script_flag};
+use crate::acl::{check, log as acl_log};
 use crate::config::enums::shutdown_on_sig;
 use crate::connection::client::{flag as client_flag, ClientShared, Session};
 use crate::dispatch;
 use crate::dispatch::table::{flags, Body};
-use crate::execute::{error, CommandError, CommandResult, Tx};
+use crate::execute::{error, replication, CommandError, CommandResult, Tx};
 use crate::keyspace::evict;
 use crate::observe::clock::mono_ns;
 use crate::reply::Reply;
@@ -31,6 +32,7 @@ pub mod repl {
 pub struct Run<'a> {
     server: &'static Server,
     session: Session,
+    caller: Arc<ClientShared>,
     now: i64,
     began: u64,
     name: &'a str,
@@ -188,7 +190,17 @@ impl<'a> Run<'a> {
         let declares = call.flags & script_flag::COMPATIBLE == 0;
         let has = |bit: u32| declares && call.flags & bit != 0;
         let out_of_memory = server.config.maxmemory() > 0 && !evict::make_room(server);
+        let stale = server.link.is_stale() && !server.config.replica_serve_stale_data();
+        if stale && !has(script_flag::ALLOW_STALE) {
+            return Err(replication::STALE);
+        }
         if declares && !has(script_flag::NO_WRITES) {
+            if server.link.is_replica() && server.config.replica_read_only() {
+                return Err(replication::READONLY);
+            }
+            if replication::lacks_replicas(server) {
+                return Err(replication::NO_REPLICAS);
+            }
             if out_of_memory && !has(script_flag::ALLOW_OOM) {
                 return Err(error::OOM);
             }
@@ -210,7 +222,8 @@ impl<'a> Run<'a> {
         }
         let caller = &tx.session;
         let shared = ClientShared::new(
-            0,
+            // As on Redis, numbers of the server's own: one for scripts, one for functions.
+            1 + u64::from(call.function),
             "lua".into(),
             String::new(),
             None,
@@ -225,6 +238,7 @@ impl<'a> Run<'a> {
         Ok(Run {
             server,
             session,
+            caller: caller.shared.clone(),
             now: tx.now,
             began: mono_ns(),
             name: call.name,
@@ -250,9 +264,12 @@ impl<'a> Run<'a> {
         self.session.shared.put(client_flag::RESP3, on);
     }
 
-    /// The command table, for `redis.acl_check_cmd`.
-    pub fn knows(&self, args: &[&[u8]]) -> bool {
-        self.server.modules.current_table(self.server).resolve(args).is_some()
+    /// Whether the caller may run a command, for `redis.acl_check_cmd`; `None` if there is no such command.
+    pub fn may(&self, args: &[&[u8]]) -> Option<bool> {
+        let table = self.server.modules.current_table(self.server);
+        let command = table.resolve(args)?;
+        let user = self.session.limited_user();
+        Some(user.is_none_or(|u| check::command(&u.rules(), command, args).is_ok()))
     }
 
     /// Runs a command for the script and returns its protocol. A refusal is its text only.
@@ -266,7 +283,7 @@ impl<'a> Run<'a> {
         let found = if args.is_empty() { None } else { table.resolve(args) };
         let checked = match found {
             None => Err(error::err("Unknown Redis command called from script")),
-            Some(c) => self.check(c, args.len()).map(|()| c),
+            Some(c) => self.check(c, args).map(|()| c),
         };
         let command = checked.inspect_err(|e| {
             let text = e.0.as_bytes();
@@ -297,16 +314,40 @@ impl<'a> Run<'a> {
     fn check(
         &self,
         command: &crate::dispatch::table::Command,
-        argc: usize,
+        args: &[&[u8]],
     ) -> Result<(), CommandError> {
-        if !command.arity_ok(argc) || matches!(command.body, Body::Container) {
+        if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
             return Err(error::err("Wrong number of args calling Redis command from script"));
         }
         if command.has(flags::NOSCRIPT) && !ALL_FOR_SCRIPTS.load(Relaxed) {
             return Err(error::err("This Redis command is not allowed from script"));
         }
+        let server = self.server;
+        if server.link.is_stale()
+            && !server.config.replica_serve_stale_data()
+            && !command.has(flags::STALE)
+        {
+            return Err(error::err("Can not execute the command on a stale replica"));
+        }
+        if let Some(user) = self.session.limited_user() {
+            if let Err(denied) = check::command(&user.rules(), command, args) {
+                let client = acl_log::behind(self.server, &self.caller);
+                let place = acl_log::Place::Script;
+                denied.note(self.server, &client, user, place, command, args);
+                let text = denied.text(user, command, args, false);
+                return Err(error::err(format!("ACL failure in script: {text}")));
+            }
+        }
         if self.read_only && command.has(flags::WRITE | flags::MAY_REPLICATE) {
             return Err(error::err("Write commands are not allowed from read-only scripts."));
+        }
+        if !self.wrote && command.has(flags::WRITE) {
+            if server.link.is_replica() && server.config.replica_read_only() {
+                return Err(error::err(format!("-{}", replication::READONLY.0)));
+            }
+            if replication::lacks_replicas(server) {
+                return Err(error::err(format!("-{}", replication::NO_REPLICAS.0)));
+            }
         }
         if !self.wrote && command.has(flags::WRITE) && !self.server.loading.load(Relaxed) {
             crate::persist::check_disk(self.server).map_err(|e| error::err(format!("-{}", e.0)))?;
