@@ -333,7 +333,7 @@ impl ShardData {
         shard: &Shard,
         now: i64,
         keys: &mut Vec<Vec<u8>>,
-        hashes: &mut Vec<Vec<u8>>,
+        hashes: &mut Vec<(i64, Vec<u8>)>,
     ) {
         let look_at_keys = self.volatile > 0 && self.next_expire <= now;
         let look_at_fields = self.field_expiry > 0 && self.next_field_expire <= now;
@@ -357,7 +357,7 @@ impl ShardData {
             if let Some(at) = h.min_expire() {
                 with_fields += 1;
                 if at <= now {
-                    hashes.push(e.key().to_vec());
+                    hashes.push((at, e.key().to_vec()));
                 } else {
                     next_field = next_field.min(at);
                 }

@@ -14,7 +14,10 @@ pub fn run(server: &'static Server, now: i64) {
     if server.pause_cron.load(Relaxed) {
         return;
     }
-    if server.active_expire.load(Relaxed) && !server.pause.active() && !server.loading.load(Relaxed)
+    if server.active_expire.load(Relaxed)
+        && !server.pause.active()
+        && !server.loading.load(Relaxed)
+        && !server.link.is_replica()
     {
         let begin = mono_ns();
         crate::keyspace::expire::cycle(server, now);
@@ -24,6 +27,7 @@ pub fn run(server: &'static Server, now: i64) {
     }
     crate::snapshot::control::check_save_points(server, now);
     crate::execute::migrate::close_unused(now);
+    crate::execute::replication::cron(server, now);
     crate::persist::rewrite::cron(server, now);
     super::fork::reap();
     super::event::cron_event(server.config.hz());
