@@ -285,8 +285,7 @@ impl Hash {
                     false
                 }
                 None => {
-                    lp.push_back(field);
-                    lp.push_back(value);
+                    lp.extend([LpItem::parse(field), LpItem::parse(value)].into_iter());
                     true
                 }
             },

@@ -389,7 +389,7 @@ impl Listpack {
 
     /// Memory held on the heap.
     pub fn mem_bytes(&self) -> usize {
-        self.stored()
+        Block::allocated(self.stored())
     }
 
     /// Whether `add` more bytes keep the listpack below its safe size (1 GiB).
@@ -528,6 +528,30 @@ impl Listpack {
     /// Appends an element; text that is a canonical integer is stored as one.
     pub fn push_back<'a>(&mut self, item: impl Into<LpItem<'a>>) {
         self.splice(self.end(), 0, 0, &Encoded::of(item.into()));
+    }
+
+    /// Appends several elements at once.
+    pub fn extend<'a>(&mut self, items: impl Iterator<Item = LpItem<'a>> + Clone) {
+        let (mut more, mut added) = (0, 0);
+        for item in items.clone() {
+            let len = Encoded::of(item).len();
+            more += len + back_len_size(len);
+            added += 1;
+        }
+        let count = match self.stored_count() {
+            UNCOUNTED => usize::from(UNCOUNTED),
+            stored => usize::from(stored) + added,
+        };
+        let mut at = self.end();
+        check_len(at + more);
+        let buf = self.set_len(at + more);
+        for item in items {
+            let new = Encoded::of(item);
+            let size = new.len() + back_len_size(new.len());
+            new.write(&mut buf[at..at + size]);
+            at += size;
+        }
+        self.set_count(count);
     }
 
     /// Prepends an element.
