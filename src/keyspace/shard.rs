@@ -242,7 +242,7 @@ impl ShardData {
     /// Finds an entry.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Entry> {
-        self.table.find(hash, |e| e.key() == key).copied()
+        self.table.find(hash, |e| e.key() == key)
     }
 
     /// Adds an entry whose key is absent.
@@ -285,9 +285,7 @@ impl ShardData {
 
     fn put_in_place(&mut self, hash: u64, old: Entry, new: Entry) {
         if old != new {
-            if let Some(slot) = self.table.find_mut(hash, |e| *e == old) {
-                *slot = new;
-            }
+            self.table.replace(hash, |e| *e == old, new);
         }
     }
 
