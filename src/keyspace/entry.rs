@@ -393,7 +393,18 @@ impl Entry {
     #[inline]
     pub fn prefetch_value(&self) {
         if self.tag() > TAG_EMBEDDED {
-            super::table::prefetch(self.ptr());
+            let at = self.ptr::<i8>();
+            super::table::prefetch(at);
+            super::table::prefetch(at.wrapping_add(64));
+        }
+    }
+
+    /// Has the processor fetch what that points to.
+    #[inline]
+    pub fn prefetch_behind_value(&self) {
+        if self.tag() == TAG_STREAM {
+            // SAFETY: layout: the tag says so; lock: the caller has the latch.
+            unsafe { &*self.ptr::<Stream>() }.prefetch();
         }
     }
 

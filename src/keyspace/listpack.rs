@@ -392,6 +392,12 @@ impl Listpack {
         Block::allocated(self.stored())
     }
 
+    /// The addresses of its first and its last bytes, for [`super::table::prefetch`].
+    pub fn ends(&self) -> [usize; 2] {
+        let bytes = self.buf().as_ptr_range();
+        [bytes.start.addr(), bytes.end.addr() - 1]
+    }
+
     /// Whether `add` more bytes keep the listpack below its safe size (1 GiB).
     pub fn would_fit(&self, add: usize) -> bool {
         self.byte_len().saturating_add(add) <= MAX_BYTES
@@ -659,11 +665,15 @@ impl Listpack {
 
     /// Replaces `old` bytes at `at`, which are `old_count` elements, by one element.
     fn splice(&mut self, at: usize, old: usize, old_count: usize, new: &Encoded<'_>) {
+        let size = new.len() + back_len_size(new.len());
+        if size == old && old_count == 1 {
+            new.write(&mut self.buf_mut()[at..at + size]);
+            return;
+        }
         let count = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) + 1 - old_count,
         };
-        let size = new.len() + back_len_size(new.len());
         let before = self.stored();
         let after = before - old + size;
         check_len(after);

@@ -76,16 +76,16 @@ impl Shard {
         super::table::prefetch_bucket((base, count), hash);
     }
 
-    /// Has the processor fetch the entry of a hash, if the latch is free; with `value` what the entry points to instead.
+    /// Has the processor fetch the entry of a hash, if the latch is free, and calls `f` with it.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64, value: bool) {
+    pub fn prefetch_entry(&self, hash: u64, f: impl FnOnce(Entry)) {
         if !self.latch.try_lock() {
             return;
         }
         // SAFETY: lock: taken on the line above.
         let found = unsafe { self.data() }.table.prefetch(hash);
-        if let (Some(entry), true) = (found, value) {
-            entry.prefetch_value();
+        if let Some(entry) = found {
+            f(entry);
         }
         // SAFETY: lock: taken above.
         unsafe { self.latch.unlock() };

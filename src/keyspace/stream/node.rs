@@ -136,7 +136,7 @@ pub(super) fn append<B: AsRef<[u8]>>(
     let head = head(lp)?;
     let same = same_names(lp, &head, fields);
     let n = fields.len() / 2;
-    set_counts(lp, head.count + 1, head.deleted);
+    set_count(lp, head.count + 1);
     let ints = |values: [i64; 3]| values.into_iter().map(LpItem::Int);
     let (ms, seq) = (id.ms.wrapping_sub(master.ms), id.seq.wrapping_sub(master.seq));
     let id = |flags| ints([flags, ms as i64, seq as i64]);
@@ -168,11 +168,15 @@ pub(super) fn mark_deleted(lp: &mut Listpack, raw: &Raw) {
     lp.replace(raw.flags_at, raw.flags | DELETED);
 }
 
-/// Writes both counts. Places are no longer valid.
-pub(super) fn set_counts(lp: &mut Listpack, count: i64, deleted: i64) {
+fn set_count(lp: &mut Listpack, count: i64) {
     if let Some(first) = lp.first() {
         lp.replace(first, count);
     }
+}
+
+/// Writes both counts. Places are no longer valid.
+pub(super) fn set_counts(lp: &mut Listpack, count: i64, deleted: i64) {
+    set_count(lp, count);
     if let Some(second) = lp.first().and_then(|first| lp.next(first)) {
         lp.replace(second, deleted);
     }
