@@ -770,7 +770,7 @@ impl Plan {
         };
         each(|shard, _| shard.prefetch());
         each(|shard, hash| shard.prefetch_bucket(hash));
-        each(|shard, hash| shard.prefetch_entry(hash, false));
+        each(|shard, hash| shard.prefetch_entry(hash, |_| {}));
     }
 
     /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.

@@ -3,6 +3,10 @@ use crate::observe::clock::mono_ns;
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// Rounds from one time that unused memory goes back to the system to the next.
+#[cfg(feature = "jemalloc")]
+const GIVE_BACK_EVERY: u64 = 4;
+
 /// One round. The calling thread has the module lock.
 pub fn run(server: &'static Server, now: i64) {
     server.clock_ms.store(now, Relaxed);
@@ -10,6 +14,10 @@ pub fn run(server: &'static Server, now: i64) {
     let s = &server.stats;
     s.cron_rounds.add(1);
     s.rates.sample(mono_ns(), s.rate_values());
+    #[cfg(feature = "jemalloc")]
+    if s.cron_rounds.get() % GIVE_BACK_EVERY == 0 {
+        crate::observe::heap::give_back();
+    }
     server.pause.end_if_over(now);
     if server.pause_cron.load(Relaxed) {
         return;
