@@ -280,6 +280,10 @@ pub struct Session {
     pub waiting: Option<Box<crate::execute::blocking::Waiting>>,
     /// The present command waited for keys before and runs again.
     pub retry: Option<Box<crate::execute::blocking::Retry>>,
+    /// A client of a module's call that may wait for keys (`K`), although nobody is connected.
+    pub may_wait: bool,
+    /// The call of a module that blocked, and whose reply somebody was promised.
+    pub promised: Option<Box<crate::module::api::promise::Promised>>,
 }
 
 impl Session {
@@ -304,6 +308,8 @@ impl Session {
             blocked_on: None,
             waiting: None,
             retry: None,
+            may_wait: false,
+            promised: None,
         }
     }
 

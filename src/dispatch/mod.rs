@@ -631,6 +631,7 @@ impl Plan {
     /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.
     pub fn needs_module_path(&self, server: &Server, now: i64) -> bool {
         let expiry_owed = server.module_events() & class::EXPIRED != 0;
+        let promised = crate::module::api::promise::any_waits_for_keys();
         for (k, name) in self.keys.iter().zip(&self.names) {
             let write = k.access == Access::Write;
             if !write && !self.values {
@@ -638,6 +639,13 @@ impl Plan {
             }
             // SAFETY: lock: all latches are taken.
             let data = unsafe { server.keyspace.shard(k.shard).data() };
+            if promised && !data.blocked.is_empty() {
+                // SAFETY: layout: the names point into the arguments, which outlive the plan.
+                let key = unsafe { std::slice::from_raw_parts(name.0, name.1) };
+                if data.blocked.get(key).is_some_and(|list| list.iter().any(|w| w.promised)) {
+                    return true;
+                }
+            }
             if data.module_values == 0 && !(expiry_owed && write && data.volatile > 0) {
                 continue;
             }

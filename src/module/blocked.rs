@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// A client on its way: with the module thread, blocked.
@@ -37,25 +37,22 @@ pub struct Parked {
     pub thread: usize,
 }
 
-/// Takes the reply of a command that a module called and that blocked.
-pub type PromiseFn = Box<dyn FnOnce(Reply) + Send>;
-
 /// Who waits for the end of the block.
 #[derive(Default)]
 pub enum Home {
     /// Nobody yet: the command that blocked the client still runs.
     #[default]
     Pending,
-    /// A connection.
-    Connection(Parked),
-    /// A module that called a command which blocked.
-    Promise(PromiseFn),
+    /// A connection, or a module that called a command which blocked (see [`super::api::promise`]).
+    Client(Parked),
     /// Nobody any more: refused, timed out or disconnected.
     Gone,
 }
 
 /// `RedisModuleBlockedClient`.
 pub struct BlockedClient {
+    /// Unique.
+    pub number: u64,
     /// Who blocked it.
     pub module: &'static Module,
     /// The client.
@@ -127,7 +124,9 @@ impl BlockedClient {
         let argv =
             unsafe { (0..ctx.argc).map(|i| RStr::retain(*ctx.argv.add(i))).collect::<Vec<_>>() };
         let resp3 = ctx.out().is_some_and(|o| o.resp3);
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         BlockedClient {
+            number: NUMBER.fetch_add(1, Relaxed),
             module,
             shared: session.shared.clone(),
             db: session.db,
@@ -182,7 +181,9 @@ impl BlockedClient {
 /// The blocked clients. The holder of the module lock changes them.
 #[derive(Default)]
 struct Waiting {
-    by_client: HashMap<u64, Arc<BlockedClient>>,
+    by_number: HashMap<u64, Arc<BlockedClient>>,
+    /// Numbers by the client's id; calls of modules have none.
+    by_client: HashMap<u64, u64>,
     by_key: HashMap<(usize, Vec<u8>), Vec<u64>>,
     due: BTreeSet<(i64, u64)>,
 }
@@ -191,6 +192,12 @@ static WAITING: Mutex<Option<Waiting>> = Mutex::new(None);
 
 fn with_waiting<R>(f: impl FnOnce(&mut Waiting) -> R) -> R {
     f(WAITING.lock().get_or_insert_with(Waiting::default))
+}
+
+impl Waiting {
+    fn of_client(&self, id: u64) -> Option<Arc<BlockedClient>> {
+        self.by_client.get(&id).and_then(|n| self.by_number.get(n)).cloned()
+    }
 }
 
 /// Keeps a client whose command blocked it.
@@ -204,38 +211,52 @@ pub fn park_client(
         super::thread::send_home(server, client, slot, thread);
         return;
     };
-    let id = b.shared.id;
+    b.shared.put(flag::BLOCKED, true);
+    slot.blocked(std::mem::take(&mut client.out.buf));
+    park(server, &b, Parked { client, slot, thread });
+}
+
+/// Leaves a client with what blocked it, until the block ends. The calling thread has the module lock.
+pub fn park(server: &'static Server, b: &Arc<BlockedClient>, parked: Parked) {
     let due = b.state.lock().due;
     with_waiting(|w| {
         for key in &b.keys {
-            w.by_key.entry((b.db, key.clone())).or_default().push(id);
+            w.by_key.entry((b.db, key.clone())).or_default().push(b.number);
             server.blocked_keys.fetch_add(1, Relaxed);
         }
         if due != 0 {
-            w.due.insert((due, id));
+            w.due.insert((due, b.number));
         }
-        w.by_client.insert(id, b.clone());
+        if !b.shared.has(flag::INTERNAL) {
+            w.by_client.insert(b.shared.id, b.number);
+        }
+        w.by_number.insert(b.number, b.clone());
     });
-    b.shared.put(flag::BLOCKED, true);
-    slot.blocked(std::mem::take(&mut client.out.buf));
-    *b.home.lock() = Home::Connection(Parked { client, slot, thread });
+    *b.home.lock() = Home::Client(parked);
+}
+
+/// A module gives up a call that blocked. The calling thread has the module lock.
+pub fn give_promise_up(server: &Server, b: &Arc<BlockedClient>) {
+    forget(server, b);
+    *b.home.lock() = Home::Gone;
 }
 
 /// Takes a client out of all lists of waiting ones.
 fn forget(server: &Server, b: &BlockedClient) {
-    let id = b.shared.id;
+    let number = b.number;
     let due = std::mem::take(&mut b.state.lock().due);
     let was_there = with_waiting(|w| {
-        let Some(known) = w.by_client.get(&id) else { return false };
-        if !std::ptr::eq(Arc::as_ptr(known), b) {
+        if w.by_number.remove(&number).is_none() {
             return false;
         }
-        w.by_client.remove(&id);
-        w.due.remove(&(due, id));
+        if w.by_client.get(&b.shared.id) == Some(&number) {
+            w.by_client.remove(&b.shared.id);
+        }
+        w.due.remove(&(due, number));
         for key in &b.keys {
             let at = (b.db, key.clone());
             if let Some(list) = w.by_key.get_mut(&at) {
-                if let Some(i) = list.iter().position(|c| *c == id) {
+                if let Some(i) = list.iter().position(|c| *c == number) {
                     list.remove(i);
                     server.blocked_keys.fetch_sub(1, Relaxed);
                 }
@@ -253,6 +274,10 @@ fn forget(server: &Server, b: &BlockedClient) {
 
 fn send_home(server: &'static Server, mut parked: Parked) {
     parked.client.session.blocked_on = None;
+    if parked.client.session.promised.is_some() {
+        super::api::promise::go_on(server, parked.client);
+        return;
+    }
     super::thread::send_home(server, parked.client, parked.slot, parked.thread);
 }
 
@@ -276,7 +301,7 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
         (s.reply, s.by_hand)
     };
     match home {
-        Home::Connection(mut parked) => {
+        Home::Client(mut parked) => {
             let Client { session, out, .. } = &mut *parked.client;
             let (start, errors, began) = (out.buf.len(), out.errors, mono_ns());
             if b.keys.is_empty() {
@@ -296,16 +321,6 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
                 out.buf.truncate(start);
             }
             send_home(server, parked);
-        }
-        Home::Promise(keep) => {
-            let mut out = Reply::new(b.resp3);
-            let mut session = Session::internal();
-            session.select(b.db);
-            b.call(reply, "reply callback", ctx_flag::BLOCKED_REPLY, None, &mut session, &mut out);
-            free_privdata(&b, Some((&mut session, &mut out)));
-            // SAFETY: ABI: as above.
-            out.raw(&unsafe { &*b.thread_reply() }.buf);
-            keep(out);
         }
         Home::Pending | Home::Gone => free_privdata(&b, None),
     }
@@ -369,7 +384,7 @@ pub fn run_due(server: &'static Server, now: i64) {
                 return None;
             }
             w.due.remove(&(due, id));
-            w.by_client.get(&id).cloned()
+            w.by_number.get(&id).cloned()
         });
         let Some(b) = next else { return };
         give_up(server, &b, None);
@@ -380,7 +395,7 @@ pub fn run_due(server: &'static Server, now: i64) {
 /// The time is over, or `CLIENT UNBLOCK` says so: `error` replaces the timeout callback. The module still has its handle.
 fn give_up(server: &'static Server, b: &Arc<BlockedClient>, error: Option<&str>) {
     forget(server, b);
-    let Home::Connection(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
+    let Home::Client(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
         return;
     };
     let Client { session, out, .. } = &mut *parked.client;
@@ -423,9 +438,9 @@ fn tell_disconnected(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Re
 
 /// The connection of a blocked client ended; called on the module thread. Its client goes home to be cleaned up.
 pub fn disconnected(server: &'static Server, id: u64) {
-    let Some(b) = with_waiting(|w| w.by_client.get(&id).cloned()) else { return };
+    let Some(b) = with_waiting(|w| w.of_client(id)) else { return };
     forget(server, &b);
-    let Home::Connection(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
+    let Home::Client(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
         return;
     };
     let Client { session, out, .. } = &mut *parked.client;
@@ -438,7 +453,7 @@ pub fn disconnected(server: &'static Server, id: u64) {
 /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: whether there was such a client that may time out. The calling thread has the
 /// module lock.
 pub fn unblock_by_id(server: &'static Server, id: u64, error: bool) -> bool {
-    let Some(b) = with_waiting(|w| w.by_client.get(&id).cloned()) else { return false };
+    let Some(b) = with_waiting(|w| w.of_client(id)) else { return false };
     if b.state.lock().timeout.is_none() {
         return false;
     }
@@ -465,7 +480,7 @@ pub fn serve_ready_keys(server: &'static Server) {
 fn serve_key(server: &'static Server, db: usize, key: &[u8], signalled: bool) {
     let ids = with_waiting(|w| w.by_key.get(&(db, key.to_vec())).cloned().unwrap_or_default());
     for id in ids {
-        if let Some(b) = with_waiting(|w| w.by_client.get(&id).cloned()) {
+        if let Some(b) = with_waiting(|w| w.by_number.get(&id).cloned()) {
             serve(server, &b, db, key, signalled);
             super::thread::end_unit(server);
         }
@@ -490,7 +505,7 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
     if !ready {
         return;
     }
-    let Home::Connection(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Pending) else {
+    let Home::Client(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Pending) else {
         return;
     };
     let reply = b.state.lock().reply;
@@ -500,11 +515,11 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
     if status != abi::OK {
         // The module wants to wait on.
         out.buf.truncate(start);
-        *b.home.lock() = Home::Connection(parked);
+        *b.home.lock() = Home::Client(parked);
         return;
     }
     count(b, mono_ns() - began, out.errors - errors);
     crate::dispatch::count_errors(server, out);
-    *b.home.lock() = Home::Connection(parked);
+    *b.home.lock() = Home::Client(parked);
     end_key_wait(b);
 }

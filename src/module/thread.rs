@@ -108,7 +108,11 @@ pub fn run(server: &'static Server) {
     loop {
         let now = now_ms();
         let mut wait = (next_cron - now).max(0);
-        let due = [server.modules.timers.next_due(), super::blocked::next_due()];
+        let due = [
+            server.modules.timers.next_due(),
+            super::blocked::next_due(),
+            super::api::promise::next_due(),
+        ];
         for at in due.into_iter().flatten() {
             wait = wait.min((at - now).max(0));
         }
@@ -134,6 +138,7 @@ pub fn run(server: &'static Server) {
         }
         server.modules.timers.run_due(server, now_ms());
         super::blocked::run_due(server, now_ms());
+        super::api::promise::run_due(server, now_ms());
         let now = now_ms();
         if now >= next_cron {
             crate::module::cron::run(server, now);

@@ -2,16 +2,15 @@
 //! [`super::call_reply`].
 use crate::connection::client::{flag as client_flag, Session};
 use crate::dispatch;
-use crate::dispatch::table::{flags, Body, Command, Table};
+use crate::dispatch::table::{flags, Command, Table};
 use crate::execute::{error, CommandError, Tx};
 use crate::keyspace::evict::out_of_memory;
 use crate::keyspace::number;
 use crate::module::abi;
 use crate::module::api::call_reply::{self, CallReply};
-use crate::module::api::promise::Promise;
+use crate::module::api::promise::{Block, Promise};
 use crate::module::api::string::bytes_of;
 use crate::module::api::LockClass;
-use crate::module::blocked::BlockedClient;
 use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
 use crate::module::string::RStr;
@@ -165,7 +164,11 @@ struct Ran {
     out: Reply,
     effects: Vec<Effect>,
     /// It blocked: the reply comes later.
-    blocked: Option<Arc<BlockedClient>>,
+    block: Option<Block>,
+    /// Its client and itself, for that case.
+    session: Session,
+    command: Arc<Command>,
+    args: Vec<Vec<u8>>,
 }
 
 /// Runs a command for a module. `None` for a dry run.
@@ -183,9 +186,8 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     session.select(caller.db);
     session.shared.put(client_flag::MULTI, caller.shared.has(client_flag::MULTI));
     session.shared.put(client_flag::RESP3, resp3);
-    // Only commands of modules can wait behind a call: a native one that would block answers as inside a transaction.
-    let module_command = matches!(command.body, Body::Module(_));
-    session.deny_blocking = !(f.may_block && module_command && ctx.module.is_some());
+    session.may_wait = f.may_block && ctx.module.is_some();
+    session.deny_blocking = !session.may_wait;
     if f.as_user {
         session.user = user;
     }
@@ -194,7 +196,13 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     tx.collected = Some(Vec::new());
     dispatch::call(&mut tx, &command, args, &mut out);
     let effects = tx.collected.take().unwrap_or_default();
-    Ok(Some(Ran { out, effects, blocked: session.blocked_on.take() }))
+    let block = match (session.blocked_on.take(), &session.waiting) {
+        (Some(blocked), _) => Some(Block::Module(blocked)),
+        (None, Some(w)) => Some(Block::Keys(w.waiter.clone())),
+        (None, None) => None,
+    };
+    let args = if block.is_some() { args.iter().map(|a| a.to_vec()).collect() } else { Vec::new() };
+    Ok(Some(Ran { out, effects, block, session, command, args }))
 }
 
 /// Runs a command for a module as the command filters leave it.
@@ -276,9 +284,11 @@ pub unsafe extern "C" fn backplane_call_impl(
             if f.replicate && !(f.no_aof && f.no_replicas) {
                 ctx.effects.append(&mut ran.effects);
             }
-            match (ran.blocked, ctx.module) {
-                (Some(blocked), Some(module)) => {
-                    let promise = Promise::new(module, ctx.session().db, blocked);
+            match (ran.block, ctx.module) {
+                (Some(block), Some(module)) => {
+                    let call = (ran.command, ran.args);
+                    let promise =
+                        Promise::new(module, ran.session, ran.out, block, call, f.replicate);
                     CallReply::promised(promise, owner)
                 }
                 _ => CallReply::new(ran.out.buf, ran.out.errors, owner),
