@@ -28,8 +28,12 @@ pub struct Holder {
     pub structure: u64,
     /// Keys that changed in this unit and that native commands wait for, with their databases.
     pub ready: Vec<(usize, Vec<u8>)>,
+    /// Depth of `Yield`s: others run inside of this unit, whose keys stay held.
+    pub yields: u32,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
+    /// There was no memory, and no room could be made, when the present command began.
+    pub no_memory: bool,
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
@@ -45,6 +49,8 @@ impl Default for Holder {
             structure: 0,
             now: 0,
             depth: 0,
+            no_memory: false,
+            yields: 0,
             running: None,
             ready: Default::default(),
             rename_from: std::ptr::null_mut(),
@@ -119,6 +125,8 @@ pub struct Server {
     pub peak_memory: AtomicU64,
     /// The cron's clock, Unix milliseconds, for places that do not need the exact time.
     pub clock_ms: AtomicI64,
+    /// When the latest unit under the module lock began, Unix microseconds.
+    pub unit_us: AtomicI64,
     /// The module thread's kernel id.
     pub module_thread: AtomicUsize,
     /// `CLIENT PAUSE`
@@ -183,6 +191,7 @@ impl Server {
             persistence: Default::default(),
             peak_memory: AtomicU64::new(0),
             clock_ms: AtomicI64::new(crate::observe::clock::now_ms()),
+            unit_us: AtomicI64::new(0),
             module_thread: AtomicUsize::new(0),
             pause: Default::default(),
             monitors: Default::default(),
@@ -270,6 +279,7 @@ impl Server {
         let holder = unsafe { self.holder() };
         if holder.now == 0 {
             holder.now = now();
+            self.unit_us.store(crate::observe::clock::now_us(), Relaxed);
         }
         holder.now
     }
@@ -278,6 +288,9 @@ impl Server {
     pub fn release_keys(&self) {
         // SAFETY: lock: callers have the module lock.
         let holder = unsafe { self.holder() };
+        if holder.yields != 0 {
+            return;
+        }
         holder.now = 0;
         if holder.touched.is_empty() {
             return;

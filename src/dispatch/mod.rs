@@ -234,6 +234,9 @@ pub fn check<'t>(
     {
         return Err(error::MISCONF);
     }
+    if crate::module::busy::on() && !command.has(flags::ALLOW_BUSY) {
+        return Err(error::err(crate::module::busy::error_text()));
+    }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
     }
@@ -316,15 +319,21 @@ fn execute(
         }
     };
     session.shared.last_command.store(command.number, Relaxed);
-    if server.config.maxmemory() > 0 && needs_memory(session, command) {
+    let module_command = matches!(command.body, Body::Module(_));
+    if server.config.maxmemory() > 0 && (module_command || needs_memory(session, command)) {
         match side {
             // Eviction fires events and frees values, so it belongs to the module thread.
             Side::Serving(_) if crate::keyspace::evict::over_limit(server) => {
                 return hand_over(server, Reason::ServerWide)
             }
-            Side::Module if !crate::keyspace::evict::make_room(server) => {
-                command.stats.rejected();
-                return refuse(server, session, out, command.name == "exec", error::OOM);
+            Side::Module => {
+                let no_memory = !crate::keyspace::evict::make_room(server);
+                // SAFETY: lock: the module thread has the module lock.
+                unsafe { server.holder() }.no_memory = no_memory;
+                if no_memory && needs_memory(session, command) {
+                    command.stats.rejected();
+                    return refuse(server, session, out, command.name == "exec", error::OOM);
+                }
             }
             _ => {}
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub fn run(server: &'static Server, now: i64) {
     server.clock_ms.store(now, Relaxed);
     server.used_memory();
+    server.unit_time(|| now);
     let s = &server.stats;
     s.cron_rounds.add(1);
     s.rates.sample(mono_ns(), s.rate_values());

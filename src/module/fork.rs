@@ -81,6 +81,7 @@ pub fn last_own_memory() -> u64 {
 /// Forks. 0 in the child, its id in the parent, -1 with `errno` when it failed. The calling thread has the module lock.
 pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_void) -> c_int {
     if child().is_some() {
+        crate::log_warning!("Can't fork for module: File exists");
         super::border::set_errno(libc::EEXIST);
         return -1;
     }

@@ -5,6 +5,7 @@ pub mod abi;
 pub mod api;
 pub mod blocked;
 pub mod border;
+pub mod busy;
 pub mod callback;
 pub mod command;
 pub mod context;

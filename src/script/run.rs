@@ -167,7 +167,9 @@ impl<'a> Run<'a> {
         }
         let declares = call.flags & script_flag::COMPATIBLE == 0;
         let has = |bit: u32| declares && call.flags & bit != 0;
-        let out_of_memory = server.config.maxmemory() > 0 && !evict::make_room(server);
+        let out_of_memory = !tx.session.allow_oom
+            && server.config.maxmemory() > 0
+            && !evict::make_room(server);
         if declares && !has(script_flag::NO_WRITES) {
             if out_of_memory && !has(script_flag::ALLOW_OOM) {
                 return Err(error::OOM);

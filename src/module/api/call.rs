@@ -4,7 +4,7 @@ use crate::connection::client::{flag as client_flag, Session};
 use crate::dispatch;
 use crate::dispatch::table::{flags, Command, Table};
 use crate::execute::{error, CommandError, Tx};
-use crate::keyspace::evict::out_of_memory;
+use crate::keyspace::evict::over_limit;
 use crate::keyspace::number;
 use crate::module::abi;
 use crate::module::api::call_reply::{self, CallReply};
@@ -159,6 +159,19 @@ fn prepare(
     Ok(command.clone())
 }
 
+/// Whether `M` refuses. In a command, what counts is how things were when it began: nothing is evicted under it.
+fn no_memory(ctx: &Ctx) -> bool {
+    let server = Server::get();
+    if server.config.maxmemory() == 0 {
+        return false;
+    }
+    if ctx.flags & flag::COMMAND != 0 {
+        // SAFETY: lock: the caller has the module lock.
+        return unsafe { server.holder() }.no_memory;
+    }
+    over_limit(server)
+}
+
 /// What became of a command that ran.
 struct Ran {
     out: Reply,
@@ -177,7 +190,7 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let table = server.modules.current_table(server);
     let caller = ctx.session();
     let user = ctx.user.as_ref().map(|u| u.name.clone()).or_else(|| caller.user.clone());
-    let command = prepare(&table, f, user.as_deref(), args, || out_of_memory(server))?;
+    let command = prepare(&table, f, user.as_deref(), args, || no_memory(ctx))?;
     if f.dry_run {
         return Ok(None);
     }
@@ -188,6 +201,7 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     session.shared.put(client_flag::RESP3, resp3);
     session.may_wait = f.may_block && ctx.module.is_some();
     session.deny_blocking = !session.may_wait;
+    session.allow_oom = !f.deny_oom;
     if f.as_user {
         session.user = user;
     }

@@ -132,9 +132,9 @@ api! {
         now_us()
     }
 
-    /// Unix time in microseconds. Redis answers the time of its last look at the clock here; ours is always fresh.
+    /// Unix time in microseconds, at the begin of the unit under the module lock; while none runs, of the last one.
     [Free] fn CachedMicroseconds() -> i64 {
-        now_us()
+        Server::get().unit_us.load(Relaxed)
     }
 
     /// Microseconds of a clock that never goes back.
