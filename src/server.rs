@@ -32,6 +32,8 @@ pub struct Holder {
     pub yields: u32,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
+    /// Depth of callbacks to which a key that expired is still there: they are told of it.
+    pub keep_expired: u32,
     /// There was no memory, and no room could be made, when the present command began.
     pub no_memory: bool,
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
@@ -49,6 +51,7 @@ impl Default for Holder {
             structure: 0,
             now: 0,
             depth: 0,
+            keep_expired: 0,
             no_memory: false,
             yields: 0,
             running: None,
@@ -100,7 +103,8 @@ pub struct Server {
     /// How many keys native commands wait for (`BLPOP`). Counted under the latch of the key's shard, as above.
     pub awaited_keys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
-    pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
+    /// With the database, and whether they are gone.
+    pub ready_keys: Mutex<Vec<(usize, Vec<u8>, bool)>>,
     /// Started at, Unix milliseconds.
     pub started: i64,
     /// 40 hex digits, new at every start.
@@ -261,13 +265,28 @@ impl Server {
         }
     }
 
-    /// Notes that a key changed for which a blocked client may wait.
+    /// Notes that a key was made, or got an entry of a stream, for which a client of a module may wait.
     #[inline]
     pub fn key_ready(&self, db: usize, key: &[u8]) {
-        if self.blocked_keys.load(Relaxed) == 0 {
+        if self.blocked_keys.load(Relaxed) != 0 {
+            self.tell_modules(db, key, false);
+        }
+    }
+
+    /// Notes that a key was deleted or overwritten, which clients of modules may wait for.
+    #[inline]
+    pub fn key_gone(&self, db: usize, key: &[u8]) {
+        if self.blocked_keys.load(Relaxed) != 0 {
+            self.tell_modules(db, key, true);
+        }
+    }
+
+    #[cold]
+    fn tell_modules(&self, db: usize, key: &[u8], gone: bool) {
+        if !crate::module::blocked::is_awaited(db, key) {
             return;
         }
-        self.ready_keys.lock().push((db, key.to_vec()));
+        self.ready_keys.lock().push((db, key.to_vec(), gone));
         self.queue.task(Box::new(|| crate::module::blocked::serve_ready_keys(Server::get())));
     }
 

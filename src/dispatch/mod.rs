@@ -195,6 +195,19 @@ pub fn not_found(table: &Table, args: &[&[u8]]) -> CommandError {
     }
 }
 
+/// Whether writes are refused for want of replicas (`min-replicas-to-write`): this server has none.
+#[inline]
+pub fn too_few_replicas(server: &Server) -> bool {
+    server.config.min_replicas_to_write() > 0 && server.config.min_replicas_max_lag() > 0
+}
+
+/// Whether a command writes, or is an `EXEC` that would.
+fn writes(session: &Session, command: &Command) -> bool {
+    let mut queued = session.multi.iter().flat_map(|m| &m.queue);
+    command.has(flags::WRITE)
+        || command.name == "exec" && queued.any(|q| q.command.has(flags::WRITE))
+}
+
 /// Looks a request up and checks what can be checked without its keys.
 pub fn check<'t>(
     server: &Server,
@@ -233,6 +246,9 @@ pub fn check<'t>(
         && !session.shared.has(flag::INTERNAL)
     {
         return Err(error::MISCONF);
+    }
+    if too_few_replicas(server) && !session.shared.has(flag::INTERNAL) && writes(session, command) {
+        return Err(error::NO_REPLICAS);
     }
     if crate::module::busy::on() && !command.has(flags::ALLOW_BUSY) {
         return Err(error::err(crate::module::busy::error_text()));
@@ -468,8 +484,7 @@ fn run(
             let mut tx = Tx::module(server, session, now);
             call(&mut tx, command, args, out);
             blocking::serve_module(server, now);
-            if let Some(b) = &session.blocked_on {
-                b.state.lock().stats = Some(command.stats.clone());
+            if session.blocked_on.is_some() {
                 Step::Blocked
             } else {
                 called(session, command)
@@ -500,7 +515,10 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    if again || tx.session.waiting.is_none() {
+    if let Some(b) = &tx.session.blocked_on {
+        // It is counted when it is unblocked.
+        b.state.lock().command = Some((command.clone(), ns));
+    } else if again || tx.session.waiting.is_none() {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     }
     if !again {

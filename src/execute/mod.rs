@@ -302,11 +302,23 @@ impl<'a> Tx<'a> {
         self.with_shard(db, key, access, |_, data, hash| data.find(hash, key))
     }
 
+    /// Whether a key's time has come. A module that is being told about a key still finds it.
+    #[inline]
+    pub fn is_dead(&self, e: Entry) -> bool {
+        e.is_expired(self.now) && !self.keeps_expired()
+    }
+
+    #[inline]
+    fn keeps_expired(&self) -> bool {
+        // SAFETY: lock: module mode means that this thread has the module lock.
+        self.mode == Mode::Module && unsafe { self.server.holder() }.keep_expired != 0
+    }
+
     /// The entry of a live key, without counting it as an access.
     #[inline]
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
-        if e.is_expired(self.now) {
+        if self.is_dead(e) {
             return None;
         }
         Some(e)
@@ -396,7 +408,7 @@ impl<'a> Tx<'a> {
     /// The entry of a key for a change. An expired key is deleted first, with its event.
     fn live_mut(&mut self, key: &[u8]) -> Option<Entry> {
         let e = self.place(self.db(), key, Access::Write)?;
-        if e.is_expired(self.now) {
+        if self.is_dead(e) {
             self.expire_now(key);
             return None;
         }
@@ -421,7 +433,6 @@ impl<'a> Tx<'a> {
                 self.effects.also(db, &[b"DEL", key]);
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
-            self.server.key_ready(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
@@ -529,6 +540,7 @@ impl<'a> Tx<'a> {
         let clock = self.server.access_clock(self.now, 0);
         let now = self.now;
         let mut make = Some(make);
+        let keeps = self.keeps_expired();
         let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
                 let at = if let Expiry::At(ms) = expiry { Some(ms) } else { None };
@@ -537,7 +549,7 @@ impl<'a> Tx<'a> {
                 }
                 return Put::New;
             };
-            if old.is_expired(now) || old.kind() == Kind::Module {
+            if (old.is_expired(now) && !keeps) || old.kind() == Kind::Module {
                 return Put::Slow(old);
             }
             let at = match expiry {
@@ -564,10 +576,12 @@ impl<'a> Tx<'a> {
             Put::InPlace => {}
             Put::New => {
                 self.structure_changed();
+                self.server.key_ready(db, key);
                 self.notify_in(db, &event::NEW_KEY, key);
             }
             Put::Replaced(old) => {
                 self.structure_changed();
+                self.server.key_gone(db, key);
                 old.free();
             }
             Put::Slow(old) => {
@@ -588,7 +602,7 @@ impl<'a> Tx<'a> {
         old: Entry,
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
     ) {
-        if old.is_expired(self.now) {
+        if self.is_dead(old) {
             self.expire_in(db, key);
             return self.put(db, key, expiry, make, None);
         }
@@ -609,6 +623,7 @@ impl<'a> Tx<'a> {
         self.structure_changed();
         // Outside of the latch: freeing a module's value calls the module.
         if let Some(old) = replaced {
+            self.server.key_gone(db, key);
             old.free();
         }
     }
@@ -634,6 +649,7 @@ impl<'a> Tx<'a> {
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
+        self.server.key_gone(db, key);
         e
     }
 
@@ -652,11 +668,15 @@ impl<'a> Tx<'a> {
         }
         match self.live_mut(key) {
             None => false,
-            Some(e) if !crate::keyspace::lazy_free::is_worth_it(e) => self.remove(key),
+            Some(e) if !crate::keyspace::lazy_free::is_worth_it(self.db(), e) => self.remove(key),
             Some(_) => {
                 let removed = self.unlink(self.db(), key);
-                if let Some(e) = removed {
-                    crate::keyspace::lazy_free::free_later(vec![e]);
+                match removed {
+                    Some(e) if e.kind() == Kind::Module => {
+                        crate::keyspace::lazy_free::free_by_modules(vec![e]);
+                    }
+                    Some(e) => crate::keyspace::lazy_free::free_later(vec![e]),
+                    None => {}
                 }
                 removed.is_some()
             }
@@ -723,7 +743,6 @@ impl<'a> Tx<'a> {
         if self.server.awaited_keys.load(Relaxed) != 0 {
             self.tell_waiters(db, key);
         }
-        self.server.key_ready(db, key);
     }
 
     #[cold]

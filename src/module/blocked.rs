@@ -14,7 +14,7 @@ use super::registry::Module;
 use super::string::RStr;
 use crate::connection::client::{flag, Client, ClientShared, ReplyMode, Session};
 use crate::connection::serving::Slot;
-use crate::dispatch::table::CommandStats;
+use crate::dispatch::table::Command;
 use crate::execute::Tx;
 use crate::keyspace::value::ValueRef;
 use crate::observe::clock::{mono_ns, now_ms};
@@ -98,8 +98,8 @@ pub struct State {
     pub measured_from: u64,
     /// Measured time in nanoseconds, for the command's statistics.
     pub measured: u64,
-    /// Statistics of the command.
-    pub stats: Option<Arc<CommandStats>>,
+    /// The command and what its run took in nanoseconds, until it is counted.
+    pub command: Option<(Arc<Command>, u64)>,
 }
 
 // SAFETY: lock: `argv` is used by the holder of the module lock; `reply` as its field says.
@@ -315,7 +315,7 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
             out.raw(&late.buf);
             out.errors += late.errors;
             out.codes.append(&mut late.codes);
-            count(&b, mono_ns() - began, out.errors - errors);
+            count(server, &b, session, mono_ns() - began, out.errors - errors);
             crate::dispatch::count_errors(server, out);
             if session.reply_mode == ReplyMode::Off {
                 out.buf.truncate(start);
@@ -327,15 +327,17 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
     b.module.blocked_clients.fetch_sub(1, Relaxed);
 }
 
-/// Adds the time that the module measured, and that of its reply callback, to the command's statistics.
-fn count(b: &BlockedClient, callback_ns: u64, errors: u64) {
-    let s = b.state.lock();
-    if let Some(stats) = &s.stats {
-        stats.add_time(s.measured + callback_ns);
-        if errors != 0 {
-            stats.failed();
-        }
-    }
+/// Counts the command, once: with the time that the module measured, and that of its reply callback.
+fn count(server: &Server, b: &BlockedClient, session: &Session, callback_ns: u64, errors: u64) {
+    let (command, measured) = {
+        let mut s = b.state.lock();
+        (s.command.take(), s.measured)
+    };
+    let Some((command, ran)) = command else { return };
+    // SAFETY: ABI: the references taken in `new`.
+    let args: Vec<&[u8]> = b.argv.iter().map(|s| unsafe { RStr::bytes(*s) }).collect();
+    let ns = ran + measured + callback_ns;
+    crate::dispatch::observe::unblocked(server, session, &command, &args, ns, callback_ns, errors);
 }
 
 fn timed_out(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Reply) {
@@ -407,7 +409,7 @@ fn give_up(server: &'static Server, b: &Arc<BlockedClient>, error: Option<&str>)
         }
         None => timed_out(b, session, out),
     }
-    count(b, 0, out.errors - errors);
+    count(server, b, session, 0, out.errors - errors);
     crate::dispatch::count_errors(server, out);
     end_key_wait(b);
     send_home(server, parked);
@@ -461,34 +463,60 @@ pub fn unblock_by_id(server: &'static Server, id: u64, error: bool) -> bool {
     true
 }
 
+/// Whether a client waits for a key.
+pub fn is_awaited(db: usize, key: &[u8]) -> bool {
+    with_waiting(|w| w.by_key.contains_key(&(db, key.to_vec())))
+}
+
+/// The keys of a database that clients wait for.
+pub fn awaited_keys(db: usize) -> Vec<Vec<u8>> {
+    with_waiting(|w| w.by_key.keys().filter(|k| k.0 == db).map(|k| k.1.clone()).collect())
+}
+
+/// Why a key is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It was made, or got an entry.
+    Ready,
+    /// It was deleted or overwritten.
+    Gone,
+    /// A module says so.
+    Signalled,
+}
+
 /// `SignalKeyAsReady`: whoever waits for the key looks at it at the end of the unit.
 pub fn signal_key(server: &'static Server, db: usize, key: &[u8]) {
     if server.blocked_keys.load(Relaxed) != 0 {
         let key = key.to_vec();
-        server.queue.task(Box::new(move || serve_key(Server::get(), db, &key, true)));
+        server.queue.task(Box::new(move || serve_key(Server::get(), db, &key, Why::Signalled)));
     }
 }
 
 /// Looks at keys that became ready for blocked clients. The calling thread has the module lock.
 pub fn serve_ready_keys(server: &'static Server) {
     let keys = std::mem::take(&mut *server.ready_keys.lock());
-    for (db, key) in keys {
-        serve_key(server, db, &key, false);
+    for (db, key, gone) in keys {
+        serve_key(server, db, &key, if gone { Why::Gone } else { Why::Ready });
     }
 }
 
-fn serve_key(server: &'static Server, db: usize, key: &[u8], signalled: bool) {
-    let ids = with_waiting(|w| w.by_key.get(&(db, key.to_vec())).cloned().unwrap_or_default());
-    for id in ids {
-        if let Some(b) = with_waiting(|w| w.by_number.get(&id).cloned()) {
-            serve(server, &b, db, key, signalled);
-            super::thread::end_unit(server);
-        }
+fn serve_key(server: &'static Server, db: usize, key: &[u8], why: Why) {
+    let waiting: Vec<Arc<BlockedClient>> = with_waiting(|w| {
+        let numbers = w.by_key.get(&(db, key.to_vec())).cloned().unwrap_or_default();
+        numbers.iter().filter_map(|n| w.by_number.get(n).cloned()).collect()
+    });
+    // As on Redis, the end of a key concerns all who wait for it as soon as it concerns one of them.
+    if why == Why::Gone && !waiting.iter().any(|b| b.on_deletion) {
+        return;
+    }
+    for b in waiting {
+        serve(server, &b, db, key, why);
+        super::thread::end_unit(server);
     }
 }
 
 /// Asks a module whether a ready key satisfies its client.
-fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8], signalled: bool) {
+fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8], why: Why) {
     if b.state.lock().unblocked {
         return;
     }
@@ -499,7 +527,8 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
     let ready = match tx.peek(key) {
         None => b.on_deletion,
         Some(v) => {
-            signalled || !matches!(v, ValueRef::String(_) | ValueRef::Set(_) | ValueRef::Hash(_))
+            why != Why::Ready
+                || !matches!(v, ValueRef::String(_) | ValueRef::Set(_) | ValueRef::Hash(_))
         }
     };
     if !ready {
@@ -518,7 +547,7 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
         *b.home.lock() = Home::Client(parked);
         return;
     }
-    count(b, mono_ns() - began, out.errors - errors);
+    count(server, b, session, mono_ns() - began, out.errors - errors);
     crate::dispatch::count_errors(server, out);
     *b.home.lock() = Home::Client(parked);
     end_key_wait(b);

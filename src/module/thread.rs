@@ -146,7 +146,7 @@ pub fn run(server: &'static Server) {
                 server.module_lock.lock();
             }
         }
-        server.modules.timers.run_due(server, now_ms());
+        server.modules.timers.run_due(server);
         super::blocked::run_due(server, now_ms());
         super::api::promise::run_due(server, now_ms());
         let now = now_ms();

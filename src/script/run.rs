@@ -4,7 +4,7 @@ use super::sandbox::State;
 use super::{convert, script_flag};
 use crate::config::enums::shutdown_on_sig;
 use crate::connection::client::{flag as client_flag, ClientShared, Session};
-use crate::dispatch;
+use crate::dispatch::{self, too_few_replicas};
 use crate::dispatch::table::{flags, Body};
 use crate::execute::{error, CommandError, CommandResult, Tx};
 use crate::keyspace::evict;
@@ -177,6 +177,9 @@ impl<'a> Run<'a> {
             if crate::snapshot::control::writes_denied(server) {
                 return Err(error::err(MISCONF));
             }
+            if too_few_replicas(server) {
+                return Err(error::NO_REPLICAS);
+            }
             if call.read_only {
                 return Err(error::err(
                     "ERR Can not execute a script with write flag using *_ro command.",
@@ -184,8 +187,9 @@ impl<'a> Run<'a> {
             }
         }
         let caller = &tx.session;
+        // Redis makes its scripts' clients before all others; modules tell clients apart by their ids.
         let shared = ClientShared::new(
-            0,
+            if call.function { 2 } else { 1 },
             "lua".into(),
             String::new(),
             None,
@@ -293,6 +297,9 @@ impl<'a> Run<'a> {
             && crate::snapshot::control::writes_denied(self.server)
         {
             return Err(error::err(format!("-{}", error::MISCONF.0)));
+        }
+        if !self.wrote && command.has(flags::WRITE) && too_few_replicas(self.server) {
+            return Err(error::err(format!("-{}", error::NO_REPLICAS.0)));
         }
         if self.out_of_memory && !self.allow_oom && !self.wrote && command.has(flags::DENYOOM) {
             return Err(error::err("-OOM command not allowed when used memory > 'maxmemory'."));

@@ -149,6 +149,15 @@ fn prepare(
         let text = format!("ERR command '{name}' is not allowed on script mode");
         return Err(refused(libc::ESPIPE, text));
     }
+    if f.script && command.has(flags::WRITE) {
+        let server = Server::get();
+        if crate::snapshot::control::writes_denied(server) {
+            return Err(Refused(libc::ESPIPE, error::MISCONF));
+        }
+        if dispatch::too_few_replicas(server) {
+            return Err(Refused(libc::ESPIPE, error::NO_REPLICAS));
+        }
+    }
     if f.deny_oom && command.has(flags::DENYOOM) && no_memory() {
         return Err(Refused(libc::ENOSPC, error::OOM));
     }

@@ -48,6 +48,8 @@ fn server_flags(server: &Server) -> c_int {
         (config.appendonly(), abi::CTX_FLAGS_AOF),
         (!config.save().is_empty(), abi::CTX_FLAGS_RDB),
         (evict::over_limit(server), abi::CTX_FLAGS_OOM),
+        (crate::script::run::is_running(), abi::CTX_FLAGS_LUA),
+        (crate::execute::transaction::is_running(), abi::CTX_FLAGS_MULTI),
         (ratio > MEMORY_WARNING, abi::CTX_FLAGS_OOM_WARNING),
         (server.persistence.saving.load(Relaxed), abi::CTX_FLAGS_ACTIVE_CHILD),
         (log::in_child(), abi::CTX_FLAGS_IS_CHILD),
