@@ -40,6 +40,8 @@ pub struct Holder {
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
     pub running: Option<(&'static Module, *const str)>,
+    /// A session that a callback's context had and the next one can have.
+    pub spare_session: Option<Box<crate::connection::client::Session>>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
     pub rename_from: *mut crate::module::string::RStr,
 }
@@ -55,6 +57,7 @@ impl Default for Holder {
             no_memory: false,
             yields: 0,
             running: None,
+            spare_session: None,
             ready: Default::default(),
             rename_from: std::ptr::null_mut(),
         }

@@ -272,6 +272,8 @@ pub struct Session {
     pub deny_blocking: bool,
     /// Monotonic time of the end of the last command, for the duration of the next.
     pub clock_ns: u64,
+    /// Where the key of the running request belongs, if that was found out ahead.
+    pub known: Option<crate::dispatch::ahead::Known>,
     /// On the module thread: the command executed last could have run natively.
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
@@ -306,6 +308,7 @@ impl Session {
             input_bytes: 0,
             deny_blocking: false,
             clock_ns: 0,
+            known: None,
             last_was_native: false,
             blocked_on: None,
             waiting: None,
@@ -322,6 +325,24 @@ impl Session {
         s.authenticated = true;
         s.user = None;
         s
+    }
+
+    /// Whether this internal session, but for its database, is as it was made, and nobody else knows its shared part.
+    pub fn is_untouched(&self) -> bool {
+        let Session { multi, watched, blocked_on, waiting, retry, user, .. } = self;
+        let nothing_left = multi.is_none()
+            && watched.is_empty()
+            && blocked_on.is_none()
+            && waiting.is_none()
+            && retry.is_none()
+            && user.is_none();
+        nothing_left
+            && !self.close
+            && !self.deny_blocking
+            && self.reply_mode == ReplyMode::On
+            && self.subscription_count() + self.shard_channels.len() == 0
+            && Arc::strong_count(&self.shared) == 1
+            && self.shared.flags.load(Relaxed) == flag::INTERNAL
     }
 
     /// Selects a database.

@@ -3,6 +3,7 @@
 //! The path is data in the table ([`table::Path`]), decided when the table is made. What can only be seen at run time
 //! (a key is held; a key has a module's value that the command would have to free) is found before the body runs, with
 //! all latches taken, so a body never has to back out.
+pub mod ahead;
 pub mod observe;
 pub mod table;
 
@@ -17,6 +18,7 @@ use crate::observe::clock::mono_ns;
 use crate::parse::{Limits, Parsed};
 use crate::reply::Reply;
 use crate::server::Server;
+use ahead::{Ahead, Known};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub fn run_input(
     // belongs back on the serving thread.
     let version = server.table_version.load(Relaxed);
     let mut natives = 0;
+    // On a serving thread the first request may have to be handed over, and the others with it.
+    let mut ahead = Ahead::new(if matches!(side, Side::Module) { usize::MAX } else { 1 });
     let outcome = loop {
         if client.session.close {
             break Outcome::Close;
@@ -95,54 +99,58 @@ pub fn run_input(
             authenticated: client.session.authenticated,
         };
         let rest = &input[done..];
-        match client.parser.next(rest, limits) {
-            Parsed::Incomplete => break Outcome::NeedInput,
-            Parsed::Error(e) => {
+        let db = client.session.db;
+        let next = match ahead.next(server, &mut client.parser, rest, limits, db) {
+            Ok(next) => next,
+            Err(Parsed::Error(e)) => {
                 client.out.error(format!("ERR {e}"));
                 client.session.close = true;
                 break Outcome::Close;
             }
-            Parsed::Request(len) => {
-                let Client { session, parser, out, .. } = &mut *client;
-                session.input_bytes = rest.len();
-                let step = parser.with_args(&rest[..len], |args| {
-                    if args.is_empty() {
-                        return Step::Done;
-                    }
-                    if table.filters {
-                        return filter(server, table, session, out, args, side, now);
-                    }
-                    execute(server, table, session, out, args, side, now)
-                });
-                match step {
-                    Step::Done => {
-                        done += len;
-                        if matches!(side, Side::Module) {
-                            natives = if session.last_was_native { natives + 1 } else { 0 };
-                            if natives >= NATIVES_ON_MODULE_THREAD
-                                || server.table_version.load(Relaxed) != version
-                            {
-                                break Outcome::GiveBack;
-                            }
-                        }
-                    }
-                    Step::HandOver => break Outcome::HandOver,
-                    Step::Parked => break Outcome::Parked,
-                    Step::GiveBack => break Outcome::GiveBack,
-                    Step::Blocked => {
-                        done += len;
-                        break Outcome::Blocked;
-                    }
-                    Step::Waiting => {
-                        if let Some(w) = &mut client.session.waiting {
-                            w.request_len = len;
-                        }
-                        break Outcome::Waiting;
+            Err(_) => break Outcome::NeedInput,
+        };
+        let Client { session, parser, out, .. } = &mut *client;
+        session.input_bytes = rest.len();
+        session.known = next.known;
+        let len = next.len;
+        let step = ahead.with_args(parser, &next, &rest[..len], |args| {
+            if args.is_empty() {
+                return Step::Done;
+            }
+            if table.filters {
+                return filter(server, table, session, out, args, side, now);
+            }
+            execute(server, table, session, out, args, side, now)
+        });
+        session.known = None;
+        match step {
+            Step::Done => {
+                done += len;
+                if matches!(side, Side::Module) {
+                    natives = if session.last_was_native { natives + 1 } else { 0 };
+                    if natives >= NATIVES_ON_MODULE_THREAD
+                        || server.table_version.load(Relaxed) != version
+                    {
+                        break Outcome::GiveBack;
                     }
                 }
             }
+            Step::HandOver => break Outcome::HandOver,
+            Step::Parked => break Outcome::Parked,
+            Step::GiveBack => break Outcome::GiveBack,
+            Step::Blocked => {
+                done += len;
+                break Outcome::Blocked;
+            }
+            Step::Waiting => {
+                if let Some(w) = &mut client.session.waiting {
+                    w.request_len = len;
+                }
+                break Outcome::Waiting;
+            }
         }
     };
+    ahead.stop(&mut client.parser);
     (done, outcome)
 }
 
@@ -458,7 +466,7 @@ fn run(
         }
         (Path::Module(reason), Side::Serving(_)) => hand_over(server, reason),
         (Path::Native, Side::Serving(waker)) => {
-            let mut plan = Plan::default();
+            let mut plan = Plan { known: session.known, ..Plan::default() };
             if !plan.add(command, args, session.db) {
                 return hand_over(server, Reason::Value);
             }
@@ -482,8 +490,8 @@ fn run(
         (path, Side::Module) => {
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
-            call(&mut tx, command, args, out);
-            blocking::serve_module(server, now);
+            call_body(&mut tx, command, args, out, Nested::No);
+            blocking::serve_module(server, || now);
             if session.blocked_on.is_some() {
                 Step::Blocked
             } else {
@@ -493,13 +501,30 @@ fn run(
     }
 }
 
+/// Whether a call is made by another command: a transaction, a script, a module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Nested {
+    No,
+    Perhaps,
+}
+
 /// Runs a command body in its transaction: counts it, writes its error, passes its effects to the log.
 pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
-    // Native commands of a turn follow each other without a gap: the end of one is the start of the next.
+    call_body(tx, command, args, out, Nested::Perhaps);
+}
+
+fn call_body(
+    tx: &mut Tx<'_>,
+    command: &Arc<Command>,
+    args: &[&[u8]],
+    out: &mut Reply,
+    nested: Nested,
+) {
+    // Commands of a turn follow each other without a gap: the end of one is the start of the next.
     // A command that waited runs again: monitors have seen it, and its time does not count.
     let again = tx.session.waiting.is_some() || tx.session.retry.is_some();
-    let native = tx.mode() == Mode::Native && !again;
-    let start = if native { tx.session.clock_ns } else { mono_ns() };
+    let follows = !again && (nested == Nested::No || tx.mode() == Mode::Native);
+    let start = if follows { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let result = match &command.body {
         Body::Native(f) => f(tx, args, out),
@@ -544,6 +569,8 @@ pub struct Plan {
     names: SmallVec<[(*const u8, usize); 4]>,
     /// Reads too must not meet module values.
     values: bool,
+    /// Where one of the keys belongs.
+    known: Option<Known>,
 }
 
 /// The result of [`Plan::lock`].
@@ -617,11 +644,14 @@ impl Plan {
 
     /// Adds one key.
     pub fn add_key(&mut self, key: &[u8], access: Access, db: usize) {
-        let shard = (db * SHARDS + shard_of(key)) as u32;
+        let (shard, hash) = match self.known {
+            Some(k) if k.is(db, key) => (k.shard, k.hash),
+            _ => ((db * SHARDS + shard_of(key)) as u32, hash_bytes(key)),
+        };
         if let Err(at) = self.shards.binary_search(&shard) {
             self.shards.insert(at, shard);
         }
-        self.keys.push(PlannedKey { shard, hash: hash_bytes(key), access });
+        self.keys.push(PlannedKey { shard, hash, access });
         self.names.push((key.as_ptr(), key.len()));
     }
 

@@ -256,9 +256,15 @@ impl<'a> Tx<'a> {
         }
     }
 
-    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32) {
+    /// The shard of a key with its index over all databases, and the key's hash.
+    #[inline]
+    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32, u64) {
+        if let Some(k) = self.session.known.filter(|k| k.is(db, key)) {
+            return (self.server.keyspace.shard(k.shard), k.shard, k.hash);
+        }
         let i = shard_of(key);
-        (&self.server.keyspace.dbs()[db].shards()[i], (db * SHARDS + i) as u32)
+        let shard = &self.server.keyspace.dbs()[db].shards()[i];
+        (shard, (db * SHARDS + i) as u32, hash_bytes(key))
     }
 
     /// Runs `f` on the shard's data: under the latch, with the key held in module mode.
@@ -279,8 +285,7 @@ impl<'a> Tx<'a> {
                 f(shard, unsafe { shard.data() }, hash)
             }
             Mode::Module => {
-                let (shard, index) = self.shard(db, key);
-                let hash = hash_bytes(key);
+                let (shard, index, hash) = self.shard(db, key);
                 shard.latch.lock();
                 // SAFETY: lock: taken on the line above, released below.
                 let data = unsafe { shard.data() };

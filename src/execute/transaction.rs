@@ -202,7 +202,7 @@ pub fn exec(
         RUNNING.store(true, Relaxed);
         run_queue(&mut tx, &queue, &multi, out);
         RUNNING.store(false, Relaxed);
-        blocking::serve_module(server, now);
+        blocking::serve_module(server, || now);
     }
     discard_state(server, session);
     Step::Done

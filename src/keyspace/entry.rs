@@ -57,6 +57,11 @@ impl Entry {
         unsafe { self.0.as_ref() }
     }
 
+    /// Brings the entry's beginning on its way to the cache.
+    pub fn prefetch(&self) {
+        super::table::prefetch(self.0.as_ptr());
+    }
+
     fn tag(&self) -> u32 {
         self.header().meta.load(Relaxed) & TAG_MASK
     }

@@ -71,6 +71,27 @@ impl Shard {
     }
 }
 
+impl Shard {
+    /// Brings the bucket of a hash on its way to the cache.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        // SAFETY: layout: the table is there as long as the shard; `prefetch_bucket` copes with a changing one.
+        unsafe { Table::prefetch_bucket(&raw const (*self.data.get()).table, hash) };
+    }
+
+    /// Likewise the entries that may have this hash, once the bucket is there.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        if self.latch.try_lock() {
+            // SAFETY: lock: taken above, released below.
+            unsafe {
+                self.data().table.prefetch_items(hash, Entry::prefetch);
+                self.latch.unlock();
+            }
+        }
+    }
+}
+
 impl TableItem for Entry {
     #[inline]
     fn table_hash(&self) -> u64 {

@@ -26,6 +26,19 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Brings a cache line on its way to the cache; any address will do.
+#[inline]
+pub fn prefetch<T>(at: *const T) {
+    // SAFETY: layout: a prefetch of any address is harmless.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 const SLOTS: usize = 7;
 /// In a bucket's word: bit `i` says that slot `i` holds an item.
 const PRESENT: u64 = 0x7f;
@@ -224,6 +237,38 @@ impl<P: TableItem> Table<P> {
                 }
             }
             at = bucket.child()?;
+        }
+    }
+
+    /// Brings the bucket of a hash on its way to the cache. The table may be changing in another thread: what is read of it
+    /// only makes an address to prefetch, which may be anything.
+    ///
+    /// # Safety
+    /// `table` is a table's address, and stays so.
+    #[inline]
+    pub unsafe fn prefetch_bucket(table: *const Table<P>, hash: u64) {
+        // SAFETY: layout: fields of a live table; word-sized, read once.
+        let (base, count) = unsafe {
+            (
+                (&raw const (*table).base).read_volatile(),
+                (&raw const (*table).count).read_volatile(),
+            )
+        };
+        if count != 0 {
+            prefetch(base.as_ptr().wrapping_add(hash as usize & (count - 1)));
+        }
+    }
+
+    /// Calls `f` for the items in the bucket of a hash that may have it.
+    #[inline]
+    pub fn prefetch_items(&self, hash: u64, f: impl Fn(&P)) {
+        if self.len == 0 {
+            return;
+        }
+        // SAFETY: layout: a bucket of this table.
+        let bucket = unsafe { self.bucket(hash as usize & (self.count - 1)).as_ref() };
+        for slot in bucket.matching(fingerprint(hash)) {
+            f(&bucket.item(slot));
         }
     }
 

@@ -44,7 +44,8 @@ pub fn yield_now(ctx: &mut Ctx, clients: bool, text: Option<String>) {
     let now = now_ms();
     if ctx.next_yield == 0 {
         let patience = if loading { between } else { server.config.busy_reply_threshold() as i64 };
-        ctx.next_yield = ctx.now.saturating_add(patience);
+        let since = if ctx.now == 0 { now } else { ctx.now };
+        ctx.next_yield = since.saturating_add(patience);
     }
     if now < ctx.next_yield || YIELDING.swap(true, Relaxed) {
         return;

@@ -174,6 +174,11 @@ impl Parser {
         }
     }
 
+    /// Forgets a request that was begun: what comes next begins with another one.
+    pub fn forget(&mut self) {
+        self.reset();
+    }
+
     /// Calls `f` with the arguments of the request found last, which begins at `request[0]`.
     pub fn with_args<R>(&self, request: &[u8], f: impl FnOnce(&[&[u8]]) -> R) -> R {
         let mut list: smallvec::SmallVec<[&[u8]; 16]> = smallvec::SmallVec::new();
