@@ -75,7 +75,7 @@ impl Hooks {
             "appendonly" if c.appendonly() => {
                 return Self::refuse(name, "This server has no append only file");
             }
-            "activedefrag" if c.activedefrag() => {
+            "activedefrag" if c.activedefrag() && !cfg!(feature = "jemalloc") => {
                 return Self::refuse(
                     name,
                     "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified \

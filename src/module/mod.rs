@@ -11,6 +11,7 @@ pub mod command;
 pub mod context;
 pub mod cron;
 pub mod datatype;
+pub mod defrag;
 pub mod event;
 pub mod event_loop;
 pub mod fork;

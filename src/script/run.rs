@@ -4,8 +4,8 @@ use super::sandbox::State;
 use super::{convert, script_flag};
 use crate::config::enums::shutdown_on_sig;
 use crate::connection::client::{flag as client_flag, ClientShared, Session};
-use crate::dispatch::{self, too_few_replicas};
 use crate::dispatch::table::{flags, Body};
+use crate::dispatch::{self, too_few_replicas};
 use crate::execute::{error, CommandError, CommandResult, Tx};
 use crate::keyspace::evict;
 use crate::observe::clock::mono_ns;
@@ -167,9 +167,8 @@ impl<'a> Run<'a> {
         }
         let declares = call.flags & script_flag::COMPATIBLE == 0;
         let has = |bit: u32| declares && call.flags & bit != 0;
-        let out_of_memory = !tx.session.allow_oom
-            && server.config.maxmemory() > 0
-            && !evict::make_room(server);
+        let out_of_memory =
+            !tx.session.allow_oom && server.config.maxmemory() > 0 && !evict::make_room(server);
         if declares && !has(script_flag::NO_WRITES) {
             if out_of_memory && !has(script_flag::ALLOW_OOM) {
                 return Err(error::OOM);

@@ -177,7 +177,11 @@ fn park(server: &'static Server, mut client: Box<Client>) {
     };
     match block {
         Block::Module(b) => {
-            blocked::park(server, &b, Parked { client, slot: Default::default(), thread: NO_THREAD });
+            blocked::park(
+                server,
+                &b,
+                Parked { client, slot: Default::default(), thread: NO_THREAD },
+            );
         }
         Block::Keys(waiter) => {
             static NUMBER: AtomicU64 = AtomicU64::new(0);
