@@ -10,7 +10,7 @@ pub mod table;
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
 use crate::execute::{blocking, error, is, text, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
-use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
+use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::keyspace::value::Kind;
 use crate::lock::held::Access;
 use crate::lock::native::{acquire, Latches, PlannedKey};
@@ -18,7 +18,6 @@ use crate::observe::clock::mono_ns;
 use crate::parse::{Limits, Parsed};
 use crate::reply::Reply;
 use crate::server::Server;
-use ahead::{Ahead, Known};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
@@ -88,32 +87,47 @@ pub fn run_input(
     // belongs back on the serving thread.
     let version = server.table_version.load(Relaxed);
     let mut natives = 0;
-    // On a serving thread the first request may have to be handed over, and the others with it.
-    let mut ahead = Ahead::new(if matches!(side, Side::Module) { usize::MAX } else { 1 });
+    let mut found: SmallVec<[ahead::Found; ahead::MOST]> = SmallVec::new();
+    let mut next = 0;
     let outcome = loop {
         if client.session.close {
             break Outcome::Close;
         }
-        let limits = Limits {
-            max_bulk: server.config.proto_max_bulk_len() as i64,
-            authenticated: client.session.authenticated,
-        };
-        let rest = &input[done..];
-        let db = client.session.db;
-        let next = match ahead.next(server, &mut client.parser, rest, limits, db) {
-            Ok(next) => next,
-            Err(Parsed::Error(e)) => {
-                client.out.error(format!("ERR {e}"));
-                client.session.close = true;
-                break Outcome::Close;
+        if next == found.len() {
+            let limits = Limits {
+                max_bulk: server.config.proto_max_bulk_len() as i64,
+                authenticated: client.session.authenticated || server.acl.default_is_open(),
+            };
+            // What is found ahead must not depend on what the requests before it do.
+            let most = match !table.filters && limits.authenticated {
+                true => ahead::MOST,
+                false => 1,
+            };
+            let here = matches!(side, Side::Module);
+            found.clear();
+            next = 0;
+            let leave = if here { None } else { Some(table) };
+            match find_ahead(&mut client.parser, &input[done..], limits, most, leave, &mut found) {
+                _ if found.len() > 1 => {
+                    let Client { session, parser, .. } = &*client;
+                    ahead::fetch(server, table, session, parser, &input[done..], &mut found, here);
+                }
+                _ if found.len() == 1 => {}
+                Parsed::Error(e) => {
+                    client.out.error(format!("ERR {e}"));
+                    client.session.close = true;
+                    break Outcome::Close;
+                }
+                _ => break Outcome::NeedInput,
             }
-            Err(_) => break Outcome::NeedInput,
-        };
+        }
+        let ahead::Found { len, ref args, key } = found[next];
+        let rest = &input[done..];
+        next += 1;
         let Client { session, parser, out, .. } = &mut *client;
         session.input_bytes = rest.len();
-        session.known = next.known;
-        let len = next.len;
-        let step = ahead.with_args(parser, &next, &rest[..len], |args| {
+        session.known_key = key;
+        let step = parser.with_args(&rest[..len], args.clone(), |args| {
             if args.is_empty() {
                 return Step::Done;
             }
@@ -122,7 +136,7 @@ pub fn run_input(
             }
             execute(server, table, session, out, args, side, now)
         });
-        session.known = None;
+        session.known_key = None;
         match step {
             Step::Done => {
                 done += len;
@@ -150,14 +164,48 @@ pub fn run_input(
             }
         }
     };
-    ahead.stop(&mut client.parser);
+    if outcome != Outcome::NeedInput {
+        // What was found ahead and not executed is looked for again.
+        client.parser.abandon();
+    }
     (done, outcome)
+}
+
+/// Finds up to `most` requests at the beginning of `input`; tells what stopped it.
+fn find_ahead(
+    parser: &mut crate::parse::Parser,
+    input: &[u8],
+    limits: Limits,
+    most: usize,
+    leave: Option<&Table>,
+    found: &mut SmallVec<[ahead::Found; ahead::MOST]>,
+) -> Parsed {
+    parser.begin();
+    let mut at = 0;
+    loop {
+        let parsed = parser.next(&input[at..], limits);
+        let Parsed::Request(len) = parsed else { return parsed };
+        let args = parser.found();
+        // An inline request's arguments are kept until the next request is looked for only.
+        let mut last = args.is_empty() || found.len() + 1 == most;
+        if let (Some(table), true, false) = (leave, found.is_empty(), last) {
+            let name = parser.args[args.start];
+            let name = &input[name.start as usize..(name.start + name.len) as usize];
+            last = table.find(name).is_some_and(|c| matches!(c.path, Path::Module(_)));
+        }
+        found.push(ahead::Found { len, args, key: None });
+        if last {
+            return parsed;
+        }
+        at += len;
+    }
 }
 
 fn reject(session: &mut Session, out: &mut Reply, e: CommandError) -> Step {
     if let Some(m) = &mut session.multi {
         m.aborted = true;
     }
+    session.retry = None;
     out.error(e.0.as_bytes());
     count_errors(Server::get(), out);
     Step::Done
@@ -229,14 +277,17 @@ pub fn check<'t>(
     if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }
-    if !session.authenticated
-        && !command.has(flags::NO_AUTH)
-        && !crate::execute::connection::default_user_is_open(server)
-    {
+    if !session.authenticated && !command.has(flags::NO_AUTH) && !server.acl.default_is_open() {
         return Err(error::err("NOAUTH Authentication required."));
     }
     if command.has(flags::PROTECTED) {
         crate::execute::server::check_protected(server, session, command)?;
+    }
+    if session.multi.is_some() && command.has(flags::NO_MULTI) {
+        return Err(error::err("ERR Command not allowed inside a transaction"));
+    }
+    if let Some(user) = session.limited_user() {
+        crate::acl::check::refuse(server, session, user, command, args)?;
     }
     if session.subscription_count() > 0
         && !session.shared.has(flag::RESP3)
@@ -248,12 +299,14 @@ pub fn check<'t>(
             command.full_name
         )));
     }
-    if server.persistence.last_bgsave_failed.load(Relaxed)
+    if (server.persistence.last_bgsave_failed.load(Relaxed) || server.aof.in_trouble())
         && (command.has(flags::WRITE) || command.name == "ping")
-        && crate::snapshot::control::writes_denied(server)
         && !session.shared.has(flag::INTERNAL)
     {
-        return Err(error::MISCONF);
+        crate::persist::check_disk(server)?;
+    }
+    if !command.has(flags::ALLOW_BUSY) {
+        crate::script::run::check_not_busy()?;
     }
     if too_few_replicas(server) && !session.shared.has(flag::INTERNAL) && writes(session, command) {
         return Err(error::NO_REPLICAS);
@@ -263,9 +316,6 @@ pub fn check<'t>(
     }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
-    }
-    if session.multi.is_some() && command.has(flags::NO_MULTI) {
-        return Err(error::err("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
 }
@@ -324,6 +374,9 @@ fn execute(
     side: Side<'_>,
     now: i64,
 ) -> Step {
+    if matches!(side, Side::Serving(_)) && crate::acl::check::needs_module(session, table, args) {
+        return hand_over(server, Reason::ModuleCommand);
+    }
     let command = match check(server, table, session, args) {
         Ok(c) => c,
         Err(e) => {
@@ -364,7 +417,7 @@ fn execute(
     }
     if let Some(multi) = &mut session.multi {
         if !matches!(
-            command.name.as_str(),
+            command.full_name.as_str(),
             "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
         ) {
             let args = args.iter().map(|a| a.to_vec()).collect();
@@ -406,8 +459,10 @@ fn execute(
 pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: usize) {
     server.stats.commands_processed.add(1);
     session.retry = None;
+    let pushed = std::mem::take(&mut session.pushed);
     match session.reply_mode {
         ReplyMode::On => {}
+        _ if pushed => {}
         ReplyMode::Off | ReplyMode::Skip => out.buf.truncate(start),
         ReplyMode::SkipNext => {}
     }
@@ -462,11 +517,18 @@ fn run(
                 Side::Module => Tx::module(server, session, now),
             };
             call(&mut tx, command, args, out);
-            Step::Done
+            if matches!(side, Side::Module) {
+                unit_done(server, session, now);
+            }
+            match session.blocked_on {
+                // A module thinks about an `AUTH`.
+                Some(_) => Step::Blocked,
+                None => called(session, command),
+            }
         }
         (Path::Module(reason), Side::Serving(_)) => hand_over(server, reason),
         (Path::Native, Side::Serving(waker)) => {
-            let mut plan = Plan { known: session.known, ..Plan::default() };
+            let mut plan = Plan { known: session.known_key, ..Plan::default() };
             if !plan.add(command, args, session.db) {
                 return hand_over(server, Reason::Value);
             }
@@ -491,13 +553,21 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call_body(&mut tx, command, args, out, Nested::No);
-            blocking::serve_module(server, || now);
+            unit_done(server, session, now);
+            blocking::serve_module(server);
             if session.blocked_on.is_some() {
                 Step::Blocked
             } else {
                 called(session, command)
             }
         }
+    }
+}
+
+/// A unit of the module path is over. The calling thread has the module lock.
+pub fn unit_done(server: &'static Server, session: &mut Session, now: i64) {
+    if let Some(at) = crate::module::thread::unit_done(server, || now) {
+        session.written = at;
     }
 }
 
@@ -534,16 +604,20 @@ fn call_body(
     if let Err(e) = result {
         out.error(e.0.as_bytes());
     }
+    if tx.lapsed.any() {
+        tx.delete_lapsed();
+    }
     let end = mono_ns();
     let ns = end.saturating_sub(start);
     tx.session.clock_ns = end;
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    if let Some(b) = &tx.session.blocked_on {
+    let module_auth = tx.session.module_auth.is_some();
+    if let Some(b) = tx.session.blocked_on.as_ref().filter(|_| !module_auth) {
         // It is counted when it is unblocked.
         b.state.lock().command = Some((command.clone(), ns));
-    } else if again || tx.session.waiting.is_none() {
+    } else if (again || tx.session.waiting.is_none()) && !module_auth {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     }
     if !again {
@@ -558,6 +632,19 @@ fn call_body(
     }
 }
 
+/// Runs a command's body when files are loaded: nothing is counted, shown or logged.
+pub fn replay(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
+    let result = match &command.body {
+        _ if !command.arity_ok(args.len()) => Err(error::arity(&command.full_name)),
+        Body::Native(f) => f(tx, args, out),
+        Body::Module(m) => crate::module::command::run(m, tx, args, out),
+        Body::Container => Err(error::arity(&command.full_name)),
+    };
+    if let Err(e) = result {
+        out.error(e.0.as_bytes());
+    }
+}
+
 /// The keys and shards of a native command or transaction.
 #[derive(Default)]
 pub struct Plan {
@@ -569,8 +656,8 @@ pub struct Plan {
     names: SmallVec<[(*const u8, usize); 4]>,
     /// Reads too must not meet module values.
     values: bool,
-    /// Where one of the keys belongs.
-    known: Option<Known>,
+    /// A key whose place is known already.
+    known: Option<ahead::KnownKey>,
 }
 
 /// The result of [`Plan::lock`].
@@ -644,10 +731,9 @@ impl Plan {
 
     /// Adds one key.
     pub fn add_key(&mut self, key: &[u8], access: Access, db: usize) {
-        let (shard, hash) = match self.known {
-            Some(k) if k.is(db, key) => (k.shard, k.hash),
-            _ => ((db * SHARDS + shard_of(key)) as u32, hash_bytes(key)),
-        };
+        let known = self.known.and_then(|known| known.place(key));
+        let (shard, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
+        let shard = (db * SHARDS + shard) as u32;
         if let Err(at) = self.shards.binary_search(&shard) {
             self.shards.insert(at, shard);
         }
@@ -670,6 +756,9 @@ impl Plan {
 
     /// Takes the latches and checks that the native path can do it.
     pub fn lock<'a>(&'a self, server: &'static Server, now: i64, waker: &Waker) -> Locked<'a> {
+        if self.keys.len() > 1 {
+            self.fetch(server);
+        }
         if let Err(shard) = acquire(server, &self.shards, &self.keys) {
             // SAFETY: lock: `acquire` left us this one latch.
             let data = unsafe { server.keyspace.shard(shard).data() };
@@ -683,6 +772,16 @@ impl Plan {
             true => Locked::NeedsModulePath,
             false => Locked::Yes(guard),
         }
+    }
+
+    /// Has the processor fetch what the look-ups of the keys will touch, for all of them at once.
+    fn fetch(&self, server: &Server) {
+        let each = |f: fn(&Shard, u64)| {
+            self.keys.iter().for_each(|key| f(server.keyspace.shard(key.shard), key.hash));
+        };
+        each(|shard, _| shard.prefetch());
+        each(|shard, hash| shard.prefetch_bucket(hash));
+        each(|shard, hash| shard.prefetch_entry(hash, false));
     }
 
     /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.

@@ -10,6 +10,7 @@ use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
 use crate::keyspace::value::{Kind, ModuleValue, Value, ValueMut, ValueRef};
 use crate::lock::held::Access;
 use crate::module::abi;
+use crate::propagate::{to, Effect};
 use crate::server::Server;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,6 +22,7 @@ pub mod client;
 pub mod cluster;
 mod collection;
 pub mod command;
+mod command_docs;
 pub mod command_keys;
 mod command_tips;
 pub mod config;
@@ -39,10 +41,12 @@ pub mod hash;
 pub mod hash_expire;
 pub mod hyperloglog;
 pub mod info;
+mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod memory;
+pub mod migrate;
 pub mod module;
 pub mod monitor;
 pub mod object;
@@ -108,6 +112,7 @@ pub static FAMILIES: &[&[Row]] = &[
     cluster::ROWS,
     persistence::ROWS,
     dump::ROWS,
+    migrate::ROWS,
     flush::ROWS,
     sort::ROWS,
     script::ROWS,
@@ -121,6 +126,7 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
     command.has(flags::ARGS_DECIDE)
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
+            "auth" | "hello" | "reset" => crate::module::auth::listening(server),
             "config|get" => config::asks_modules(server, args),
             "shutdown" => {
                 persistence::before_shutdown(args);
@@ -179,10 +185,10 @@ pub struct Tx<'a> {
     pub dirty: u64,
     /// What goes to the effect log in place of the command itself; see `propagate`.
     pub effects: crate::propagate::Effects,
-    /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
-    pub collected: Option<Vec<crate::propagate::Effect>>,
     /// Keys that changed and that somebody waits for, with their databases (native path).
     pub ready: Vec<(usize, Vec<u8>)>,
+    /// What reads met past its time; it is deleted when the body is done.
+    pub lapsed: lapsed::Lapsed,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -203,8 +209,8 @@ impl<'a> Tx<'a> {
             now,
             dirty: 0,
             effects: Default::default(),
-            collected: None,
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan,
         }
@@ -220,8 +226,8 @@ impl<'a> Tx<'a> {
             now,
             dirty: 0,
             effects: Default::default(),
-            collected: None,
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan: None,
         }
@@ -256,15 +262,26 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// While files are loaded no key expires: the next command in the file may be about it. Nor while a module is told of a
+    /// key: it still finds it.
+    fn keeps_expired(&self) -> bool {
+        self.server.loading.load(Relaxed)
+            // SAFETY: lock: module mode means that this thread has the module lock.
+            || self.mode == Mode::Module && unsafe { self.server.holder() }.keep_expired != 0
+    }
+
+    /// Whether a time has come for which a key, or a field, is to be deleted.
+    pub fn is_past(&self, at: i64) -> bool {
+        at <= self.now && !self.keeps_expired()
+    }
+
     /// The shard of a key with its index over all databases, and the key's hash.
     #[inline]
     fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32, u64) {
-        if let Some(k) = self.session.known.filter(|k| k.is(db, key)) {
-            return (self.server.keyspace.shard(k.shard), k.shard, k.hash);
-        }
-        let i = shard_of(key);
+        let known = self.session.known_key.and_then(|known| known.place_of_copy(key));
+        let (i, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
         let shard = &self.server.keyspace.dbs()[db].shards()[i];
-        (shard, (db * SHARDS + i) as u32, hash_bytes(key))
+        (shard, (db * SHARDS + i) as u32, hash)
     }
 
     /// Runs `f` on the shard's data: under the latch, with the key held in module mode.
@@ -307,16 +324,10 @@ impl<'a> Tx<'a> {
         self.with_shard(db, key, access, |_, data, hash| data.find(hash, key))
     }
 
-    /// Whether a key's time has come. A module that is being told about a key still finds it.
+    /// Whether a key's time has come.
     #[inline]
     pub fn is_dead(&self, e: Entry) -> bool {
         e.is_expired(self.now) && !self.keeps_expired()
-    }
-
-    #[inline]
-    fn keeps_expired(&self) -> bool {
-        // SAFETY: lock: module mode means that this thread has the module lock.
-        self.mode == Mode::Module && unsafe { self.server.holder() }.keep_expired != 0
     }
 
     /// The entry of a live key, without counting it as an access.
@@ -324,6 +335,7 @@ impl<'a> Tx<'a> {
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
         if self.is_dead(e) {
+            self.lapsed.key(db, key);
             return None;
         }
         Some(e)
@@ -388,6 +400,11 @@ impl<'a> Tx<'a> {
         self.live(self.db(), key, Access::Read)
     }
 
+    /// The entry of a key, even of one past its time, which stays (`DEBUG OBJECT`).
+    pub fn any_entry(&self, key: &[u8]) -> Option<Entry> {
+        self.place(self.db(), key, Access::Read)
+    }
+
     /// Whether a key exists.
     pub fn exists(&self, key: &[u8]) -> bool {
         self.live(self.db(), key, Access::Read).is_some()
@@ -435,7 +452,8 @@ impl<'a> Tx<'a> {
             e.free();
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
-                self.effects.also(db, &[b"DEL", key]);
+                let lazily = self.server.config.lazyfree_lazy_expire();
+                self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
             self.notify_in(db, &event::EXPIRED_KEY, key);
@@ -447,16 +465,12 @@ impl<'a> Tx<'a> {
         let lazily = self.server.config.lazyfree_lazy_eviction();
         if !self.remove_with(key, lazily) {
             // Gone, or past its expiry: its deletion was told as that.
-            crate::propagate::finish_alone(self);
             return;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
-        if self.server.log.active() {
-            self.propagate_also(&[b"DEL", key]);
-            crate::propagate::finish_alone(self);
-        }
+        self.propagate_also(&[deletion(lazily), key]);
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
@@ -543,9 +557,8 @@ impl<'a> Tx<'a> {
             }
         }
         let clock = self.server.access_clock(self.now, 0);
-        let now = self.now;
+        let (now, keeps) = (self.now, self.keeps_expired());
         let mut make = Some(make);
-        let keeps = self.keeps_expired();
         let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
                 let at = if let Expiry::At(ms) = expiry { Some(ms) } else { None };
@@ -554,7 +567,7 @@ impl<'a> Tx<'a> {
                 }
                 return Put::New;
             };
-            if (old.is_expired(now) && !keeps) || old.kind() == Kind::Module {
+            if old.is_expired(now) && !keeps || old.kind() == Kind::Module {
                 return Put::Slow(old);
             }
             let at = match expiry {
@@ -794,18 +807,16 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Adds an effect to the log beside the command itself.
+    /// Adds an effect to the log; the command itself comes behind all of these.
     pub fn propagate_also(&mut self, args: &[&[u8]]) {
         if self.server.log.active() {
-            self.effects.also(self.session.db, args);
+            self.leave(Effect::new(self.session.db, to::ALL, args));
         }
     }
 
-    /// Adds an effect to the log before the command itself.
-    pub fn propagate_before(&mut self, args: &[&[u8]]) {
-        if self.server.log.active() {
-            self.effects.before(self.session.db, args);
-        }
+    /// Sends the command itself to the log even if it changed nothing.
+    pub fn propagate_always(&mut self) {
+        self.effects.force = to::ALL;
     }
 
     /// Replaces the command by this one in the log.
@@ -817,7 +828,7 @@ impl<'a> Tx<'a> {
 
     /// Keeps the command itself out of the log.
     pub fn propagate_nothing(&mut self) {
-        self.effects.instead.get_or_insert_default();
+        self.effects.nothing();
     }
 
     /// A module's value under a key, to change in place.
@@ -829,9 +840,19 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Text of an argument for messages: bytes that are not UTF-8 are replaced.
+/// The command that deletes a key in the log.
+fn deletion(lazily: bool) -> &'static [u8] {
+    if lazily {
+        b"UNLINK"
+    } else {
+        b"DEL"
+    }
+}
+
+/// Text of an argument for messages, which come back to the client with the same bytes, up to a zero as on Redis.
 pub fn text(arg: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(arg)
+    let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    crate::reply::bytes::as_text(&arg[..end])
 }
 
 /// Parses an integer argument.

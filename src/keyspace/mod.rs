@@ -1,4 +1,5 @@
 //! The keyspace: databases, shards, entries and the value types.
+mod block;
 pub mod defrag;
 mod dtoa;
 pub mod entry;

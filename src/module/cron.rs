@@ -25,6 +25,8 @@ pub fn run(server: &'static Server, now: i64) {
     }
     super::defrag::run(server);
     crate::snapshot::control::check_save_points(server, now);
+    crate::execute::migrate::close_unused(now);
+    crate::persist::rewrite::cron(server, now);
     super::fork::reap();
     super::event::cron_event(server.config.hz());
 }

@@ -124,6 +124,7 @@ fn clean_up(server: &'static Server, module: &'static Module) {
     super::api::config::remove_all_of(module);
     super::fork::forget_callback_of(module);
     *module.defrag.lock() = None;
+    super::auth::forget(server, module);
     module.types.lock().clear();
     server.modules.rebuild_table(server, None);
 }

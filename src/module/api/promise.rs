@@ -51,8 +51,8 @@ pub struct Promise {
 pub struct Promised {
     /// Who waits for its reply.
     pub promise: Arc<Promise>,
-    /// Whether the call's effects go to the log.
-    pub replicate: bool,
+    /// Where the call's effects go: bits of `propagate::to`.
+    pub targets: u8,
     command: Arc<Command>,
     args: Vec<Vec<u8>>,
 }
@@ -98,7 +98,7 @@ impl Promise {
         out: Reply,
         block: Block,
         (command, args): (Arc<Command>, Vec<Vec<u8>>),
-        replicate: bool,
+        targets: u8,
     ) -> Arc<Promise> {
         let promise = Arc::new(Promise {
             module,
@@ -106,7 +106,7 @@ impl Promise {
             block: Mutex::new(Some(block)),
             handler: Mutex::new((None, 0)),
         });
-        let kept = Promised { promise: promise.clone(), replicate, command, args };
+        let kept = Promised { promise: promise.clone(), targets, command, args };
         session.promised = Some(Box::new(kept));
         let mut client = Client::new(session);
         client.out = out;
@@ -223,7 +223,7 @@ pub fn go_on(server: &'static Server, mut client: Box<Client>) {
     }
     let args: Vec<&[u8]> = promised.args.iter().map(Vec::as_slice).collect();
     let mut tx = Tx::module(server, &mut client.session, now_ms());
-    tx.collected = (!promised.replicate).then(Vec::new);
+    tx.effects.allowed = promised.targets;
     dispatch::call(&mut tx, &promised.command, &args, &mut client.out);
     match client.session.waiting.as_ref().map(|w| w.waiter.clone()) {
         Some(waiter) => {

@@ -68,7 +68,6 @@ crate::api! {
                 ctx.flags &= !flag::YIELDED;
                 crate::module::busy::end();
             }
-            ctx.pass_effects_on();
         }
         let server = Server::get();
         end_unit(server);
