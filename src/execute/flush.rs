@@ -4,7 +4,7 @@ use super::{is, CommandError, CommandResult, Tx};
 use crate::connection::client::flag;
 use crate::dispatch::table::{flags, PathRule, Row};
 use crate::keyspace::entry::Entry;
-use crate::keyspace::shard::{hash_bytes, Shard, ShardData, SHARDS};
+use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
 use crate::keyspace::value::Kind;
 use crate::lock::held::Access;
 use crate::module::abi;
@@ -41,6 +41,7 @@ fn hold_whole(server: &Server, shard: &Shard, index: u32) {
 /// Returns how many keys there were. The calling thread has the module lock.
 pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
     let (mut removed, now) = (0, now_ms());
+    let awaited = awaited_keys(server, db);
     for (i, shard) in server.keyspace.dbs()[db].used_shards().iter().enumerate() {
         shard.latch.lock();
         hold_whole(server, shard, (db * SHARDS + i) as u32);
@@ -56,17 +57,45 @@ pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
     super::blocking::all_changed(server, db);
+    awaited.iter().filter(|(_, there)| *there).for_each(|(key, _)| server.key_gone(db, key));
     removed
 }
 
-fn free_all(mut entries: Vec<Entry>, lazily: bool) {
+/// The keys of a database that clients of modules wait for, and whether they are there.
+fn awaited_keys(server: &Server, db: usize) -> Vec<(Vec<u8>, bool)> {
+    if server.blocked_keys.load(Relaxed) == 0 {
+        return Vec::new();
+    }
+    let keys = crate::module::blocked::awaited_keys(db);
+    let look = |key: Vec<u8>| {
+        let there = is_there(server, db, &key);
+        (key, there)
+    };
+    keys.into_iter().map(look).collect()
+}
+
+fn is_there(server: &Server, db: usize, key: &[u8]) -> bool {
+    let shard = &server.keyspace.dbs()[db].shards()[shard_of(key)];
+    shard.latch.lock();
+    // SAFETY: lock: taken on the line above, released below.
+    unsafe {
+        let there = has(shard.data(), key, now_ms());
+        shard.latch.unlock();
+        there
+    }
+}
+
+fn free_all(entries: Vec<Entry>, lazily: bool) {
     if lazily {
         let (of_modules, others): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|e| e.kind() == Kind::Module);
         if !others.is_empty() {
             crate::keyspace::lazy_free::free_later(others);
         }
-        entries = of_modules;
+        if !of_modules.is_empty() {
+            crate::keyspace::lazy_free::free_by_modules(of_modules);
+        }
+        return;
     }
     entries.into_iter().for_each(Entry::free);
 }
@@ -146,6 +175,7 @@ fn swapdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn swap_databases(server: &'static Server, a: usize, b: usize) {
     let dbs = server.keyspace.dbs();
     let shards = |db: usize| dbs[db].shards().iter().enumerate();
+    let awaited = [(a, awaited_keys(server, a)), (b, awaited_keys(server, b))];
     // All are held before the first is swapped: nobody sees one half of the one database and one of the other.
     for db in [a, b] {
         for (i, shard) in shards(db) {
@@ -173,27 +203,17 @@ fn swap_databases(server: &'static Server, a: usize, b: usize) {
     }
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
-    wake_blocked(server, [a, b]);
-    super::blocking::all_changed(server, a);
-    super::blocking::all_changed(server, b);
-}
-
-/// Somebody may wait for a key that is now there.
-fn wake_blocked(server: &'static Server, dbs: [usize; 2]) {
-    if server.blocked_keys.load(Relaxed) == 0 {
-        return;
-    }
-    for db in dbs {
-        for shard in server.keyspace.dbs()[db].used_shards() {
-            shard.latch.lock();
-            // SAFETY: lock: taken on the line above, released below.
-            let keys: Vec<Vec<u8>> =
-                unsafe { shard.data() }.table.iter().map(|e| e.key().to_vec()).collect();
-            // SAFETY: lock: taken above.
-            unsafe { shard.latch.unlock() };
-            keys.iter().for_each(|key| server.key_ready(db, key));
+    for (db, keys) in awaited {
+        for (key, was_there) in keys {
+            match is_there(server, db, &key) {
+                true => server.key_ready(db, &key),
+                false if was_there => server.key_gone(db, &key),
+                false => {}
+            }
         }
     }
+    super::blocking::all_changed(server, a);
+    super::blocking::all_changed(server, b);
 }
 
 /// The family's commands.

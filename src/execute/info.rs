@@ -254,7 +254,7 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("mem_aof_buffer", server.aof.buffer_length(server));
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
-    f.put("active_defrag_running", 0);
+    f.put("active_defrag_running", crate::module::defrag::running());
     let (pending, freed) = crate::keyspace::lazy_free::figures();
     f.put("lazyfree_pending_objects", pending);
     f.put("lazyfreed_objects", freed);
@@ -364,16 +364,17 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("latest_fork_usec", 0);
     f.put("total_forks", s.forks.get());
     f.put("migrate_cached_sockets", super::migrate::kept());
+    f.put("slave_expires_tracked_keys", 0);
+    let defrag = crate::module::defrag::figures();
+    f.put("active_defrag_hits", defrag.moves.hits);
+    f.put("active_defrag_misses", defrag.moves.misses);
+    f.put("active_defrag_key_hits", defrag.moves.key_hits);
+    f.put("active_defrag_key_misses", defrag.moves.key_misses);
+    f.put("total_active_defrag_time", defrag.total_us / 1000);
+    f.put("current_active_defrag_time", defrag.current_us / 1000);
     zeros(
         f,
         &[
-            "slave_expires_tracked_keys",
-            "active_defrag_hits",
-            "active_defrag_misses",
-            "active_defrag_key_hits",
-            "active_defrag_key_misses",
-            "total_active_defrag_time",
-            "current_active_defrag_time",
             "tracking_total_keys",
             "tracking_total_items",
             "tracking_total_prefixes",

@@ -264,10 +264,13 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// While files are loaded no key expires: the next command in the file may be about it.
-    #[cold]
+    /// While files are loaded no key expires: the next command in the file may be about it. Nor while a module is told of a
+    /// key: it still finds it.
     fn keeps_expired(&self) -> bool {
-        self.server.loading.load(Relaxed) || self.session.shared.has(flag::MASTER)
+        self.server.loading.load(Relaxed)
+            || self.session.shared.has(flag::MASTER)
+            // SAFETY: lock: module mode means that this thread has the module lock.
+            || self.mode == Mode::Module && unsafe { self.server.holder() }.keep_expired != 0
     }
 
     /// Whether a time has come for which a key, or a field, is to be deleted.
@@ -324,11 +327,17 @@ impl<'a> Tx<'a> {
         self.with_shard(db, key, access, |_, data, hash| data.find(hash, key))
     }
 
+    /// Whether a key's time has come.
+    #[inline]
+    pub fn is_dead(&self, e: Entry) -> bool {
+        e.is_expired(self.now) && !self.keeps_expired()
+    }
+
     /// The entry of a live key, without counting it as an access.
     #[inline]
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
-        if e.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(e) {
             self.lapsed.key(db, key);
             return None;
         }
@@ -424,7 +433,7 @@ impl<'a> Tx<'a> {
     /// The entry of a key for a change. An expired key is deleted first, with its event.
     fn live_mut(&mut self, key: &[u8]) -> Option<Entry> {
         let e = self.place(self.db(), key, Access::Write)?;
-        if e.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(e) {
             self.expire_now(key);
             return None;
         }
@@ -450,7 +459,6 @@ impl<'a> Tx<'a> {
                 self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
-            self.server.key_ready(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
@@ -589,10 +597,12 @@ impl<'a> Tx<'a> {
             Put::InPlace => {}
             Put::New => {
                 self.structure_changed();
+                self.server.key_ready(db, key);
                 self.notify_in(db, &event::NEW_KEY, key);
             }
             Put::Replaced(old) => {
                 self.structure_changed();
+                self.server.key_gone(db, key);
                 old.free();
             }
             Put::Slow(old) => {
@@ -613,7 +623,7 @@ impl<'a> Tx<'a> {
         old: Entry,
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
     ) {
-        if old.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(old) {
             self.expire_in(db, key);
             return self.put(db, key, expiry, make, None);
         }
@@ -634,6 +644,7 @@ impl<'a> Tx<'a> {
         self.structure_changed();
         // Outside of the latch: freeing a module's value calls the module.
         if let Some(old) = replaced {
+            self.server.key_gone(db, key);
             old.free();
         }
     }
@@ -659,6 +670,7 @@ impl<'a> Tx<'a> {
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
+        self.server.key_gone(db, key);
         e
     }
 
@@ -677,11 +689,15 @@ impl<'a> Tx<'a> {
         }
         match self.live_mut(key) {
             None => false,
-            Some(e) if !crate::keyspace::lazy_free::is_worth_it(e) => self.remove(key),
+            Some(e) if !crate::keyspace::lazy_free::is_worth_it(self.db(), e) => self.remove(key),
             Some(_) => {
                 let removed = self.unlink(self.db(), key);
-                if let Some(e) = removed {
-                    crate::keyspace::lazy_free::free_later(vec![e]);
+                match removed {
+                    Some(e) if e.kind() == Kind::Module => {
+                        crate::keyspace::lazy_free::free_by_modules(vec![e]);
+                    }
+                    Some(e) => crate::keyspace::lazy_free::free_later(vec![e]),
+                    None => {}
                 }
                 removed.is_some()
             }
@@ -748,7 +764,6 @@ impl<'a> Tx<'a> {
         if self.server.awaited_keys.load(Relaxed) != 0 {
             self.tell_waiters(db, key);
         }
-        self.server.key_ready(db, key);
     }
 
     #[cold]

@@ -11,6 +11,7 @@ const GIVE_BACK_EVERY: u64 = 4;
 pub fn run(server: &'static Server, now: i64) {
     server.clock_ms.store(now, Relaxed);
     server.used_memory();
+    server.unit_time(|| now);
     let s = &server.stats;
     s.cron_rounds.add(1);
     s.rates.sample(mono_ns(), s.rate_values());
@@ -33,6 +34,7 @@ pub fn run(server: &'static Server, now: i64) {
         s.expire_ns.add(ns);
         server.latency.add_if_slow(&server.config, "expire-cycle", ns / 1_000_000);
     }
+    super::defrag::run(server);
     crate::snapshot::control::check_save_points(server, now);
     crate::execute::migrate::close_unused(now);
     crate::execute::replication::cron(server, now);
