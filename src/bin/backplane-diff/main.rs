@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+mod aof;
 mod client;
 mod compare;
 mod resp;
@@ -32,6 +33,7 @@ backplane-diff [OPTION...] SCRIPT...
   --timeout MS         limit for one reply (default 10000)
   --max-lines N        lines of each reply in a report (default 20; 0: where it differs, and no more)
   --verbose            print every command and its reply
+  --aof                run with an append-only file, and compare what each command leaves there
 The servers are started afresh for each script, with nothing saved and the debug commands on.
 
 A script has one command a line, quoted as in redis-cli. Lines beginning with # are comments. @ speaks to the tester:
@@ -59,6 +61,7 @@ struct Setup {
     load: Vec<PathBuf>,
     port: u16,
     repeat: usize,
+    aof: bool,
     options: Options,
     scripts: Vec<String>,
 }
@@ -103,7 +106,7 @@ fn main() -> ExitCode {
 }
 
 fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
-    let (mut a, mut b, mut modules) = (None, None, None);
+    let (mut a, mut b, mut modules, mut aof) = (None, None, None, false);
     let (mut load, mut port, mut repeat, mut scripts) = (Vec::new(), 0, 1, Vec::new());
     let mut options = Options { wait: Duration::from_secs(10), verbose: false, max_lines: 20 };
     while let Some(arg) = args.next() {
@@ -120,6 +123,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             "--timeout" => options.wait = Duration::from_millis(number(&value()?)?),
             "--max-lines" => options.max_lines = number(&value()?)?,
             "--verbose" => options.verbose = true,
+            "--aof" => aof = true,
             "--help" | "-h" => return Err(USAGE.into()),
             _ if arg.starts_with("--") => return Err(format!("unknown option {arg}\n{USAGE}")),
             _ => scripts.push(arg),
@@ -139,7 +143,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     };
     let origins = [a.map_or_else(default_a, Ok)?, b.map_or_else(default_b, Ok)?];
     let modules = modules.or_else(|| Some(reference.as_ref()?.join("lib")));
-    Ok(Setup { origins, modules, load, port, repeat, options, scripts })
+    Ok(Setup { origins, modules, load, port, repeat, aof, options, scripts })
 }
 
 fn command(text: &str) -> Result<Vec<String>, String> {
@@ -185,7 +189,17 @@ fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, Strin
     }
     let sides = [Side::new(addrs[0]), Side::new(addrs[1])];
     let options = &setup.options;
-    let mut runner = Runner { name, sides, servers, options, tally: Tally::default() };
+    let tails = servers.iter().flatten().filter(|_| setup.aof).map(|s| aof::Tail::new(s.dir()));
+    let tails = tails.collect();
+    let mut runner = Runner {
+        name,
+        sides,
+        servers,
+        tails,
+        owed: Default::default(),
+        options,
+        tally: Tally::default(),
+    };
     for (side, origin) in runner.sides.iter_mut().zip(&setup.origins) {
         if matches!(origin, Origin::Running(_)) {
             let conn = side.conn("main").ok_or("a server does not answer")?;
@@ -195,12 +209,18 @@ fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, Strin
         }
     }
     runner.run(script);
+    runner.finish();
     Ok(runner.tally)
 }
 
 fn arguments(setup: &Setup, script: &Script) -> Result<Vec<String>, String> {
     let fixed = ["--save", "", "--enable-debug-command", "yes", "--enable-module-command", "yes"];
     let mut args: Vec<String> = fixed.map(str::to_string).to_vec();
+    if setup.aof {
+        // No sync: while one runs, the reference puts writes off.
+        let file = ["--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"];
+        args.extend(file.map(str::to_string));
+    }
     args.extend(script.args.iter().cloned());
     let mut modules = setup.load.clone();
     for name in &script.modules {
