@@ -7,6 +7,9 @@ static ALLOCATOR: backplane::observe::heap::Heap = backplane::observe::heap::Hea
 
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(code) = backplane::persist::tool(&args) {
+        std::process::exit(code);
+    }
     match backplane::config::from_command_line(&args, &backplane::start::Hooks) {
         Ok((config, startup)) => std::process::exit(backplane::start::run(config, startup)),
         Err(exit) => {

@@ -205,13 +205,7 @@ pub(super) fn propagate_claim(tx: &mut Tx<'_>, key: &[u8], name: &[u8], id: Stre
 }
 
 /// As [`propagate_claim`], with the group as it was when it had read no further than `read`.
-fn propagate_claim_up_to(
-    tx: &mut Tx<'_>,
-    key: &[u8],
-    name: &[u8],
-    id: StreamId,
-    read: StreamId,
-) {
+fn propagate_claim_up_to(tx: &mut Tx<'_>, key: &[u8], name: &[u8], id: StreamId, read: StreamId) {
     if !tx.server.log.active() {
         return;
     }

@@ -218,7 +218,8 @@ fn arguments(setup: &Setup, script: &Script) -> Result<Vec<String>, String> {
     let mut args: Vec<String> = fixed.map(str::to_string).to_vec();
     if setup.aof {
         // No sync: while one runs, the reference puts writes off.
-        let file = ["--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"];
+        let file =
+            ["--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"];
         args.extend(file.map(str::to_string));
     }
     args.extend(script.args.iter().cloned());
