@@ -37,7 +37,7 @@ fn visible<'h>(h: &'h Hash, field: &[u8], now: i64) -> Option<HashEntry<'h>> {
 
 /// Deletes a field whose time has come, for a write that would meet it.
 pub(super) fn drop_if_expired(tx: &mut Tx<'_>, key: &[u8], field: &[u8]) -> CommandResult {
-    let now = tx.now;
+    let now = tx.field_time();
     let Some(h) = tx.hash_mut(key)? else { return Ok(()) };
     if !h.get(field).is_some_and(|e| e.is_expired(now)) {
         return Ok(());

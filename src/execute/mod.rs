@@ -254,9 +254,24 @@ impl<'a> Tx<'a> {
     }
 
     /// While files are loaded no key expires: the next command in the file may be about it.
-    #[cold]
+    #[inline]
     fn keeps_expired(&self) -> bool {
         self.server.loading.load(Relaxed)
+    }
+
+    /// Whether readers must treat an entry as missing.
+    #[inline]
+    pub fn is_dead(&self, e: Entry) -> bool {
+        e.is_expired(self.now) && !self.keeps_expired()
+    }
+
+    /// The time by which fields of hashes expire; see [`Tx::keeps_expired`].
+    pub fn field_time(&self) -> i64 {
+        if self.keeps_expired() {
+            i64::MIN
+        } else {
+            self.now
+        }
     }
 
     /// Whether a time has come for which a key, or a field, is to be deleted.
@@ -314,7 +329,7 @@ impl<'a> Tx<'a> {
     #[inline]
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
-        if e.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(e) {
             return None;
         }
         Some(e)
@@ -404,7 +419,7 @@ impl<'a> Tx<'a> {
     /// The entry of a key for a change. An expired key is deleted first, with its event.
     fn live_mut(&mut self, key: &[u8]) -> Option<Entry> {
         let e = self.place(self.db(), key, Access::Write)?;
-        if e.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(e) {
             self.expire_now(key);
             return None;
         }
@@ -532,7 +547,7 @@ impl<'a> Tx<'a> {
             }
         }
         let clock = self.server.access_clock(self.now, 0);
-        let (now, keeps) = (self.now, self.keeps_expired());
+        let now = self.field_time();
         let mut make = Some(make);
         let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
@@ -542,7 +557,7 @@ impl<'a> Tx<'a> {
                 }
                 return Put::New;
             };
-            if old.is_expired(now) && !keeps || old.kind() == Kind::Module {
+            if old.is_expired(now) || old.kind() == Kind::Module {
                 return Put::Slow(old);
             }
             let at = match expiry {
@@ -593,7 +608,7 @@ impl<'a> Tx<'a> {
         old: Entry,
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
     ) {
-        if old.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(old) {
             self.expire_in(db, key);
             return self.put(db, key, expiry, make, None);
         }

@@ -117,7 +117,7 @@ fn access(mode: c_int) -> Access {
 pub fn look_up(tx: &mut Tx<'_>, key: &[u8], mode: c_int) -> Option<Entry> {
     let has = |bit| mode & (bit | abi::OPEN_KEY_NOEFFECTS) != 0;
     let found = tx.entry_in(tx.db(), key, access(mode));
-    if let Some(e) = found.filter(|e| !e.is_expired(tx.now)) {
+    if let Some(e) = found.filter(|e| !tx.is_dead(*e)) {
         if !has(abi::OPEN_KEY_NOTOUCH) {
             tx.touch(e);
         }
