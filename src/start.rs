@@ -28,6 +28,10 @@ impl LoadHooks for Hooks {
             Ok(())
         }
     }
+
+    fn check_user(&self, args: &[Vec<u8>]) -> Result<(), (usize, String)> {
+        crate::acl::file::check_line(args)
+    }
 }
 
 /// Runs the server until it is told to stop. Returns the exit code.
@@ -44,6 +48,9 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         log::log(*level, text);
     }
     let server = Server::init(config, startup);
+    if let Some(password) = server.config.requirepass() {
+        server.acl.set_default_password(Some(&password));
+    }
     crate::log_notice!("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
     crate::log_notice!(
         "Redis version={}, bits=64, commit=00000000, modified=0, pid={}, just started",
@@ -73,7 +80,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is
         // read by its module.
         server.module_lock.lock();
-        let ok = load_modules(server);
+        let ok = load_modules(server) && crate::acl::file::load_at_start(server);
         server.startup_memory.store(server.used_memory(), SeqCst);
         server.starting.store(false, SeqCst);
         // Clients that come from now on are told that the server is loading.

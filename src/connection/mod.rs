@@ -159,6 +159,7 @@ pub async fn serve<S: Socket>(
             break;
         }
         cached.give_output(std::mem::take(&mut client.out.buf));
+        client.parser.rest();
     }
     end(server, client);
 }
@@ -244,6 +245,7 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     server.monitors.remove(&shared);
     crate::execute::pubsub::unsubscribe_all(server, &mut client.session);
     crate::execute::transaction::unwatch(server, &mut client.session);
+    crate::module::auth::disconnected(server, &shared);
     crate::module::event::client_disconnected(server, &shared);
 }
 

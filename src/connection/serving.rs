@@ -446,7 +446,7 @@ fn begin<S: Socket>(
     server.clients.lock().insert(shared.id, shared.clone());
     server.stats.connections_received.add(1);
     let mut session = Session::new(shared);
-    session.authenticated = crate::execute::connection::default_user_is_open(server);
+    session.set_default_user(server);
     crate::module::event::client_connected(server, &session.shared);
     tokio::spawn(serve(server, cached.clone(), socket, Client::new(session)));
 }

@@ -72,6 +72,7 @@ impl Hooks {
                 }
             }
             "maxmemory-policy" => apply_policy(server),
+            "requirepass" => server.acl.set_default_password(c.requirepass().as_deref()),
             "port" if !crate::connection::listener::reopen(c) => {
                 return Self::refuse(name, "Unable to listen on this port. Check server logs.");
             }
@@ -130,7 +131,7 @@ fn get(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `CONFIG SET name value ...`
 fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() % 2 != 0 {
-        return Err(super::error::arity("config|set"));
+        return Err(super::error::SYNTAX);
     }
     let pairs: Vec<(&[u8], &[u8])> = args[2..].chunks_exact(2).map(|p| (p[0], p[1])).collect();
     let context = SetContext {
@@ -150,6 +151,7 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `CONFIG RESETSTAT`
 fn resetstat(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     tx.server.stats.reset();
+    crate::script::FIGURES.evicted.store(0, std::sync::atomic::Ordering::Relaxed);
     for c in tx.server.table.load().all() {
         c.stats.reset();
         c.subs.iter().for_each(|s| s.stats.reset());
@@ -167,7 +169,7 @@ pub fn rewrite_file(server: &Server, force_all: bool) -> Result<(), Option<std::
         .iter()
         .map(|m| LoadModule { path: m.path.clone().into_bytes(), args: m.args.clone() })
         .collect();
-    let users = [super::acl::default_user(server).into_bytes()];
+    let users = server.acl.lines();
     let context = RewriteContext { users: &users, modules: &modules, extra: extra(), force_all };
     server.config.rewrite(path, context).map_err(Some)
 }

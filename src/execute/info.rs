@@ -182,7 +182,7 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("total_watched_keys", watched);
     let awaited = server.blocked_keys.load(Relaxed) + server.awaited_keys.load(Relaxed);
     f.put("total_blocking_keys", awaited);
-    f.put("total_blocking_keys_on_nokey", 0);
+    f.put("total_blocking_keys_on_nokey", server.awaited_nokeys.load(Relaxed));
 }
 
 /// Bytes of the table slot and the header that each key costs beside its own bytes.
@@ -361,10 +361,10 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("pubsubshard_channels", server.pubsub.shard_channel_count());
     f.put("latest_fork_usec", 0);
     f.put("total_forks", s.forks.get());
+    f.put("migrate_cached_sockets", super::migrate::kept());
     zeros(
         f,
         &[
-            "migrate_cached_sockets",
             "slave_expires_tracked_keys",
             "active_defrag_hits",
             "active_defrag_misses",
@@ -401,7 +401,9 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("instantaneous_eventloop_cycles_per_sec", turns);
     f.put("instantaneous_eventloop_duration_usec", busy / turns.max(1));
     f.put("acl_access_denied_auth", s.acl_denied_auth.get());
-    zeros(f, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    f.put("acl_access_denied_cmd", s.acl_denied_cmd.get());
+    f.put("acl_access_denied_key", s.acl_denied_key.get());
+    f.put("acl_access_denied_channel", s.acl_denied_channel.get());
 }
 
 fn replication_fields(server: &Server, f: &mut Fields) {

@@ -22,6 +22,7 @@ pub mod client;
 pub mod cluster;
 mod collection;
 pub mod command;
+mod command_docs;
 pub mod command_keys;
 mod command_tips;
 pub mod config;
@@ -40,10 +41,12 @@ pub mod hash;
 pub mod hash_expire;
 pub mod hyperloglog;
 pub mod info;
+mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod memory;
+pub mod migrate;
 pub mod module;
 pub mod monitor;
 pub mod object;
@@ -109,6 +112,7 @@ pub static FAMILIES: &[&[Row]] = &[
     cluster::ROWS,
     persistence::ROWS,
     dump::ROWS,
+    migrate::ROWS,
     flush::ROWS,
     sort::ROWS,
     script::ROWS,
@@ -122,6 +126,7 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
     command.has(flags::ARGS_DECIDE)
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
+            "auth" | "hello" | "reset" => crate::module::auth::listening(server),
             "config|get" => config::asks_modules(server, args),
             "shutdown" => {
                 persistence::before_shutdown(args);
@@ -182,6 +187,8 @@ pub struct Tx<'a> {
     pub effects: crate::propagate::Effects,
     /// Keys that changed and that somebody waits for, with their databases (native path).
     pub ready: Vec<(usize, Vec<u8>)>,
+    /// What reads met past its time; it is deleted when the body is done.
+    pub lapsed: lapsed::Lapsed,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -203,6 +210,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan,
         }
@@ -219,6 +227,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan: None,
         }
@@ -279,9 +288,13 @@ impl<'a> Tx<'a> {
         at <= self.now && !self.keeps_expired()
     }
 
-    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32) {
-        let i = shard_of(key);
-        (&self.server.keyspace.dbs()[db].shards()[i], (db * SHARDS + i) as u32)
+    /// The shard of a key with its index over all databases, and the key's hash.
+    #[inline]
+    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32, u64) {
+        let known = self.session.known_key.and_then(|known| known.place_of_copy(key));
+        let (i, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
+        let shard = &self.server.keyspace.dbs()[db].shards()[i];
+        (shard, (db * SHARDS + i) as u32, hash)
     }
 
     /// Runs `f` on the shard's data: under the latch, with the key held in module mode.
@@ -302,8 +315,7 @@ impl<'a> Tx<'a> {
                 f(shard, unsafe { shard.data() }, hash)
             }
             Mode::Module => {
-                let (shard, index) = self.shard(db, key);
-                let hash = hash_bytes(key);
+                let (shard, index, hash) = self.shard(db, key);
                 shard.latch.lock();
                 // SAFETY: lock: taken on the line above, released below.
                 let data = unsafe { shard.data() };
@@ -330,6 +342,7 @@ impl<'a> Tx<'a> {
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
         if self.is_dead(e) {
+            self.lapsed.key(db, key);
             return None;
         }
         Some(e)
@@ -392,6 +405,11 @@ impl<'a> Tx<'a> {
     /// of the key.
     pub fn peek_entry(&self, key: &[u8]) -> Option<Entry> {
         self.live(self.db(), key, Access::Read)
+    }
+
+    /// The entry of a key, even of one past its time, which stays (`DEBUG OBJECT`).
+    pub fn any_entry(&self, key: &[u8]) -> Option<Entry> {
+        self.place(self.db(), key, Access::Read)
     }
 
     /// Whether a key exists.
@@ -832,9 +850,10 @@ fn deletion(lazily: bool) -> &'static [u8] {
     }
 }
 
-/// Text of an argument for messages: bytes that are not UTF-8 are replaced.
+/// Text of an argument for messages, which come back to the client with the same bytes, up to a zero as on Redis.
 pub fn text(arg: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(arg)
+    let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    crate::reply::bytes::as_text(&arg[..end])
 }
 
 /// Parses an integer argument.

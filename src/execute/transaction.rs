@@ -1,6 +1,8 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
 use super::error::err;
 use super::{blocking, CommandResult, Tx};
+use crate::acl::check;
+use crate::acl::log::Place;
 use crate::connection::client::{flag, Session, Watched};
 use crate::dispatch::table::{flags, key, keys, Path, PathRule, Reason, Row, Table};
 use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
@@ -195,7 +197,7 @@ pub fn exec(
         let mut tx = Tx::module(server, session, now);
         run_queue(&mut tx, &queue, &multi, out);
         crate::dispatch::unit_done(server, session, now);
-        blocking::serve_module(server, now);
+        blocking::serve_module(server);
     }
     discard_state(server, session);
     Step::Done
@@ -213,6 +215,18 @@ fn run_queue(
         let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
         if command.is_container() {
             continue;
+        }
+        if let Some(user) = tx.session.limited_user().cloned() {
+            // Rights may have changed since the command was queued, and by the commands before it.
+            if let Err(denied) = check::command(&user.rules(), command, &args) {
+                denied.note(tx.server, &tx.session.shared, &user, Place::Multi, command, &args);
+                out.error(format!(
+                    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. \
+                     This command is no longer allowed for the following reason: {}",
+                    denied.exec_text()
+                ));
+                continue;
+            }
         }
         call(tx, command, &args, out);
     }

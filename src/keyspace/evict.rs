@@ -236,7 +236,7 @@ pub fn make_room(server: &'static Server) -> bool {
         session.select(db);
         Tx::module(server, &mut session, now).evict(&key);
         if alone {
-            crate::module::thread::unit_done(server, now);
+            crate::module::thread::unit_done(server, || now);
         }
         if mono_ns() - start > limit {
             continue_later(server);

@@ -26,7 +26,7 @@ pub fn cycle(server: &'static Server, now: i64) {
                 let mut tx = Tx::module(server, &mut session, now);
                 for key in keys {
                     tx.expire_if_due(key);
-                    crate::module::thread::unit_done(server, now);
+                    crate::module::thread::unit_done(server, || now);
                 }
                 crate::module::thread::end_unit(server);
             }

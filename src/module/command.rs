@@ -192,6 +192,7 @@ pub fn run(
     let mut argv: SmallVec<[*mut RStr; 16]> = args.iter().map(|a| RStr::new(a)).collect();
     let _running = callback::running(command.module, &command.full_name);
     let now = tx.now;
+    tx.session.redacted.clear();
     let mut ctx = Ctx::for_client(Some(command.module), tx.session, out);
     ctx.now = now;
     ctx.flags |= flag::COMMAND;

@@ -149,15 +149,14 @@ pub fn run(server: &'static Server) {
 
 /// Ends an execution unit: jobs that notification callbacks left, then the held keys.
 pub fn end_unit(server: &'static Server) {
-    let now = now_ms();
-    unit_done(server, now);
-    crate::execute::blocking::serve_module(server, now);
+    unit_done(server, now_ms);
+    crate::execute::blocking::serve_module(server);
     server.release_keys();
 }
 
 /// What ended as a unit for the effect log: jobs that notification callbacks left still belong to it. Held keys stay held.
 /// Returns the log's offset behind the unit, if it left something.
-pub fn unit_done(server: &'static Server, now: i64) -> Option<u64> {
+pub fn unit_done(server: &'static Server, now: impl FnOnce() -> i64) -> Option<u64> {
     crate::module::event::run_post_jobs(server);
     crate::propagate::end_of_unit(server, now)
 }
@@ -172,7 +171,11 @@ fn run_client(
 ) {
     let table = server.table.load_full();
     let input = std::mem::take(&mut client.input);
+    // SAFETY: lock: the module thread has the module lock here, as on the line after the commands.
+    unsafe { server.holder() }.client = Some(client.session.shared.clone());
     let (done, outcome) = run_input(server, &table, &mut client, &input, Side::Module, now_ms());
+    // SAFETY: lock: as above.
+    unsafe { server.holder() }.client = None;
     client.input = input;
     client.consume(done);
     if outcome == Outcome::Blocked {

@@ -154,16 +154,16 @@ pub fn finish_native(tx: &mut Tx<'_>) {
 
 /// Appends what the present unit of the module path left, one transaction if it is more than one command. Returns the
 /// log's offset behind it, if there was something. The calling thread has the module lock, and still holds the keys.
-pub fn end_of_unit(server: &Server, now: i64) -> Option<u64> {
+pub fn end_of_unit(server: &Server, now: impl FnOnce() -> i64) -> Option<u64> {
     append_left(server, now, true)
 }
 
 /// As [`end_of_unit`], but every command stands for itself: expiry and eviction.
 pub fn end_of_single_effects(server: &Server, now: i64) {
-    append_left(server, now, false);
+    append_left(server, || now, false);
 }
 
-fn append_left(server: &Server, now: i64, together: bool) -> Option<u64> {
+fn append_left(server: &Server, now: impl FnOnce() -> i64, together: bool) -> Option<u64> {
     // SAFETY: lock: this function's contract.
     let holder = unsafe { server.holder() };
     if holder.effects.is_empty() {
@@ -173,7 +173,7 @@ fn append_left(server: &Server, now: i64, together: bool) -> Option<u64> {
     if !server.log.active() {
         return None;
     }
-    Some(server.log.append(server, now, &effects, together && effects.len() > 1))
+    Some(server.log.append(server, now(), &effects, together && effects.len() > 1))
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! `Call` and `Replicate*`: commands run by modules, and what they write to the effect log. Replies are in
 //! [`super::call_reply`].
+use crate::acl::check::{self, Denied};
+use crate::acl::log::Place;
+use crate::acl::User;
 use crate::connection::client::{flag as client_flag, Session};
 use crate::dispatch;
 use crate::dispatch::table::{flags, Body, Command, Table};
@@ -142,9 +145,10 @@ fn refused(errno: c_int, text: impl Into<Cow<'static, str>>) -> Refused {
 fn prepare(
     table: &Table,
     f: Flags,
-    user: Option<&str>,
+    user: Option<&Arc<User>>,
     args: &[&[u8]],
     no_memory: impl FnOnce() -> bool,
+    note: impl FnOnce(Denied, &User, &Command),
 ) -> Result<Arc<Command>, Refused> {
     if f.as_user && user.is_none() {
         return Err(refused(
@@ -170,6 +174,13 @@ fn prepare(
         let text = format!("ERR Write command '{name}' was called while write is not allowed.");
         return Err(refused(libc::ENOSPC, text));
     }
+    if let Some(user) = user.filter(|u| f.as_user && !u.is_open()) {
+        if let Err(denied) = check::command(&user.rules(), command, args) {
+            note(denied, user, command);
+            let text = format!("NOPERM {}", denied.text(user, command, args, false));
+            return Err(refused(libc::EACCES, text));
+        }
+    }
     Ok(command.clone())
 }
 
@@ -185,8 +196,11 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let server = Server::get();
     let table = server.modules.current_table(server);
     let caller = ctx.session();
-    let user = ctx.user.as_ref().map(|u| u.name.clone()).or_else(|| caller.user.clone());
-    let command = prepare(&table, f, user.as_deref(), args, || out_of_memory(server))?;
+    let user = ctx.user.as_ref().map(|u| u.user.clone()).or_else(|| caller.user.clone());
+    let note = |denied: Denied, user: &User, command: &Command| {
+        denied.note(server, &ctx.logged_client(), user, Place::Module, command, args);
+    };
+    let command = prepare(&table, f, user.as_ref(), args, || out_of_memory(server), note)?;
     if f.dry_run {
         return Ok(None);
     }
@@ -370,6 +384,7 @@ pub const SHIMS: &[super::Export] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::rules::Rules;
 
     #[test]
     fn letters_of_formats() {
@@ -407,9 +422,10 @@ mod tests {
     #[test]
     fn checks_in_order() {
         let table = Table::build(&[], 0, false, None);
-        let check = |letters: &[u8], user: Option<&str>, args: &[&[u8]]| {
+        let check = |letters: &[u8], user: Option<&Arc<User>>, args: &[&[u8]]| {
             let f = read_format(letters).expect("known letters");
-            prepare(&table, f, user, args, || true).err().map(|r| (r.0, r.1 .0.into_owned()))
+            let checked = prepare(&table, f, user, args, || true, |_, _, _| {});
+            checked.err().map(|r| (r.0, r.1 .0.into_owned()))
         };
         assert_eq!(check(b"C", None, &[b"nope"]).map(|e| e.0), Some(libc::ENOTSUP));
         assert_eq!(check(b"", None, &[b"nope"]).map(|e| e.0), Some(libc::ENOENT));
@@ -422,6 +438,12 @@ mod tests {
             ))
         );
         assert_eq!(check(b"M", None, &[b"set", b"a", b"b"]).map(|e| e.0), Some(libc::ENOSPC));
-        assert_eq!(check(b"CW", Some("u"), &[b"get", b"a"]), None);
+        let user = User::new(b"u", Rules::unlimited());
+        assert_eq!(check(b"CW", Some(&user), &[b"get", b"a"]), None);
+        user.set_rules(Rules::nothing());
+        assert_eq!(check(b"W", Some(&user), &[b"get", b"a"]), None, "nobody asked for the user");
+        let text = "NOPERM User u has no permissions to run the 'get' command";
+        let refused = Some((libc::EACCES, text.to_string()));
+        assert_eq!(check(b"C", Some(&user), &[b"get", b"a"]), refused);
     }
 }
