@@ -47,7 +47,7 @@ pub(super) fn drop_if_expired(tx: &mut Tx<'_>, key: &[u8], field: &[u8]) -> Comm
 
 /// Deletes those of some fields whose time has come, with one event for all.
 pub(super) fn drop_expired(tx: &mut Tx<'_>, key: &[u8], fields: &[&[u8]]) -> CommandResult {
-    let (now, mut dropped) = (tx.now, false);
+    let (now, mut dropped) = (tx.field_time(), false);
     if tx.keeps_expired() {
         return Ok(());
     }

@@ -266,11 +266,27 @@ impl<'a> Tx<'a> {
 
     /// While files are loaded no key expires: the next command in the file may be about it. Nor while a module is told of a
     /// key: it still finds it.
+    #[inline]
     fn keeps_expired(&self) -> bool {
         self.server.loading.load(Relaxed)
             || self.session.shared.has(flag::MASTER)
             // SAFETY: lock: module mode means that this thread has the module lock.
             || self.mode == Mode::Module && unsafe { self.server.holder() }.keep_expired != 0
+    }
+
+    /// Whether readers must treat an entry as missing.
+    #[inline]
+    pub fn is_dead(&self, e: Entry) -> bool {
+        e.is_expired(self.now) && !self.keeps_expired()
+    }
+
+    /// The time by which fields of hashes expire; see [`Tx::keeps_expired`].
+    pub fn field_time(&self) -> i64 {
+        if self.keeps_expired() {
+            i64::MIN
+        } else {
+            self.now
+        }
     }
 
     /// Whether a time has come for which a key, or a field, is to be deleted.
@@ -325,12 +341,6 @@ impl<'a> Tx<'a> {
     #[inline]
     fn place(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         self.with_shard(db, key, access, |_, data, hash| data.find(hash, key))
-    }
-
-    /// Whether a key's time has come.
-    #[inline]
-    pub fn is_dead(&self, e: Entry) -> bool {
-        e.is_expired(self.now) && !self.keeps_expired()
     }
 
     /// The entry of a live key, without counting it as an access.
@@ -560,7 +570,7 @@ impl<'a> Tx<'a> {
             }
         }
         let clock = self.server.access_clock(self.now, 0);
-        let (now, keeps) = (self.now, self.keeps_expired());
+        let now = self.field_time();
         let mut make = Some(make);
         let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
@@ -570,7 +580,7 @@ impl<'a> Tx<'a> {
                 }
                 return Put::New;
             };
-            if old.is_expired(now) && !keeps || old.kind() == Kind::Module {
+            if old.is_expired(now) || old.kind() == Kind::Module {
                 return Put::Slow(old);
             }
             let at = match expiry {

@@ -498,7 +498,8 @@ pub fn string_arguments<'l>(lua: Lua) -> Option<SmallVec<[&'l [u8]; 8]>> {
             super::lua::Type::String => {}
             super::lua::Type::Number => {
                 // Lua's own form would lose digits.
-                let text = crate::keyspace::number::format_f64(lua.to_number(i));
+                // Zero has no sign here.
+                let text = crate::keyspace::number::format_f64(lua.to_number(i) + 0.0);
                 lua.push_bytes(&text);
                 lua.replace(i);
             }

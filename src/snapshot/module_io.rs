@@ -439,6 +439,9 @@ pub fn rewrite_value(value: &ModuleValue, key: (&[u8], usize)) -> Option<Vec<u8>
     }
 }
 
+/// What stands before an unsigned number in module data.
+pub const UINT: u64 = op::UINT;
+
 /// Walks over module data up to its end, without the module.
 pub fn skip_data(r: &mut Reader<'_>) -> Result<()> {
     loop {

@@ -122,8 +122,12 @@ pub unsafe fn read_args<'a>(name: &'a [u8], list: *const Arg, len: usize) -> Arg
                 b's' => all.push(Cow::Borrowed(RStr::bytes(a.ptr.cast()))),
                 b'l' => all.push(Cow::Owned(number::format_i64(a.number).to_vec())),
                 b'v' if a.len > 0 => {
-                    let strings = std::slice::from_raw_parts(a.ptr.cast::<*const RStr>(), a.len);
-                    all.extend(strings.iter().map(|s| Cow::Borrowed(RStr::bytes(*s))));
+                    // RediSearch's arrays begin 4 bytes behind an aligned address.
+                    let strings = a.ptr.cast::<*const RStr>();
+                    all.extend(
+                        (0..a.len)
+                            .map(|i| Cow::Borrowed(RStr::bytes(strings.add(i).read_unaligned()))),
+                    );
                 }
                 b'c' | b'b' => all.push(Cow::Borrowed(bytes_of(a.ptr.cast(), a.len))),
                 _ => {}
