@@ -123,6 +123,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         crate::log_warning!("There is a module fork child. Killing it!");
         crate::module::fork::kill(pid);
     }
+    crate::snapshot::control::kill_background_save(server);
     let points = !server.config.save().is_empty();
     if points && flags & how::NOSAVE == 0 || flags & how::SAVE != 0 {
         crate::log_notice!("Saving the final RDB snapshot before exiting.");

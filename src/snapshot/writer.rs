@@ -13,6 +13,8 @@ pub struct Writer {
     buf: Vec<u8>,
     file: Option<File>,
     compress: bool,
+    /// Strings that [`Writer::settle_into`] will compress: where they are in `buf`, and their lengths.
+    later: Option<Vec<(usize, usize)>>,
     checksum: Option<u64>,
     written: u64,
     /// After this many bytes the file is flushed to the disk, so that the final flush is short. 0: only at the end.
@@ -28,12 +30,53 @@ impl Writer {
             buf: Vec::new(),
             file: None,
             compress,
+            later: None,
             checksum: None,
             written: 0,
             sync_every: 0,
             synced: 0,
             error: None,
         }
+    }
+
+    /// Writes into memory, and leaves compression to [`Writer::settle_into`]: for those who have little time.
+    pub fn to_memory_for_now(compress: bool) -> Writer {
+        Writer { later: compress.then(Vec::new), ..Writer::to_memory(compress) }
+    }
+
+    /// Brings what was written to memory into another writer, compressed as that one does it.
+    pub fn settle_into(&mut self, out: &mut Writer) {
+        let mut from = 0;
+        for (at, len) in self.later.iter_mut().flat_map(std::mem::take) {
+            out.raw(&self.buf[from..at]);
+            out.string(&self.buf[at..at + len]);
+            from = at + len;
+        }
+        out.raw(&self.buf[from..]);
+        self.buf.clear();
+        if let Some(e) = self.error.take() {
+            out.fail(e);
+        }
+    }
+
+    /// Whether nothing was written since the start, or since [`Writer::settle_into`].
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty() && self.error.is_none()
+    }
+
+    /// Bytes in memory.
+    pub fn buffered(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Bytes in memory, so far; for a writer to memory that compresses at once.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buf
+    }
+
+    /// Forgets the bytes in memory.
+    pub fn clear(&mut self) {
+        self.buf.clear();
     }
 
     /// Writes into a file.
@@ -116,6 +159,11 @@ impl Writer {
             }
         }
         if self.compress && text.len() > 20 {
+            if let Some(later) = &mut self.later {
+                later.push((self.buf.len(), text.len()));
+                self.raw(text);
+                return;
+            }
             if let Some(small) = lzf::compress(text, text.len() - 4) {
                 self.byte(super::ENCODED_LZF);
                 self.len(small.len() as u64);
@@ -155,7 +203,7 @@ impl Writer {
         self.buf
     }
 
-    /// The error of a writer to memory, which only [`Writer::fail`] can have set.
+    /// The error that has stuck.
     pub fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }
