@@ -133,6 +133,8 @@ impl<'a> Walker<'a> {
             shards.retain(|shard| {
                 self.serve();
                 let step = self.step(shard);
+                // Whoever waits for this processor gets it now, and not when we are in the middle of a step.
+                std::thread::yield_now();
                 progress |= step != Step::Later;
                 step != Step::Done
             });

@@ -17,12 +17,15 @@ mod decode;
 mod encode;
 mod legacy;
 mod load;
+mod load_pool;
 mod lzf;
 pub mod module_io;
+pub mod parked;
 mod payload;
 mod reader;
 mod save;
 mod sink;
+mod skip;
 #[cfg(test)]
 mod tests;
 pub mod walk;
