@@ -65,6 +65,13 @@ async fn flush<S: Socket>(server: &Server, socket: &mut S, client: &mut Client) 
             client.out.buf.append(&mut mail.bytes);
         }
     }
+    if client.out.buf.is_empty() {
+        return true;
+    }
+    // What a reply says or shows must survive as `appendfsync` promises.
+    if let Some(offset) = server.aof.before_replies(server) {
+        server.aof.wait_until_safe(offset).await;
+    }
     let mut sent = 0;
     while sent < client.out.buf.len() {
         let buf = &client.out.buf[sent..];
@@ -151,6 +158,7 @@ pub async fn serve<S: Socket>(
             break;
         }
         cached.give_output(std::mem::take(&mut client.out.buf));
+        client.parser.rest();
     }
     end(server, client);
 }
@@ -236,6 +244,7 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     server.monitors.remove(&shared);
     crate::execute::pubsub::unsubscribe_all(server, &mut client.session);
     crate::execute::transaction::unwatch(server, &mut client.session);
+    crate::module::auth::disconnected(server, &shared);
     crate::module::event::client_disconnected(server, &shared);
 }
 

@@ -240,6 +240,13 @@ impl Cached {
                 }
                 s.waker = Some(cx.waker().clone());
             }
+            if sent < early.len() {
+                if let Some(offset) = server.aof.before_replies(server) {
+                    if server.aof.poll_safe(offset, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
             while sent < early.len() {
                 match Pin::new(&mut *socket).poll_write(cx, &early[sent..]) {
                     Poll::Ready(Ok(n)) if n > 0 => sent += n,
@@ -439,7 +446,7 @@ fn begin<S: Socket>(
     server.clients.lock().insert(shared.id, shared.clone());
     server.stats.connections_received.add(1);
     let mut session = Session::new(shared);
-    session.authenticated = crate::execute::connection::default_user_is_open(server);
+    session.set_default_user(server);
     crate::module::event::client_connected(server, &session.shared);
     tokio::spawn(serve(server, cached.clone(), socket, Client::new(session)));
 }

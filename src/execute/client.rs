@@ -61,7 +61,7 @@ fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
         c.queued.load(Relaxed),
         c.watching.load(Relaxed),
         name_of(c.last_command.load(Relaxed)).unwrap_or("NULL"),
-        c.user.lock(),
+        c.user_name(),
         if c.has(flag::RESP3) { 3 } else { 2 },
         lib.0,
         lib.1,
@@ -184,7 +184,7 @@ fn setname(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if !super::connection::valid_client_text(args[2]) {
         return Err(err("ERR Client names cannot contain spaces, newlines or special characters."));
     }
-    *tx.session.shared.name.lock() = text(args[2]).into_owned();
+    *tx.session.shared.name.lock() = crate::reply::bytes::as_text(args[2]).into_owned();
     out.ok();
     Ok(())
 }
@@ -196,9 +196,9 @@ fn setinfo(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         return Err(err(format!("ERR Unrecognized option '{}'", text(args[2]))));
     }
     if !super::connection::valid_client_text(args[3]) {
-        let what = if name { "lib-name" } else { "lib-ver" };
         return Err(err(format!(
-            "ERR {what} cannot contain spaces, newlines or special characters."
+            "ERR {} cannot contain spaces, newlines or special characters.",
+            text(args[2])
         )));
     }
     let mut lib = tx.session.shared.lib.lock();
@@ -215,7 +215,7 @@ struct Victims<'a> {
     kind: Option<Type>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
-    user: Option<&'a [u8]>,
+    user: Option<Arc<crate::acl::User>>,
 }
 
 impl Victims<'_> {
@@ -225,7 +225,7 @@ impl Victims<'_> {
             && self.kind.is_none_or(|kind| type_of(c) == kind)
             && self.addr.is_none_or(|a| c.addr.as_bytes() == a)
             && self.laddr.is_none_or(|a| c.laddr.as_bytes() == a)
-            && self.user.is_none_or(|u| c.user.lock().as_bytes() == u)
+            && self.user.as_ref().is_none_or(|u| c.is_user(u))
     }
 }
 
@@ -237,11 +237,8 @@ fn kill(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if old_form {
         wanted.addr = Some(args[2]);
     } else {
-        if args.len() % 2 != 0 {
-            return Err(SYNTAX);
-        }
-        for pair in args[2..].chunks_exact(2) {
-            let (option, value) = (pair[0], pair[1]);
+        for pair in args[2..].chunks(2) {
+            let &[option, value] = pair else { return Err(SYNTAX) };
             match option.to_ascii_lowercase().as_slice() {
                 b"id" => {
                     let id = int(value).ok().filter(|id| *id > 0);
@@ -260,10 +257,9 @@ fn kill(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
                 b"addr" => wanted.addr = Some(value),
                 b"laddr" => wanted.laddr = Some(value),
                 b"user" => {
-                    if value != b"default" {
-                        return Err(err(format!("ERR No such user '{}'", text(value))));
-                    }
-                    wanted.user = Some(value);
+                    let user = tx.server.acl.find(value);
+                    let none = || err(format!("ERR No such user '{}'", text(value)));
+                    wanted.user = Some(user.ok_or_else(none)?);
                 }
                 b"skipme" if is(value, "yes") => skip_me = true,
                 b"skipme" if is(value, "no") => skip_me = false,

@@ -9,6 +9,7 @@ use crate::keyspace::value::Kind;
 use crate::lock::held::Access;
 use crate::module::abi;
 use crate::module::event::server_event;
+use crate::observe::clock::now_ms;
 use crate::reply::Reply;
 use crate::server::Server;
 use crate::snapshot::control;
@@ -21,8 +22,10 @@ fn touch_watched(data: &ShardData, changes: impl Fn(&[u8]) -> bool) {
     }
 }
 
-fn has(data: &ShardData, key: &[u8]) -> bool {
-    data.find(hash_bytes(key), key).is_some()
+/// Whether a shard has a key that is not past its time. A watched key that is may go, or be replaced by another such key,
+/// without a change; if it was alive when it was watched, `EXEC` sees that by itself.
+fn has(data: &ShardData, key: &[u8], now: i64) -> bool {
+    data.find(hash_bytes(key), key).is_some_and(|e| !e.is_expired(now))
 }
 
 /// Holds a shard as a whole until the end of the unit. The caller has its latch and the module lock.
@@ -42,13 +45,13 @@ fn hold_whole(server: &Server, shard: &Shard, index: u32) {
 /// Empties a database, shard by shard; each is held until the end of the unit, so nobody sees a half-empty one.
 /// Returns how many keys there were. The calling thread has the module lock.
 pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
-    let mut removed = 0;
+    let (mut removed, now) = (0, now_ms());
     for (i, shard) in server.keyspace.dbs()[db].used_shards().iter().enumerate() {
         shard.latch.lock();
         hold_whole(server, shard, (db * SHARDS + i) as u32);
         // SAFETY: lock: taken above, released below.
         let data = unsafe { shard.data() };
-        touch_watched(data, |key| has(data, key));
+        touch_watched(data, |key| has(data, key, now));
         let due = crate::snapshot::Emptied::of(data);
         let mut entries = data.take_all(shard);
         // SAFETY: lock: taken above.
@@ -115,6 +118,7 @@ fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     // What a background save would write is not wanted any more; an empty file is, where there are save points.
     control::abort_background_save(tx.server);
     tx.dirty += empty(tx.server, None, lazily);
+    tx.propagate_always();
     if !tx.server.config.save().is_empty() {
         // The error was logged; as on Redis, the client does not hear of it.
         let _ = crate::snapshot::save(tx.server);
@@ -127,6 +131,7 @@ fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let lazily = lazily(tx, args)?;
     tx.dirty += empty(tx.server, Some(tx.db()), lazily);
+    tx.propagate_always();
     out.ok();
     Ok(())
 }
@@ -165,14 +170,15 @@ fn swap_databases(server: &'static Server, a: usize, b: usize) {
             unsafe { shard.latch.unlock() };
         }
     }
+    let now = now_ms();
     for ((_, x), (_, y)) in shards(a).zip(shards(b)) {
         // Whoever has several latches never waits, so two at once cannot end in a circle.
         x.latch.lock();
         y.latch.lock();
         // SAFETY: lock: both latches were taken above, and are released below.
         let (of_x, of_y) = unsafe { (x.data(), y.data()) };
-        touch_watched(of_x, |key| has(of_x, key) || has(of_y, key));
-        touch_watched(of_y, |key| has(of_x, key) || has(of_y, key));
+        touch_watched(of_x, |key| has(of_x, key, now) || has(of_y, key, now));
+        touch_watched(of_y, |key| has(of_x, key, now) || has(of_y, key, now));
         of_x.swap_entries(x, of_y, y);
         // SAFETY: lock: taken above.
         unsafe {

@@ -10,6 +10,7 @@ use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
 use crate::keyspace::value::{Kind, ModuleValue, Value, ValueMut, ValueRef};
 use crate::lock::held::Access;
 use crate::module::abi;
+use crate::propagate::{to, Effect};
 use crate::server::Server;
 use crate::snapshot;
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ pub mod client;
 pub mod cluster;
 mod collection;
 pub mod command;
+mod command_docs;
 pub mod command_keys;
 mod command_tips;
 pub mod config;
@@ -40,10 +42,12 @@ pub mod hash;
 pub mod hash_expire;
 pub mod hyperloglog;
 pub mod info;
+mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod memory;
+pub mod migrate;
 pub mod module;
 pub mod monitor;
 pub mod object;
@@ -109,6 +113,7 @@ pub static FAMILIES: &[&[Row]] = &[
     cluster::ROWS,
     persistence::ROWS,
     dump::ROWS,
+    migrate::ROWS,
     flush::ROWS,
     sort::ROWS,
     script::ROWS,
@@ -122,6 +127,7 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
     command.has(flags::ARGS_DECIDE)
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
+            "auth" | "hello" | "reset" => crate::module::auth::listening(server),
             "config|get" => config::asks_modules(server, args),
             "shutdown" => {
                 persistence::before_shutdown(args);
@@ -180,10 +186,10 @@ pub struct Tx<'a> {
     pub dirty: u64,
     /// What goes to the effect log in place of the command itself; see `propagate`.
     pub effects: crate::propagate::Effects,
-    /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
-    pub collected: Option<Vec<crate::propagate::Effect>>,
     /// Keys that changed and that somebody waits for, with their databases (native path).
     pub ready: Vec<(usize, Vec<u8>)>,
+    /// What reads met past its time; it is deleted when the body is done.
+    pub lapsed: lapsed::Lapsed,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -204,8 +210,8 @@ impl<'a> Tx<'a> {
             now,
             dirty: 0,
             effects: Default::default(),
-            collected: None,
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan,
         }
@@ -221,8 +227,8 @@ impl<'a> Tx<'a> {
             now,
             dirty: 0,
             effects: Default::default(),
-            collected: None,
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan: None,
         }
@@ -257,9 +263,24 @@ impl<'a> Tx<'a> {
         }
     }
 
-    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32) {
-        let i = shard_of(key);
-        (&self.server.keyspace.dbs()[db].shards()[i], (db * SHARDS + i) as u32)
+    /// While files are loaded no key expires: the next command in the file may be about it.
+    #[cold]
+    fn keeps_expired(&self) -> bool {
+        self.server.loading.load(Relaxed)
+    }
+
+    /// Whether a time has come for which a key, or a field, is to be deleted.
+    pub fn is_past(&self, at: i64) -> bool {
+        at <= self.now && !self.keeps_expired()
+    }
+
+    /// The shard of a key with its index over all databases, and the key's hash.
+    #[inline]
+    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32, u64) {
+        let known = self.session.known_key.and_then(|known| known.place_of_copy(key));
+        let (i, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
+        let shard = &self.server.keyspace.dbs()[db].shards()[i];
+        (shard, (db * SHARDS + i) as u32, hash)
     }
 
     /// Runs `f` on the shard's data: under the latch, with the key held in module mode.
@@ -284,8 +305,7 @@ impl<'a> Tx<'a> {
                 f(shard, data, hash)
             }
             Mode::Module => {
-                let (shard, index) = self.shard(db, key);
-                let hash = hash_bytes(key);
+                let (shard, index, hash) = self.shard(db, key);
                 shard.latch.lock();
                 // SAFETY: lock: taken on the line above, released below.
                 let data = unsafe { shard.data() };
@@ -315,7 +335,8 @@ impl<'a> Tx<'a> {
     #[inline]
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
-        if e.is_expired(self.now) {
+        if e.is_expired(self.now) && !self.keeps_expired() {
+            self.lapsed.key(db, key);
             return None;
         }
         Some(e)
@@ -380,6 +401,11 @@ impl<'a> Tx<'a> {
         self.live(self.db(), key, Access::Read)
     }
 
+    /// The entry of a key, even of one past its time, which stays (`DEBUG OBJECT`).
+    pub fn any_entry(&self, key: &[u8]) -> Option<Entry> {
+        self.place(self.db(), key, Access::Read)
+    }
+
     /// Whether a key exists.
     pub fn exists(&self, key: &[u8]) -> bool {
         self.live(self.db(), key, Access::Read).is_some()
@@ -405,7 +431,7 @@ impl<'a> Tx<'a> {
     /// The entry of a key for a change. An expired key is deleted first, with its event.
     fn live_mut(&mut self, key: &[u8]) -> Option<Entry> {
         let e = self.place(self.db(), key, Access::Write)?;
-        if e.is_expired(self.now) {
+        if e.is_expired(self.now) && !self.keeps_expired() {
             self.expire_now(key);
             return None;
         }
@@ -427,7 +453,8 @@ impl<'a> Tx<'a> {
             e.free();
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
-                self.effects.also(db, &[b"DEL", key]);
+                let lazily = self.server.config.lazyfree_lazy_expire();
+                self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
             self.server.key_ready(db, key);
@@ -440,16 +467,12 @@ impl<'a> Tx<'a> {
         let lazily = self.server.config.lazyfree_lazy_eviction();
         if !self.remove_with(key, lazily) {
             // Gone, or past its expiry: its deletion was told as that.
-            crate::propagate::finish_alone(self);
             return;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
-        if self.server.log.active() {
-            self.propagate_also(&[b"DEL", key]);
-            crate::propagate::finish_alone(self);
-        }
+        self.propagate_also(&[deletion(lazily), key]);
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
@@ -536,7 +559,7 @@ impl<'a> Tx<'a> {
             }
         }
         let clock = self.server.access_clock(self.now, 0);
-        let now = self.now;
+        let (now, keeps) = (self.now, self.keeps_expired());
         let mut make = Some(make);
         let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
@@ -546,7 +569,7 @@ impl<'a> Tx<'a> {
                 }
                 return Put::New;
             };
-            if old.is_expired(now) || old.kind() == Kind::Module {
+            if old.is_expired(now) && !keeps || old.kind() == Kind::Module {
                 return Put::Slow(old);
             }
             let at = match expiry {
@@ -597,7 +620,7 @@ impl<'a> Tx<'a> {
         old: Entry,
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
     ) {
-        if old.is_expired(self.now) {
+        if old.is_expired(self.now) && !self.keeps_expired() {
             self.expire_in(db, key);
             return self.put(db, key, expiry, make, None);
         }
@@ -779,18 +802,16 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Adds an effect to the log beside the command itself.
+    /// Adds an effect to the log; the command itself comes behind all of these.
     pub fn propagate_also(&mut self, args: &[&[u8]]) {
         if self.server.log.active() {
-            self.effects.also(self.session.db, args);
+            self.leave(Effect::new(self.session.db, to::ALL, args));
         }
     }
 
-    /// Adds an effect to the log before the command itself.
-    pub fn propagate_before(&mut self, args: &[&[u8]]) {
-        if self.server.log.active() {
-            self.effects.before(self.session.db, args);
-        }
+    /// Sends the command itself to the log even if it changed nothing.
+    pub fn propagate_always(&mut self) {
+        self.effects.force = to::ALL;
     }
 
     /// Replaces the command by this one in the log.
@@ -802,7 +823,7 @@ impl<'a> Tx<'a> {
 
     /// Keeps the command itself out of the log.
     pub fn propagate_nothing(&mut self) {
-        self.effects.instead.get_or_insert_default();
+        self.effects.nothing();
     }
 
     /// A module's value under a key, to change in place.
@@ -814,9 +835,19 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Text of an argument for messages: bytes that are not UTF-8 are replaced.
+/// The command that deletes a key in the log.
+fn deletion(lazily: bool) -> &'static [u8] {
+    if lazily {
+        b"UNLINK"
+    } else {
+        b"DEL"
+    }
+}
+
+/// Text of an argument for messages, which come back to the client with the same bytes, up to a zero as on Redis.
 pub fn text(arg: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(arg)
+    let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    crate::reply::bytes::as_text(&arg[..end])
 }
 
 /// Parses an integer argument.

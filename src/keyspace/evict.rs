@@ -224,6 +224,9 @@ pub fn make_room(server: &'static Server) -> bool {
     let Some(policy) = Policy::of(&server.config) else { return false };
     let limit = time_limit(server.config.maxmemory_eviction_tenacity());
     let mut session = Session::internal();
+    // Before a script that is part of a transaction, what is evicted belongs to that.
+    // SAFETY: lock: this function's contract.
+    let alone = unsafe { server.holder() }.effects.is_empty();
     let room = loop {
         if !over_limit(server) {
             break true;
@@ -232,6 +235,9 @@ pub fn make_room(server: &'static Server) -> bool {
         let Some((db, key)) = policy.next_victim(server, now) else { break false };
         session.select(db);
         Tx::module(server, &mut session, now).evict(&key);
+        if alone {
+            crate::module::thread::unit_done(server, || now);
+        }
         if mono_ns() - start > limit {
             continue_later(server);
             break true;

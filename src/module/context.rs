@@ -4,7 +4,7 @@
 use super::blocked::BlockedClient;
 use super::registry::Module;
 use super::string::RStr;
-use crate::connection::client::Session;
+use crate::connection::client::{ClientShared, Session};
 use crate::execute::Tx;
 use crate::observe::clock::now_ms;
 use crate::reply::{Deferred, Reply};
@@ -64,7 +64,7 @@ pub struct Ctx {
     pub reply: *mut Reply,
     /// Bits of [`flag`].
     pub flags: u32,
-    /// Time of the call, Unix milliseconds.
+    /// Time of the command's start, Unix milliseconds; not of other calls.
     pub now: i64,
     /// What automatic memory management will free.
     pub auto: Vec<Auto>,
@@ -84,8 +84,6 @@ pub struct Ctx {
     pub ready_key: *mut RStr,
     /// Name of the user set by `SetContextUser`.
     pub user: Option<Arc<super::api::acl::ModuleUser>>,
-    /// `ReplicateVerbatim` or `Replicate` was called: effects to append at the end.
-    pub effects: Vec<crate::propagate::Effect>,
     /// Key positions collected in a keys-position request: position and flags.
     pub key_positions: Vec<(usize, u64)>,
 }
@@ -99,7 +97,7 @@ impl Ctx {
             own_session: None,
             reply,
             flags: 0,
-            now: now_ms(),
+            now: 0,
             auto: Vec::new(),
             postponed: Vec::new(),
             argv: std::ptr::null(),
@@ -109,7 +107,6 @@ impl Ctx {
             privdata: std::ptr::null_mut(),
             ready_key: std::ptr::null_mut(),
             user: None,
-            effects: Vec::new(),
             key_positions: Vec::new(),
         }
     }
@@ -125,7 +122,12 @@ impl Ctx {
 
     /// A context without a client: superuser, database 0, no reply.
     pub fn internal(module: Option<&'static Module>) -> Ctx {
-        let mut own = Box::new(Session::internal());
+        Self::with_session(module, None)
+    }
+
+    /// As [`Ctx::internal`], with a session that [`Ctx::into_session`] gave back.
+    pub fn with_session(module: Option<&'static Module>, spare: Option<Box<Session>>) -> Ctx {
+        let mut own = spare.unwrap_or_else(|| Box::new(Session::internal()));
         let session: *mut Session = &mut *own;
         let mut ctx = Self::bare(module, session, std::ptr::null_mut());
         ctx.own_session = Some(own);
@@ -140,7 +142,6 @@ impl Ctx {
         if let Some(b) = blocked {
             let mut own = Box::new(Session::new(b.shared.clone()));
             own.authenticated = true;
-            own.user = None;
             own.db = b.db;
             ctx.session = &mut *own;
             ctx.own_session = Some(own);
@@ -161,6 +162,15 @@ impl Ctx {
     /// Whether a client, not the server itself, is behind this context.
     pub fn has_client(&self) -> bool {
         self.own_session.is_none()
+    }
+
+    /// The client that the ACL log shows for what this context does. The caller has the module lock.
+    pub fn logged_client(&self) -> Arc<ClientShared> {
+        let client = match self.has_client() {
+            true => self.session().shared.clone(),
+            false => ClientShared::internal(),
+        };
+        crate::acl::log::behind(Server::get(), &client)
     }
 
     /// The reply to write to, if somebody reads it.
@@ -207,16 +217,12 @@ impl Ctx {
         }
     }
 
-    /// Passes the effects of `Replicate` and its kin on to the log.
-    pub fn pass_effects_on(&mut self) {
-        let server = Server::get();
-        if !self.effects.is_empty() && server.log.active() {
-            server.log.append(&self.effects);
-        }
-        self.effects.clear();
+    /// The context's own session, if nothing was left in it that the next call would see.
+    pub fn into_session(mut self) -> Option<Box<Session>> {
+        self.own_session.take().filter(|s| s.is_untouched())
     }
 
-    /// Ends the call: frees what is owed, closes what was left open, passes effects on.
+    /// Ends the call: frees what is owed, closes what was left open.
     pub fn finish(&mut self) {
         // In the order of making: a key handle may use a string that came before it, never one that came later.
         for a in std::mem::take(&mut self.auto).into_iter().rev() {
@@ -231,6 +237,5 @@ impl Ctx {
             self.postponed.clear();
         }
         self.pool.clear();
-        self.pass_effects_on();
     }
 }

@@ -87,8 +87,12 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
     report().own_memory.store(0, Relaxed);
     let stopped = server.keyspace.stop();
     let queue = server.queue.freeze();
+    #[cfg(feature = "jemalloc")]
+    let heap = crate::observe::heap::freeze();
     // SAFETY: lock: no other thread holds anything that the child will need: latches and queue are ours.
     let pid = unsafe { libc::fork() };
+    #[cfg(feature = "jemalloc")]
+    drop(heap);
     drop(queue);
     drop(stopped);
     match pid {

@@ -66,6 +66,9 @@ pub struct Stats {
     /// Hand-overs to the module thread, and commands in them.
     pub handovers: Counter,
     pub acl_denied_auth: Counter,
+    pub acl_denied_cmd: Counter,
+    pub acl_denied_key: Counter,
+    pub acl_denied_channel: Counter,
     pub output_limit_disconnections: Counter,
     /// Rounds of the cron.
     pub cron_rounds: Counter,
@@ -123,6 +126,9 @@ impl Stats {
             &self.parked,
             &self.handovers,
             &self.acl_denied_auth,
+            &self.acl_denied_cmd,
+            &self.acl_denied_key,
+            &self.acl_denied_channel,
             &self.output_limit_disconnections,
             &self.cron_rounds,
             &self.expire_ns,

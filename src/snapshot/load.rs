@@ -1,6 +1,6 @@
 //! Reading a file into the keyspace.
 use super::load_pool::{duplicate, reserve, Common, Job, Next, Place, Pool, JOB_BYTES, JOB_KEYS};
-use super::{module_io, opcode, parked, skip, types, Reader, Result, VERSION};
+use super::{module_io, opcode, parked, skip, types, RdbError, Reader, Result, VERSION};
 use crate::connection::client::Session;
 use crate::execute::Tx;
 use crate::keyspace::event;
@@ -64,7 +64,7 @@ pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplic
     if duplicates == Duplicates::Refuse {
         parked::forget_aux();
     }
-    let result = load(server, &mut r, duplicates);
+    let result = load(server, &mut r, duplicates, false);
     server.release_keys();
     server.loading.store(false, Relaxed);
     fire(match result {
@@ -98,7 +98,21 @@ struct Load<'a> {
     keys: u64,
 }
 
-fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> Result<()> {
+/// Reads the base of an append-only file, or the part of one that begins like a snapshot. Returns where it ends. The
+/// calling thread has the module lock, and tells that the server is loading.
+pub fn load_base(server: &'static Server, file: File) -> Result<u64> {
+    let mut r = Reader::of_file(file, server.config.rdbchecksum()).map_err(RdbError::Io)?;
+    parked::forget_aux();
+    load(server, &mut r, Duplicates::Refuse, true)?;
+    Ok(r.position())
+}
+
+fn load(
+    server: &'static Server,
+    r: &mut Reader<'_>,
+    duplicates: Duplicates,
+    keep_expired: bool,
+) -> Result<()> {
     let magic: [u8; 9] = r.array()?;
     if &magic[..5] != b"REDIS" {
         return Err(r.corrupt("Wrong signature trying to load DB from file"));
@@ -109,7 +123,7 @@ fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> 
         let text = String::from_utf8_lossy(&magic[5..]).into_owned();
         return Err(r.corrupt(format!("Can't handle RDB format version {text}")));
     }
-    let common = Common::new(server);
+    let common = Common::new(server, keep_expired);
     // Which of two values wins is a question of their order: then there is one thread.
     let helpers = if duplicates == Duplicates::Refuse { server.config.server_threads() } else { 0 };
     std::thread::scope(|scope| {

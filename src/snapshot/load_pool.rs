@@ -58,6 +58,8 @@ pub(super) struct Common {
     /// When the load began, Unix milliseconds.
     pub now: i64,
     lfu: bool,
+    /// Expired keys are loaded: commands that follow may still concern them.
+    keep_expired: bool,
     /// Modules want to know of each key.
     pub tells: bool,
     pub loaded: AtomicU64,
@@ -68,11 +70,12 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub fn new(server: &'static Server) -> Common {
+    pub fn new(server: &'static Server, keep_expired: bool) -> Common {
         Common {
             server,
             limits: Limits::of(&server.config),
             now: now_ms(),
+            keep_expired,
             lfu: server.lfu.load(Relaxed),
             tells: server.module_events() & event::LOADED_KEY.class != 0,
             loaded: AtomicU64::new(0),
@@ -130,7 +133,7 @@ impl Common {
 
     /// Whether a key's time was over before the load began; counts it.
     pub fn is_expired(&self, next: &Next) -> bool {
-        let expired = next.expire.is_some_and(|at| at < self.now);
+        let expired = !self.keep_expired && next.expire.is_some_and(|at| at < self.now);
         self.expired.fetch_add(u64::from(expired), Relaxed);
         expired
     }

@@ -36,9 +36,10 @@ pub use cut::{
     ask_for_huge, before_change, before_change_held, running, wait_until_saved, Cut, Emptied,
 };
 pub use decode::{Decoder, Limits};
-pub use load::load_at_start;
+pub use load::{load_at_start, load_base};
 pub use payload::{dump, restore, seal, unseal, RestoreError};
 pub use reader::Reader;
+pub use save::write_base;
 pub use sink::Batch;
 pub use walk::Walk;
 pub use writer::Writer;

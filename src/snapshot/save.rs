@@ -64,8 +64,17 @@ pub(super) fn file_writer(server: &Server, path: &Path) -> io::Result<Writer> {
 /// Writes everything into `path`, which is a temporary name: the caller renames it. The calling thread has the module
 /// lock, and ends its unit afterwards.
 pub(super) fn write_file(server: &'static Server, path: &Path) -> io::Result<()> {
+    write_as(server, path, false)
+}
+
+/// As `write_file`, for the base of an append-only file.
+pub fn write_base(server: &'static Server, path: &Path) -> io::Result<()> {
+    write_as(server, path, true)
+}
+
+fn write_as(server: &'static Server, path: &Path, aof_base: bool) -> io::Result<()> {
     let mut out = file_writer(server, path)?;
-    write_all(server, &mut out);
+    write_all(server, &mut out, aof_base);
     out.finish_file()
 }
 
@@ -110,8 +119,8 @@ pub(super) fn sizes(out: &mut Writer, keys: u64, volatile: u64) {
 }
 
 /// Writes everything but the checksum.
-fn write_all(server: &'static Server, out: &mut Writer) {
-    head(server, out, false);
+fn write_all(server: &'static Server, out: &mut Writer, aof_base: bool) {
+    head(server, out, aof_base);
     let how = How::of(server);
     let mut session = Session::internal();
     let tx = Tx::module(server, &mut session, how.now);
