@@ -150,6 +150,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
             crate::log_warning!("Writing initial AOF. Exit anyway.");
         }
         crate::log_warning!("There is a child rewriting the AOF. Killing it!");
+        crate::persist::rewrite::kill(server);
     }
     if server.aof.is_on() {
         crate::log_notice!("Calling fsync() on the AOF file.");

@@ -466,3 +466,75 @@ fn saves_beside_forked_garbage_collection() {
         "{log}"
     );
 }
+
+/// A rewrite takes the same cut: what the log has from there on and the base together are all writes, once each.
+#[test]
+fn an_append_only_file_that_is_rewritten_under_load_is_complete() {
+    let modules: Vec<String> = ["timer_thread.so", "datatype.so"]
+        .map(|m| own_modules().join(m).display().to_string())
+        .to_vec();
+    for preamble in ["yes", "no"] {
+        let dir = fresh_dir("aof");
+        let args = [
+            "--server-threads",
+            "4",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "no",
+            "--auto-aof-rewrite-percentage",
+            "0",
+            "--aof-use-rdb-preamble",
+            preamble,
+            "--loadmodule",
+            &modules[0],
+            "--loadmodule",
+            &modules[1],
+        ];
+        let s = Server::start_in(dir.clone(), &args);
+        let mut c = s.client();
+        fill(&mut c);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // What expires on its own is not there to be compared.
+            for (number, (name, turn)) in
+                WRITERS.iter().filter(|w| w.0 != "short lives").enumerate()
+            {
+                let (mut c, stop) = (s.client(), &stop);
+                let body = move || {
+                    let mut d = Dice(77 + number as u64);
+                    let mut n = 0;
+                    while !stop.load(SeqCst) {
+                        turn(&mut c, &mut d, n);
+                        n += 1;
+                    }
+                };
+                std::thread::Builder::new().name((*name).into()).spawn_scoped(scope, body).unwrap();
+            }
+            for _ in 0..rounds(3) {
+                std::thread::sleep(Duration::from_millis(50));
+                let begun = c.cmd(&["BGREWRITEAOF"]);
+                assert!(begun.text().starts_with("Background append only file"), "{begun:?}");
+                for _ in 0..6000 {
+                    let info = c.cmd(&["INFO", "persistence"]);
+                    if info.text().contains("aof_rewrite_in_progress:0") {
+                        assert!(info.text().contains("aof_last_bgrewrite_status:ok"), "{info:?}");
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            stop.store(true, SeqCst);
+        });
+        let modules_state = |c: &mut Client| {
+            (0..3).map(|i| c.cmd(&["dt.range", &format!("moving:dt:{i}")])).collect::<Vec<_>>()
+        };
+        let digest = c.cmd(&["DEBUG", "DIGEST"]);
+        let lists = modules_state(&mut c);
+        drop(s);
+        let s = Server::start_in(dir, &args);
+        let mut c = s.client();
+        assert_eq!(modules_state(&mut c), lists, "preamble {preamble}");
+        assert_eq!(c.cmd(&["DEBUG", "DIGEST"]), digest, "preamble {preamble}");
+    }
+}

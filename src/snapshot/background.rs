@@ -6,7 +6,6 @@ use super::{encode, save, Writer};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::shard::{hash_bytes, Shard};
 use crate::keyspace::value::Kind;
-use crate::module::abi;
 use crate::observe::clock::mono_ns;
 use crate::server::Server;
 use parking_lot::Mutex;
@@ -53,7 +52,7 @@ struct Walker<'a> {
 /// Writes everything that is due, then `tail`, and closes the file. The body of the background thread.
 pub(super) fn run(server: &'static Server, cut: &Arc<Cut>, tail: &[u8]) -> Result<(), Failure> {
     let next = AtomicUsize::new(0);
-    let serving = server.config.server_threads().max(1) as usize;
+    let serving = server.config.server_threads().max(1);
     std::thread::scope(|scope| {
         for _ in 1..serving.div_ceil(SERVING_PER_WALKER) {
             let builder = std::thread::Builder::new().name("snapshot".into());
@@ -445,7 +444,7 @@ fn slice(server: &'static Server) {
         place.found = true;
         if !values.is_empty() && !cut.is_stopped() {
             if !std::mem::replace(&mut told, true) {
-                cut::fire(abi::SUBEVENT_PERSISTENCE_RDB_START);
+                cut::fire(cut.how.start_event());
             }
             if let Some(other) = batch.take_if(|b| b.db != origin) {
                 cut.push(Item::Batch(other));

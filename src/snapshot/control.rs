@@ -1,6 +1,7 @@
 //! When files are written and read: commands, save points, start and end of the server.
 use super::cut::{self, Failure, Order};
 use super::load::{load_file, Duplicates, Outcome};
+use super::save::Format;
 use crate::module::abi;
 use crate::observe::clock::now_ms;
 use crate::server::Server;
@@ -205,7 +206,10 @@ pub fn background_save(server: &'static Server) -> bool {
     p.saves.fetch_add(1, Relaxed);
     crate::log_notice!("Background saving started by pid {}", std::process::id());
     static DIRTY: AtomicU64 = AtomicU64::new(0);
-    let at_cut = || DIRTY.store(Server::get().dirty.get(), Relaxed);
+    let at_cut = || {
+        DIRTY.store(Server::get().dirty.get(), Relaxed);
+        true
+    };
     let done = move |result: Result<(), Failure>| {
         let called_off = CALLED_OFF.lock();
         let result = result.and_then(|()| match *called_off {
@@ -227,7 +231,8 @@ pub fn background_save(server: &'static Server) -> bool {
         server.queue.task(Box::new(end));
     };
     let path = background_name();
-    let order = Order { path, aof_base: false, at_cut: Box::new(at_cut), done: Box::new(done) };
+    let (at_cut, done) = (Box::new(at_cut), Box::new(done));
+    let order = Order { path, format: Format::Rdb, at_cut, done };
     cut::begin(server, order)
 }
 

@@ -31,7 +31,7 @@
 //! in the end the marks are what the next cut needs.
 //!
 //! The protocol is model-checked in `tests/cut_model.rs`; `tests/snapshot.rs` checks it under load with real files.
-use super::save::{self, How};
+use super::save::{self, Format, How};
 use super::sink::{self, Batch, Sink};
 use super::{encode, Writer};
 use crate::keyspace::entry::Entry;
@@ -69,10 +69,11 @@ pub struct Order {
     /// The file, under a name for the time being. Complete and on the disk when `done` is called without a failure;
     /// renaming it is the caller's. Removed after a failure.
     pub path: PathBuf,
-    /// The file is the base of an AOF.
-    pub aof_base: bool,
-    /// Called at the cut, while the world is stopped: nobody changes anything, and nobody appends to the log. Short.
-    pub at_cut: Box<dyn FnOnce() + Send>,
+    /// What is in the file.
+    pub format: Format,
+    /// Called at the cut, while the world is stopped: nobody changes anything, and nobody appends to the log. Short. When
+    /// it answers false there is no snapshot ([`Failure::Aborted`]).
+    pub at_cut: Box<dyn FnOnce() -> bool + Send>,
     /// Called at the end, on a background thread.
     pub done: Box<dyn FnOnce(Result<(), Failure>) + Send>,
 }
@@ -143,13 +144,13 @@ pub fn begin(server: &'static Server, order: Order) -> bool {
     if RUNNING.swap(true, SeqCst) {
         return false;
     }
-    let Order { path, aof_base, at_cut, done } = order;
-    let how = How::of(server);
+    let Order { path, format, at_cut, done } = order;
+    let how = How::of(server, format);
     let mut tail = Writer::to_memory(how.compress);
-    let out = save::file_writer(server, &path).and_then(|mut out| {
-        fire(abi::SUBEVENT_PERSISTENCE_RDB_START);
-        save::head(server, &mut out, aof_base);
-        save::tail(&mut tail);
+    let out = save::file_writer(server, &path, &how).and_then(|mut out| {
+        fire(how.start_event());
+        save::head(server, &mut out, &how);
+        save::tail(&mut tail, &how);
         let failed = out.take_error().or(tail.take_error());
         fire_end(failed.is_none());
         failed.map_or(Ok(out), Err)
@@ -186,7 +187,13 @@ pub fn begin(server: &'static Server, order: Order) -> bool {
     let stopped = server.keyspace.stop();
     let sizes = sink::count(&server.keyspace);
     let total = sizes.iter().map(|s| s.0).sum();
-    let cut = Arc::new(Cut::new(server, how, Sink::new(out, sizes), total));
+    if !at_cut() {
+        drop(stopped);
+        drop(send);
+        end(Err(Failure::Aborted));
+        return true;
+    }
+    let cut = Arc::new(Cut::new(server, how, Sink::new(out, how, sizes), total));
     let mut any_of_modules = false;
     for (number, db) in server.keyspace.dbs().iter().enumerate() {
         for shard in db.used_shards() {
@@ -197,7 +204,6 @@ pub fn begin(server: &'static Server, order: Order) -> bool {
             any_of_modules |= of_modules > 0;
         }
     }
-    at_cut();
     drop(stopped);
     *CURRENT.lock() = Some(cut.clone());
     super::background::begin_modules(server, &cut, any_of_modules);
@@ -340,7 +346,7 @@ impl Cut {
     fn write_held(&self, origin: u16, e: Entry) {
         if e.kind() == Kind::Module {
             let mut batch = Box::new(Batch::new(origin, &self.how));
-            fire(abi::SUBEVENT_PERSISTENCE_RDB_START);
+            fire(self.how.start_event());
             batch.add(e, &self.how);
             fire_end(!batch.failed());
             self.push(Item::Batch(batch));
@@ -472,7 +478,7 @@ impl Emptied {
         let of_modules = |e: &&Entry| e.kind() == Kind::Module && e.mark() != self.mark;
         if entries.iter().any(|e| of_modules(&e)) {
             let mut batch = Box::new(Batch::new(self.origin, how));
-            fire(abi::SUBEVENT_PERSISTENCE_RDB_START);
+            fire(how.start_event());
             for e in entries.iter().filter(of_modules) {
                 batch.add(*e, how);
                 if batch.bytes() >= QUEUE_FULL {

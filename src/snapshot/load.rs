@@ -133,7 +133,7 @@ fn load(
             session: Session::internal(),
             progress_due: mono_ns(),
             common: &common,
-            pool: Pool::new(scope, &common, helpers as usize),
+            pool: Pool::new(scope, &common, helpers),
             job: Job::default(),
             keys: 0,
         };

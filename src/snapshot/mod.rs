@@ -39,7 +39,7 @@ pub use decode::{Decoder, Limits};
 pub use load::{load_at_start, load_base};
 pub use payload::{dump, restore, seal, unseal, RestoreError};
 pub use reader::Reader;
-pub use save::write_base;
+pub use save::{write_base, Format};
 pub use sink::Batch;
 pub use walk::Walk;
 pub use writer::Writer;

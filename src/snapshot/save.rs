@@ -8,6 +8,7 @@ use crate::keyspace::evict::lfu_count;
 use crate::lock::held::Access;
 use crate::module::abi;
 use crate::observe::clock::now_ms;
+use crate::propagate::encode as commands;
 use crate::server::Server;
 use std::fs::File;
 use std::io;
@@ -24,9 +25,21 @@ enum Usage {
     Frequency,
 }
 
-/// What is written beside the value of a key, as the configuration was when the save began.
+/// What a file is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// RDB.
+    Rdb,
+    /// RDB, as the base of an append-only file.
+    RdbBase,
+    /// Commands, as the base of an append-only file.
+    CommandsBase,
+}
+
+/// How keys are written, as the configuration was when the save began.
 #[derive(Clone, Copy)]
 pub(super) struct How {
+    pub format: Format,
     usage: Usage,
     /// When the save began, Unix milliseconds.
     pub now: i64,
@@ -36,7 +49,7 @@ pub(super) struct How {
 }
 
 impl How {
-    pub fn of(server: &Server) -> How {
+    pub fn of(server: &Server, format: Format) -> How {
         // `maxmemory-policy` has bits: 1 is LRU, 2 is LFU.
         let policy = server.config.maxmemory_policy();
         let usage = match () {
@@ -45,37 +58,54 @@ impl How {
             () => Usage::None,
         };
         How {
+            format,
             usage,
             now: now_ms(),
             lfu_decay: server.config.lfu_decay_time() as u32,
-            compress: server.config.rdbcompression(),
+            compress: format != Format::CommandsBase && server.config.rdbcompression(),
+        }
+    }
+
+    /// What modules are told before they are asked for their values.
+    pub fn start_event(&self) -> u64 {
+        match self.format {
+            Format::Rdb => abi::SUBEVENT_PERSISTENCE_RDB_START,
+            _ => abi::SUBEVENT_PERSISTENCE_AOF_START,
         }
     }
 }
 
 /// A writer into a new file, as the configuration wants it.
-pub(super) fn file_writer(server: &Server, path: &Path) -> io::Result<Writer> {
+pub(super) fn file_writer(server: &Server, path: &Path, how: &How) -> io::Result<Writer> {
     let file = File::create(path)?;
     let config = &server.config;
-    let sync_every = if config.rdb_save_incremental_fsync() { SYNC_EVERY } else { 0 };
-    Ok(Writer::to_file(file, config.rdbcompression(), config.rdbchecksum(), sync_every))
+    let incremental = match how.format {
+        Format::Rdb => config.rdb_save_incremental_fsync(),
+        _ => config.aof_rewrite_incremental_fsync(),
+    };
+    let checksum = how.format != Format::CommandsBase && config.rdbchecksum();
+    Ok(Writer::to_file(file, how.compress, checksum, if incremental { SYNC_EVERY } else { 0 }))
 }
 
 /// Writes everything into `path`, which is a temporary name: the caller renames it. The calling thread has the module
 /// lock, and ends its unit afterwards.
 pub(super) fn write_file(server: &'static Server, path: &Path) -> io::Result<()> {
-    write_as(server, path, false)
+    write_as(server, path, Format::Rdb)
 }
 
 /// As `write_file`, for the base of an append-only file.
-pub fn write_base(server: &'static Server, path: &Path) -> io::Result<()> {
-    write_as(server, path, true)
+pub fn write_base(server: &'static Server, path: &Path, format: Format) -> io::Result<()> {
+    write_as(server, path, format)
 }
 
-fn write_as(server: &'static Server, path: &Path, aof_base: bool) -> io::Result<()> {
-    let mut out = file_writer(server, path)?;
-    write_all(server, &mut out, aof_base);
-    out.finish_file()
+fn write_as(server: &'static Server, path: &Path, format: Format) -> io::Result<()> {
+    let how = How::of(server, format);
+    let mut out = file_writer(server, path, &how)?;
+    write_all(server, &mut out, &how);
+    match format {
+        Format::CommandsBase => out.finish_plain(),
+        _ => out.finish_file(),
+    }
 }
 
 fn aux(out: &mut Writer, name: &str, value: &str) {
@@ -85,61 +115,80 @@ fn aux(out: &mut Writer, name: &str, value: &str) {
 }
 
 /// What stands before the keys. The calling thread has the module lock, and has told modules that a save begins.
-pub(super) fn head(server: &'static Server, out: &mut Writer, aof_base: bool) {
+pub(super) fn head(server: &'static Server, out: &mut Writer, how: &How) {
+    let mut session = Session::internal();
+    let tx = Tx::module(server, &mut session, now_ms());
+    if how.format == Format::CommandsBase {
+        if server.config.aof_timestamp_enabled() {
+            out.raw(format!("#TS:{}\r\n", how.now / 1000).as_bytes());
+        }
+        return crate::script::function::each_library(&tx, |code| {
+            out.append(|buf| commands(buf, &[b"FUNCTION".as_slice(), b"LOAD", code]));
+        });
+    }
     out.raw(format!("REDIS{VERSION:04}").as_bytes());
     aux(out, "redis-ver", crate::config::load::REDIS_VERSION);
     aux(out, "redis-bits", "64");
     aux(out, "ctime", &(now_ms() / 1000).to_string());
     aux(out, "used-mem", &server.used_memory().to_string());
     // Redis writes the replication id and offset only if it has a backlog; there is none in this version.
-    aux(out, "aof-base", if aof_base { "1" } else { "0" });
+    aux(out, "aof-base", if how.format == Format::RdbBase { "1" } else { "0" });
     module_io::save_all_aux(out, abi::AUX_BEFORE_RDB);
-    let mut session = Session::internal();
-    let tx = Tx::module(server, &mut session, now_ms());
     crate::script::function::save(&tx, out);
 }
 
 /// What stands behind the keys, but for the checksum. The calling thread has the module lock.
-pub(super) fn tail(out: &mut Writer) {
+pub(super) fn tail(out: &mut Writer, how: &How) {
+    if how.format == Format::CommandsBase {
+        return;
+    }
     module_io::save_all_aux(out, abi::AUX_AFTER_RDB);
     out.byte(opcode::EOF);
 }
 
 /// The keys that follow are of this database.
-pub(super) fn select(out: &mut Writer, db: usize) {
+pub(super) fn select(out: &mut Writer, db: usize, how: &How) {
+    if how.format == Format::CommandsBase {
+        return out.append(|buf| commands(buf, &[b"SELECT".as_slice(), db.to_string().as_bytes()]));
+    }
     out.byte(opcode::SELECTDB);
     out.len(db as u64);
 }
 
 /// How many keys the selected database has, and how many of them are volatile.
-pub(super) fn sizes(out: &mut Writer, keys: u64, volatile: u64) {
+pub(super) fn sizes(out: &mut Writer, keys: u64, volatile: u64, how: &How) {
+    if how.format == Format::CommandsBase {
+        return;
+    }
     out.byte(opcode::RESIZEDB);
     out.len(keys);
     out.len(volatile);
 }
 
 /// Writes everything but the checksum.
-fn write_all(server: &'static Server, out: &mut Writer, aof_base: bool) {
-    head(server, out, aof_base);
-    let how = How::of(server);
+fn write_all(server: &'static Server, out: &mut Writer, how: &How) {
+    head(server, out, how);
     let mut session = Session::internal();
     let tx = Tx::module(server, &mut session, how.now);
     for (number, db) in server.keyspace.dbs().iter().enumerate() {
         if db.is_empty() {
             continue;
         }
-        select(out, number);
-        sizes(out, db.len() as u64, db.volatile() as u64);
+        select(out, number, how);
+        sizes(out, db.len() as u64, db.volatile() as u64, how);
         tx.for_each_entry(number, Access::Read, |e| {
-            entry(out, e, number, &how);
+            entry(out, e, number, how);
             !out.failed()
         });
     }
-    tail(out);
+    tail(out, how);
 }
 
 /// A key with its value and what belongs to it.
 pub(super) fn entry(out: &mut Writer, e: Entry, db: usize, how: &How) {
+    if how.format == Format::CommandsBase {
+        return out.append(|buf| crate::persist::base::commands(buf, e, db));
+    }
     if let Some(at) = e.expire() {
         out.byte(opcode::EXPIRETIME_MS);
         out.millis(at);

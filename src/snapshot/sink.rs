@@ -1,6 +1,6 @@
 //! Where a cut's values go: batches in memory, made by whoever has a value at hand, and the file, which one thread at a
 //! time writes.
-use super::save::{self, How};
+use super::save::{self, Format, How};
 use super::Writer;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::shard::Keyspace;
@@ -54,23 +54,24 @@ pub(super) fn count(keyspace: &Keyspace) -> Sizes {
 /// The file.
 pub(super) struct Sink {
     out: Writer,
+    how: How,
     db: Option<u16>,
     /// Taken when they have been written.
     sizes: Vec<Option<(u64, u64)>>,
 }
 
 impl Sink {
-    pub fn new(out: Writer, sizes: Sizes) -> Sink {
-        Sink { out, db: None, sizes: sizes.into_iter().map(Some).collect() }
+    pub fn new(out: Writer, how: How, sizes: Sizes) -> Sink {
+        Sink { out, how, db: None, sizes: sizes.into_iter().map(Some).collect() }
     }
 
     /// The writer, for keys of this database.
     pub fn of_db(&mut self, db: u16) -> &mut Writer {
         if self.db != Some(db) {
             self.db = Some(db);
-            save::select(&mut self.out, usize::from(db));
+            save::select(&mut self.out, usize::from(db), &self.how);
             if let Some((keys, volatile)) = self.sizes[usize::from(db)].take() {
-                save::sizes(&mut self.out, keys, volatile);
+                save::sizes(&mut self.out, keys, volatile, &self.how);
             }
         }
         &mut self.out
@@ -83,6 +84,9 @@ impl Sink {
 
     /// Brings everything to the disk.
     pub fn finish(self) -> io::Result<()> {
-        self.out.finish_file()
+        match self.how.format {
+            Format::CommandsBase => self.out.finish_plain(),
+            _ => self.out.finish_file(),
+        }
     }
 }

@@ -146,6 +146,16 @@ impl Writer {
         }
     }
 
+    /// Lets `f` write into the buffer.
+    pub fn append(&mut self, f: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.buf.len();
+        f(&mut self.buf);
+        self.written += (self.buf.len() - before) as u64;
+        if self.file.is_some() && self.buf.len() >= PIECE {
+            self.flush();
+        }
+    }
+
     fn flush(&mut self) {
         if let Some(crc) = &mut self.checksum {
             *crc = crc64::update(*crc, &self.buf);
@@ -247,6 +257,11 @@ impl Writer {
         self.flush();
         let crc = self.checksum.take().unwrap_or(0);
         self.raw(&crc.to_le_bytes());
+        self.finish_plain()
+    }
+
+    /// Brings everything to the disk.
+    pub fn finish_plain(mut self) -> io::Result<()> {
         self.flush();
         if let Some(e) = self.error {
             return Err(e);
