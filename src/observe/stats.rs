@@ -69,6 +69,10 @@ pub struct Stats {
     pub acl_denied_cmd: Counter,
     pub acl_denied_key: Counter,
     pub acl_denied_channel: Counter,
+    /// Synchronizations of replicas: with all data, with the backlog, and tries of the latter that failed.
+    pub sync_full: Counter,
+    pub sync_partial_ok: Counter,
+    pub sync_partial_err: Counter,
     pub output_limit_disconnections: Counter,
     /// Rounds of the cron.
     pub cron_rounds: Counter,
@@ -125,6 +129,9 @@ impl Stats {
             &self.forks,
             &self.parked,
             &self.handovers,
+            &self.sync_full,
+            &self.sync_partial_ok,
+            &self.sync_partial_err,
             &self.output_limit_disconnections,
             &self.cron_rounds,
             &self.expire_ns,
