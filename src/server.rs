@@ -36,6 +36,8 @@ pub struct Holder {
     pub running: Option<(&'static Module, *const str)>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
     pub rename_from: *mut crate::module::string::RStr,
+    /// The client whose command runs, while somebody tracks keys: commands of scripts and modules belong to it.
+    pub current: Option<Arc<ClientShared>>,
 }
 
 impl Default for Holder {
@@ -48,6 +50,7 @@ impl Default for Holder {
             running: None,
             ready: Default::default(),
             rename_from: std::ptr::null_mut(),
+            current: None,
         }
     }
 }
@@ -123,6 +126,8 @@ pub struct Server {
     pub module_thread: AtomicUsize,
     /// `CLIENT PAUSE`
     pub pause: crate::execute::pause::Pause,
+    /// `CLIENT TRACKING`
+    pub tracking: crate::execute::tracking::Tracking,
     /// `MONITOR`
     pub monitors: crate::execute::monitor::Monitors,
     /// `SLOWLOG`
@@ -185,12 +190,15 @@ impl Server {
             clock_ms: AtomicI64::new(crate::observe::clock::now_ms()),
             module_thread: AtomicUsize::new(0),
             pause: Default::default(),
+            tracking: Default::default(),
             monitors: Default::default(),
             slowlog: Default::default(),
             latency: Default::default(),
             startup_memory: AtomicU64::new(0),
         }));
         assert!(SERVER.set(server).is_ok(), "one server in a process");
+        crate::execute::config::apply_policy(server);
+        crate::connection::limits::apply(&server.config);
         server
     }
 

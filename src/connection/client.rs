@@ -1,5 +1,5 @@
 //! The state of one client: what its commands may look at ([`Session`]), and what other threads may ([`ClientShared`]).
-use crate::config::BufferLimit;
+use super::limits::{self, Footprint};
 use crate::dispatch::table::Command;
 use crate::parse::Parser;
 use crate::reply::Reply;
@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::os::fd::RawFd;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed,
+    AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicU8, Ordering::Relaxed,
+    Ordering::Release,
 };
 use std::sync::Arc;
 use std::task::Waker;
@@ -39,6 +40,22 @@ pub mod flag {
     pub const INTERNAL: u32 = 1 << 10;
     /// The client behind the calls of a script.
     pub const SCRIPT: u32 = 1 << 11;
+    /// `CLIENT TRACKING ON`
+    pub const TRACKING: u32 = 1 << 20;
+    /// Tracking by prefixes.
+    pub const TRACK_BCAST: u32 = 1 << 21;
+    /// Keys are tracked only behind `CLIENT CACHING YES`.
+    pub const TRACK_OPTIN: u32 = 1 << 22;
+    /// Keys are not tracked behind `CLIENT CACHING NO`.
+    pub const TRACK_OPTOUT: u32 = 1 << 23;
+    /// `CLIENT CACHING` was called for the next command.
+    pub const TRACK_CACHING: u32 = 1 << 24;
+    /// Own changes are not told.
+    pub const TRACK_NOLOOP: u32 = 1 << 25;
+    /// The client that messages are redirected to is gone.
+    pub const TRACK_BROKEN: u32 = 1 << 26;
+    /// There are invalidations to be sent behind the reply of the current command.
+    pub const TRACK_PENDING: u32 = 1 << 27;
 }
 
 /// Messages from other threads, waiting for the connection's own thread.
@@ -46,31 +63,16 @@ pub mod flag {
 pub struct Mailbox {
     /// Encoded push messages.
     pub bytes: Vec<u8>,
-    /// Wakes the connection's task.
+    /// Wakes the connection's task; there from its beginning to its end.
     pub waker: Option<Waker>,
-    /// Above the soft limit since, Unix seconds; 0 when below.
-    soft_since: i64,
 }
 
-/// Below this many bytes limits are not looked at: Redis' own buffers take as much uncounted.
-const UNLIMITED: usize = 16 * 1024;
-
-impl Mailbox {
-    /// Whether the messages that wait pass the limit of a class of clients.
-    fn over_limit(&mut self, limit: &BufferLimit) -> bool {
-        let bytes = self.bytes.len() as u64;
-        if limit.soft_bytes == 0 || bytes < limit.soft_bytes {
-            self.soft_since = 0;
-        } else {
-            let now = crate::observe::clock::now_ms() / 1000;
-            if self.soft_since == 0 {
-                self.soft_since = now;
-            } else if now - self.soft_since > limit.soft_seconds {
-                return true;
-            }
-        }
-        limit.hard_bytes != 0 && bytes >= limit.hard_bytes
-    }
+/// Bits of [`ClientShared::wanted`]: what the connection's task is asked to look at.
+pub mod wanted {
+    /// The mailbox.
+    pub const MAIL: u8 = 1;
+    /// Its input buffer, which is larger than what it was used for of late.
+    pub const SHRINK: u8 = 2;
 }
 
 /// The part of a client that every thread may reach.
@@ -111,8 +113,16 @@ pub struct ClientShared {
     pub queued: AtomicI32,
     /// Watched keys, for `CLIENT LIST`.
     pub watching: AtomicU32,
+    /// Prefixes that it tracks.
+    pub prefixes: AtomicU32,
     /// The reply of the current request has been pushed through the mailbox already.
     pub quiet: AtomicBool,
+    /// Bits of [`wanted`].
+    pub wanted: AtomicU8,
+    /// What its buffers take.
+    pub footprint: Footprint,
+    /// What it tracks, and where invalidations go.
+    pub tracking: Mutex<crate::execute::tracking::ClientTracking>,
 }
 
 impl ClientShared {
@@ -143,7 +153,11 @@ impl ClientShared {
             commands: AtomicU64::new(0),
             queued: AtomicI32::new(-1),
             watching: AtomicU32::new(0),
+            prefixes: AtomicU32::new(0),
             quiet: AtomicBool::new(false),
+            wanted: AtomicU8::new(0),
+            footprint: Footprint::default(),
+            tracking: Mutex::default(),
         }
     }
 
@@ -165,29 +179,36 @@ impl ClientShared {
     /// Leaves a message for the client and wakes its connection. A client that does not read its messages is ended when
     /// they pass `client-output-buffer-limit`.
     pub fn push(&self, message: &[u8]) {
-        let over = {
+        let unsent = {
             let mut m = self.mailbox.lock();
             if self.has(flag::KILLED) {
                 return;
             }
             m.bytes.extend_from_slice(message);
-            if let Some(w) = m.waker.take() {
-                w.wake();
-            }
-            m.bytes.len() > UNLIMITED && {
-                let limits = Server::get().config.client_output_buffer_limit();
-                // Normal clients and those with subscriptions; monitors are normal ones.
-                m.over_limit(&limits[if self.has(flag::PUBSUB) { 2 } else { 0 }])
-            }
+            self.ask(&m, wanted::MAIL);
+            m.bytes.len() + self.footprint.output.load(Relaxed)
         };
-        if over {
-            crate::log_warning!(
-                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
-                crate::execute::client::line(self)
-            );
-            Server::get().stats.output_limit_disconnections.add(1);
-            self.mailbox.lock().bytes = Vec::new();
-            self.kill();
+        let server = Server::get();
+        if !limits::passes(server, self, unsent) {
+            limits::count(server, self, unsent);
+        }
+    }
+
+    /// Asks the connection's task to look at something.
+    pub fn ask(&self, mailbox: &Mailbox, what: u8) {
+        if self.wanted.fetch_or(what, Release) & what == 0 {
+            if let Some(w) = &mailbox.waker {
+                w.wake_by_ref();
+            }
+        }
+    }
+
+    /// Moves the messages that wait to `to`.
+    pub fn collect(&self, to: &mut Vec<u8>) {
+        if self.wanted.load(Relaxed) & wanted::MAIL != 0 {
+            let mut m = self.mailbox.lock();
+            self.wanted.fetch_and(!wanted::MAIL, Relaxed);
+            to.append(&mut m.bytes);
         }
     }
 
@@ -214,6 +235,8 @@ pub struct Queued {
 pub struct Multi {
     /// The commands, in order.
     pub queue: Vec<Queued>,
+    /// Bytes of their arguments.
+    pub bytes: usize,
     /// A command was refused while queueing: `EXEC` fails.
     pub aborted: bool,
 }
@@ -337,4 +360,6 @@ pub struct Client {
     pub input: Vec<u8>,
     /// Replies not yet sent.
     pub out: Reply,
+    /// The largest request of late, for the size of `input`.
+    pub peak: usize,
 }

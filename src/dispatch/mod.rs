@@ -7,7 +7,8 @@ pub mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
-use crate::execute::{blocking, error, is, text, CommandError, Mode, Tx};
+use crate::connection::limits;
+use crate::execute::{blocking, error, is, text, tracking, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
 use crate::keyspace::value::Kind;
@@ -86,8 +87,14 @@ pub fn run_input(
     // belongs back on the serving thread.
     let version = server.table_version.load(Relaxed);
     let mut natives = 0;
+    client.out.limit = limits::hard_limit(&client.session.shared);
     let outcome = loop {
         if client.session.close {
+            break Outcome::Close;
+        }
+        let unsent = client.out.buf.len();
+        if unsent > limits::UNLIMITED && limits::passes_with(server, &client.session.shared, unsent) {
+            client.session.close = true;
             break Outcome::Close;
         }
         let limits = Limits {
@@ -316,6 +323,10 @@ fn execute(
         }
     };
     session.shared.last_command.store(command.number, Relaxed);
+    let tracked = server.tracking.any();
+    if tracked {
+        tracking::before_command(server, session, out);
+    }
     if server.config.maxmemory() > 0 && needs_memory(session, command) {
         match side {
             // Eviction fires events and frees values, so it belongs to the module thread.
@@ -328,13 +339,18 @@ fn execute(
             }
             _ => {}
         }
+        if tracked {
+            // Evicted keys are told before the reply.
+            tracking::deliver(session, out);
+        }
     }
     if let Some(multi) = &mut session.multi {
         if !matches!(
             command.name.as_str(),
             "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
         ) {
-            let args = args.iter().map(|a| a.to_vec()).collect();
+            let args: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
+            multi.bytes += args.iter().map(Vec::len).sum::<usize>();
             multi.queue.push(Queued { command: command.clone(), args });
             session.shared.queued.store(multi.queue.len() as i32, Relaxed);
             reply_queued(session, out);
@@ -349,6 +365,10 @@ fn execute(
         };
     }
     let start = out.buf.len();
+    if tracked && matches!(side, Side::Module) {
+        // SAFETY: lock: the module side has the module lock.
+        unsafe { server.holder() }.current = Some(session.shared.clone());
+    }
     let step = if command.name == "exec" && session.multi.is_some() {
         let begin = mono_ns();
         let step = crate::execute::transaction::exec(server, table, session, out, side, now);
@@ -363,8 +383,18 @@ fn execute(
     } else {
         run(server, session, out, command, args, side, now)
     };
+    if tracked && matches!(side, Side::Module) {
+        // SAFETY: lock: as above.
+        unsafe { server.holder() }.current = None;
+    }
     if matches!(step, Step::Done | Step::Blocked) {
+        if command.has(flags::WRITE) {
+            crate::keyspace::evict::after_write(server);
+        }
         settle(server, session, out, start);
+        if session.shared.has(flag::TRACK_CACHING) {
+            tracking::after_command(session, command);
+        }
     }
     step
 }
@@ -383,6 +413,9 @@ pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: us
         ReplyMode::Skip => ReplyMode::On,
         m => m,
     };
+    if session.shared.has(flag::TRACK_PENDING) {
+        server.tracking.send_pending(session, out);
+    }
 }
 
 /// What became of a command that was called: done, or it waits for keys.
@@ -477,6 +510,10 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     let native = tx.mode() == Mode::Native && !again;
     let start = if native { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
+    let tracked = tx.server.tracking.any();
+    if tracked {
+        tx.expire_met(command, args);
+    }
     let result = match &command.body {
         Body::Native(f) => f(tx, args, out),
         Body::Module(m) => crate::module::command::run(m, tx, args, out),
@@ -484,6 +521,11 @@ pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut R
     };
     if let Err(e) = result {
         out.error(e.0.as_bytes());
+    }
+    if tracked {
+        tx.remember_keys(command, args);
+    } else if tx.met_expired.replace(false) {
+        tx.expire_met(command, args);
     }
     let end = mono_ns();
     let ns = end.saturating_sub(start);

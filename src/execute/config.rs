@@ -61,7 +61,10 @@ impl Hooks {
                          write commands depending on the maxmemory-policy."
                     );
                 }
+                crate::connection::limits::evict(server);
             }
+            "maxmemory-clients" => crate::connection::limits::evict(server),
+            "client-output-buffer-limit" => crate::connection::limits::apply(c),
             "maxmemory-policy" => apply_policy(server),
             "port" if !crate::connection::listener::reopen(c) => {
                 return Self::refuse(name, "Unable to listen on this port. Check server logs.");

@@ -172,6 +172,7 @@ fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     tx.session.authenticated = default_user_is_open(tx.server);
     set_protocol(tx.session, out, false);
     tx.server.monitors.remove(&tx.session.shared);
+    tx.server.tracking.disable(&tx.session.shared);
     for f in [flag::NO_TOUCH, flag::NO_EVICT] {
         tx.session.shared.put(f, false);
     }

@@ -85,6 +85,7 @@ pub fn empty(server: &'static Server, db: Option<usize>, lazily: bool) -> u64 {
             all.map(|db| empty_database(server, db, lazily)).sum()
         }
     };
+    Tx::tell_trackers_of_flush(server);
     server_event(abi::EVENT_FLUSHDB, abi::SUBEVENT_FLUSHDB_END, data, None);
     removed
 }

@@ -2,6 +2,7 @@
 use super::server::row;
 use super::{text, CommandResult, Tx};
 use crate::connection::client::flag;
+use crate::connection::limits;
 use crate::dispatch::table::{flags, Command, Row, REASON_NAMES};
 use crate::module::registry::Module;
 use crate::module::{abi, fork};
@@ -172,10 +173,11 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("connected_clients", connected);
     f.put("cluster_connections", 0);
     f.put("maxclients", server.config.maxclients());
-    f.put("client_recent_max_input_buffer", 0);
-    f.put("client_recent_max_output_buffer", 0);
+    let [input, output] = limits::recent();
+    f.put("client_recent_max_input_buffer", input);
+    f.put("client_recent_max_output_buffer", output);
     f.put("blocked_clients", blocked);
-    f.put("tracking_clients", 0);
+    f.put("tracking_clients", server.tracking.figures()[0]);
     f.put("pubsub_clients", pubsub);
     f.put("watching_clients", watching);
     f.put("clients_in_timeout_table", 0);
@@ -339,7 +341,7 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("expired_time_cap_reached_count", 0);
     f.put("expire_cycle_cpu_milliseconds", s.expire_ns.get() / 1_000_000);
     f.put("evicted_keys", s.evicted_keys.get());
-    f.put("evicted_clients", 0);
+    f.put("evicted_clients", s.evicted_clients.get());
     f.put("evicted_scripts", crate::script::FIGURES.evicted.load(Relaxed));
     let over_total = s.eviction_exceeded_ns.0.load(Relaxed) + over_now;
     f.put("total_eviction_exceeded_time", over_total / 1_000_000);
@@ -362,24 +364,19 @@ fn stats_fields(server: &Server, f: &mut Fields) {
             "active_defrag_key_misses",
             "total_active_defrag_time",
             "current_active_defrag_time",
-            "tracking_total_keys",
-            "tracking_total_items",
-            "tracking_total_prefixes",
-            "unexpected_error_replies",
         ],
     );
+    let [_, keys, items, prefixes] = server.tracking.figures();
+    f.put("tracking_total_keys", keys);
+    f.put("tracking_total_items", items);
+    f.put("tracking_total_prefixes", prefixes);
+    f.put("unexpected_error_replies", 0);
     f.put("total_error_replies", s.error_replies.get());
     f.put("dump_payload_sanitizations", 0);
     f.put("total_reads_processed", s.reads.get());
     f.put("total_writes_processed", s.writes.get());
-    zeros(
-        f,
-        &[
-            "io_threaded_reads_processed",
-            "io_threaded_writes_processed",
-            "client_query_buffer_limit_disconnections",
-        ],
-    );
+    zeros(f, &["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    f.put("client_query_buffer_limit_disconnections", s.query_limit_disconnections.get());
     f.put("client_output_buffer_limit_disconnections", s.output_limit_disconnections.get());
     zeros(f, &["reply_buffer_shrinks", "reply_buffer_expands"]);
     let cpu = process::cpu_times(Whose::Process);

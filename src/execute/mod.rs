@@ -61,6 +61,7 @@ pub mod stream_info;
 pub mod stream_pending;
 pub mod string;
 mod sweep;
+pub mod tracking;
 pub mod transaction;
 mod typed;
 pub mod zset;
@@ -181,6 +182,8 @@ pub struct Tx<'a> {
     pub effects: crate::propagate::Effects,
     /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
     pub collected: Option<Vec<crate::propagate::Effect>>,
+    /// A key was read whose time has come.
+    pub met_expired: std::cell::Cell<bool>,
     /// Keys that changed and that somebody waits for, with their databases (native path).
     pub ready: Vec<(usize, Vec<u8>)>,
     mode: Mode,
@@ -204,6 +207,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            met_expired: Default::default(),
             ready: Vec::new(),
             mode,
             plan,
@@ -221,6 +225,7 @@ impl<'a> Tx<'a> {
             dirty: 0,
             effects: Default::default(),
             collected: None,
+            met_expired: Default::default(),
             ready: Vec::new(),
             mode,
             plan: None,
@@ -307,6 +312,7 @@ impl<'a> Tx<'a> {
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
         if e.is_expired(self.now) {
+            self.met_expired.set(true);
             return None;
         }
         Some(e)
@@ -371,6 +377,16 @@ impl<'a> Tx<'a> {
         self.live(self.db(), key, Access::Read)
     }
 
+    /// The entry of a key of the selected database whose time has come, and which is still there.
+    fn expired_entry(&self, key: &[u8]) -> Option<Entry> {
+        self.reaches(key).then(|| self.place(self.db(), key, Access::Read))?.filter(|e| e.is_expired(self.now))
+    }
+
+    /// The shard of a key of the selected database.
+    fn shard_index(&self, key: &[u8]) -> u32 {
+        self.shard(self.db(), key).1
+    }
+
     /// Whether a key exists.
     pub fn exists(&self, key: &[u8]) -> bool {
         self.live(self.db(), key, Access::Read).is_some()
@@ -421,6 +437,9 @@ impl<'a> Tx<'a> {
                 self.effects.also(db, &[b"DEL", key]);
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
+            if self.server.tracking.any() {
+                self.tell_trackers_of_expiry(key);
+            }
             self.server.key_ready(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
@@ -713,6 +732,9 @@ impl<'a> Tx<'a> {
     pub fn modified_in(&mut self, db: usize, key: &[u8]) {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
+        }
+        if self.server.tracking.any() {
+            self.tell_trackers(key);
         }
         self.key_ready(db, key);
     }

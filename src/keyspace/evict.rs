@@ -44,6 +44,18 @@ pub fn lfu_touch(now_ms: i64, old: u32, config: &Config) -> u32 {
     minutes(now_ms) << 8 | counter
 }
 
+/// A command wrote: if the limit is passed now, keys go before the next command needs it. Evicting fires events and frees
+/// values, so it belongs to the module thread.
+#[inline]
+pub fn after_write(server: &'static Server) {
+    if server.config.maxmemory() > 0
+        && server.config.maxmemory_policy() != maxmemory_policy::NOEVICTION
+        && over_limit(server)
+    {
+        continue_later(server);
+    }
+}
+
 /// Whether the memory limit is set and passed.
 pub fn over_limit(server: &Server) -> bool {
     let limit = server.config.maxmemory();
@@ -246,7 +258,7 @@ pub fn make_room(server: &'static Server) -> bool {
 }
 
 /// Goes on evicting behind the jobs that wait for the module thread.
-fn continue_later(server: &'static Server) {
+pub fn continue_later(server: &'static Server) {
     static POSTED: AtomicBool = AtomicBool::new(false);
     if !POSTED.swap(true, Relaxed) {
         server.queue.task(Box::new(|| {

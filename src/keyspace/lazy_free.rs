@@ -30,6 +30,11 @@ pub fn figures() -> (u64, u64) {
     (PENDING.load(Relaxed), FREED.load(Relaxed))
 }
 
+/// Forgets how many were freed (`CONFIG RESETSTAT`).
+pub fn reset() {
+    FREED.store(0, Relaxed);
+}
+
 fn free_all(entries: Vec<Entry>) {
     let n = entries.len() as u64;
     entries.into_iter().for_each(Entry::free);

@@ -151,6 +151,7 @@ pub fn end_unit(server: &'static Server) {
     crate::module::event::run_post_jobs(server);
     crate::execute::blocking::serve_module(server, now_ms());
     server.release_keys();
+    server.tracking.broadcast(server);
 }
 
 /// Executes the requests of a client that belong here, then sends it home.

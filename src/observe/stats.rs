@@ -67,6 +67,8 @@ pub struct Stats {
     pub handovers: Counter,
     pub acl_denied_auth: Counter,
     pub output_limit_disconnections: Counter,
+    pub query_limit_disconnections: Counter,
+    pub evicted_clients: Counter,
     /// Rounds of the cron.
     pub cron_rounds: Counter,
     /// Nanoseconds in the expiry cycle.
@@ -124,6 +126,8 @@ impl Stats {
             &self.handovers,
             &self.acl_denied_auth,
             &self.output_limit_disconnections,
+            &self.query_limit_disconnections,
+            &self.evicted_clients,
             &self.cron_rounds,
             &self.expire_ns,
         ] {
@@ -132,6 +136,7 @@ impl Stats {
         self.module_path.iter().for_each(Counter::reset);
         self.eviction_exceeded_ns.0.store(0, Relaxed);
         self.errors.reset();
+        crate::keyspace::lazy_free::reset();
     }
 }
 

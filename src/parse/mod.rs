@@ -30,6 +30,8 @@ pub struct Limits {
     pub authenticated: bool,
 }
 
+/// Arguments for which room is kept from one request to the next.
+const KEEP_ARGS: usize = 1024;
 /// Longest line without a line break.
 const MAX_LINE: usize = 64 * 1024;
 /// Most arguments of one request.
@@ -49,6 +51,8 @@ pub struct Parser {
     started: bool,
     /// No use to look again before the buffer has this many bytes.
     need: usize,
+    /// Where the argument begins that is not whole; behind `pos` when its header was read.
+    begun: usize,
 }
 
 impl Parser {
@@ -57,6 +61,20 @@ impl Parser {
         self.left = 0;
         self.started = false;
         self.need = 0;
+        self.begun = 0;
+    }
+
+    /// How far the request that is not whole was understood: bytes of the buffer, and bytes of the arguments in them.
+    pub fn progress(&self) -> (usize, usize) {
+        if !self.started {
+            return (0, 0);
+        }
+        (self.begun.max(self.pos), self.args.iter().map(|r| r.len as usize).sum())
+    }
+
+    /// How many bytes the buffer has to have before the request can be whole; 0 if that is not known.
+    pub fn needs(&self) -> usize {
+        self.need
     }
 
     /// Looks at `buf`, which begins with the first byte of a request and grows from call to call until the request is
@@ -101,6 +119,7 @@ impl Parser {
         if !self.started {
             self.inline = false;
             self.args.clear();
+            self.args.shrink_to(KEEP_ARGS);
             match self.header(buf, "too big mbulk count string") {
                 Err(e) => return Parsed::Error(e),
                 Ok(None) => return Parsed::Incomplete,
@@ -146,6 +165,7 @@ impl Parser {
             let end = start + len as usize + 2;
             if buf.len() < end {
                 self.need = end;
+                self.begun = start;
                 return Parsed::Incomplete;
             }
             self.args.push(Range { start: start as u32, len: len as u32 });

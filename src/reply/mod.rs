@@ -12,6 +12,8 @@ pub struct Reply {
     pub muted: bool,
     /// Error replies written so far, for module calls.
     pub errors: u64,
+    /// Beyond this many bytes the client is ended whatever follows; 0 for no limit. See [`Reply::full`].
+    pub limit: usize,
     /// Their codes, a blank behind each, until the dispatcher counts them (`INFO errorstats`).
     pub codes: Vec<u8>,
 }
@@ -24,6 +26,12 @@ impl Reply {
     /// An empty output.
     pub fn new(resp3: bool) -> Reply {
         Reply { resp3, ..Reply::default() }
+    }
+
+    /// Whether the client will be ended for the size of this reply: a long command may as well stop.
+    #[inline]
+    pub fn full(&self) -> bool {
+        self.limit != 0 && self.buf.len() > self.limit
     }
 
     /// Appends finished protocol.
