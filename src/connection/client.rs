@@ -293,6 +293,8 @@ pub struct Session {
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// The script that the present command runs by name may write, so it has to wait while writes are paused.
+    pub paused_script: bool,
     /// Monotonic time of the end of the last command, for the duration of the next.
     pub clock_ns: u64,
     /// On the module thread: the command executed last could have run natively.
@@ -322,6 +324,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             input_bytes: 0,
             deny_blocking: false,
+            paused_script: false,
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,

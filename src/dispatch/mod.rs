@@ -357,13 +357,17 @@ fn execute(
             return Step::Done;
         }
     }
-    if server.pause.applies(server, session, command, args) {
+    if server.pause.applies(server, session, command, args, side) {
         return match side {
             Side::Serving(waker) => server.pause.park(server, session, waker),
             // It waits on its serving thread.
-            Side::Module => Step::GiveBack,
+            Side::Module => {
+                session.paused_script = true;
+                Step::GiveBack
+            }
         };
     }
+    session.paused_script = false;
     let start = out.buf.len();
     if tracked && matches!(side, Side::Module) {
         // SAFETY: lock: the module side has the module lock.

@@ -62,6 +62,7 @@ impl Hooks {
                     );
                 }
                 crate::connection::limits::evict(server);
+                crate::keyspace::evict::after_write(server);
             }
             "maxmemory-clients" => crate::connection::limits::evict(server),
             "client-output-buffer-limit" => crate::connection::limits::apply(c),

@@ -445,13 +445,18 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Evicts a key of the selected database, with event and effect.
-    pub fn evict(&mut self, key: &[u8]) {
+    /// Evicts a key of the selected database, with event and effect. Returns how many bytes that freed, without what
+    /// telling others of it takes.
+    pub fn evict(&mut self, key: &[u8]) -> u64 {
         let lazily = self.server.config.lazyfree_lazy_eviction();
-        if !self.remove_with(key, lazily) {
+        let before = crate::observe::heap::of_this_thread();
+        let removed = self.remove_with(key, lazily);
+        let freed = before.wrapping_sub(crate::observe::heap::of_this_thread()) as i64;
+        let freed = freed.max(0) as u64;
+        if !removed {
             // Gone, or past its expiry: its deletion was told as that.
             crate::propagate::finish_alone(self);
-            return;
+            return freed;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
@@ -460,6 +465,7 @@ impl<'a> Tx<'a> {
             self.propagate_also(&[b"DEL", key]);
             crate::propagate::finish_alone(self);
         }
+        freed
     }
 
     /// Deletes a key if its time has come (the expiry cycle).

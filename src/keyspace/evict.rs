@@ -56,6 +56,13 @@ pub fn after_write(server: &'static Server) {
     }
 }
 
+/// Clients' buffers grow without commands that need memory, so the cron looks too. The calling thread has the module lock.
+pub fn tend(server: &'static Server) {
+    if server.config.maxmemory() > 0 && over_limit(server) {
+        make_room(server);
+    }
+}
+
 /// Whether the memory limit is set and passed.
 pub fn over_limit(server: &Server) -> bool {
     let limit = server.config.maxmemory();
@@ -236,14 +243,18 @@ pub fn make_room(server: &'static Server) -> bool {
     let Some(policy) = Policy::of(&server.config) else { return false };
     let limit = time_limit(server.config.maxmemory_eviction_tenacity());
     let mut session = Session::internal();
+    // What is freed counts, not what is in use: messages about evicted keys take memory for a moment, and must not cost
+    // further keys.
+    let needed = server.used_memory().saturating_sub(server.config.maxmemory());
+    let mut freed = 0;
     let room = loop {
-        if !over_limit(server) {
+        if freed >= needed || !over_limit(server) {
             break true;
         }
         let now = now_ms();
         let Some((db, key)) = policy.next_victim(server, now) else { break false };
         session.select(db);
-        Tx::module(server, &mut session, now).evict(&key);
+        freed += Tx::module(server, &mut session, now).evict(&key);
         if mono_ns() - start > limit {
             continue_later(server);
             break true;

@@ -15,6 +15,7 @@ pub fn run(server: &'static Server, now: i64) {
         return;
     }
     crate::execute::tracking::tend(server, now);
+    crate::keyspace::evict::tend(server);
     if server.active_expire.load(Relaxed) && !server.pause.active() && !server.loading.load(Relaxed)
     {
         let begin = mono_ns();

@@ -41,6 +41,14 @@ pub fn given(bytes: usize) {
     add((bytes as u64).wrapping_neg());
 }
 
+/// Bytes that this thread has allocated less those that it has freed (with few other threads in between): for differences.
+pub fn of_this_thread() -> u64 {
+    match MINE.get() {
+        usize::MAX => 0,
+        cell => USED[cell].0.load(Relaxed),
+    }
+}
+
 /// Bytes in use.
 pub fn used() -> u64 {
     USED.iter().fold(0u64, |sum, c| sum.wrapping_add(c.0.load(Relaxed)))
