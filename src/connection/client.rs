@@ -179,18 +179,18 @@ impl ClientShared {
     /// Leaves a message for the client and wakes its connection. A client that does not read its messages is ended when
     /// they pass `client-output-buffer-limit`.
     pub fn push(&self, message: &[u8]) {
-        let unsent = {
+        let mail = {
             let mut m = self.mailbox.lock();
             if self.has(flag::KILLED) {
                 return;
             }
             m.bytes.extend_from_slice(message);
             self.ask(&m, wanted::MAIL);
-            m.bytes.len() + self.footprint.output.load(Relaxed)
+            m.bytes.len()
         };
         let server = Server::get();
-        if !limits::passes(server, self, unsent) {
-            limits::count(server, self, unsent);
+        if !limits::passes_with(server, self, mail) {
+            limits::count(server, self, mail);
         }
     }
 
@@ -208,7 +208,12 @@ impl ClientShared {
         if self.wanted.load(Relaxed) & wanted::MAIL != 0 {
             let mut m = self.mailbox.lock();
             self.wanted.fetch_and(!wanted::MAIL, Relaxed);
-            to.append(&mut m.bytes);
+            if to.is_empty() {
+                std::mem::swap(to, &mut m.bytes);
+                m.bytes = Vec::new();
+            } else {
+                to.append(&mut m.bytes);
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Footprint {
     pub output: AtomicUsize,
     /// Number of buffers that they are in.
     pub output_buffers: AtomicUsize,
+    /// Size of these buffers.
+    pub output_size: AtomicUsize,
     /// Bytes of lists: watched keys, subscriptions, prefixes.
     pub lists: AtomicUsize,
     /// What is counted of this client in [`CLIENT_MEMORY`].
@@ -39,7 +41,7 @@ pub struct Footprint {
 impl Footprint {
     /// All bytes, those in the mailbox not included.
     pub fn total(&self) -> usize {
-        let parts = [&self.input_size, &self.queued, &self.output, &self.lists];
+        let parts = [&self.input_size, &self.queued, &self.output_size, &self.lists];
         IDLE_COST + parts.iter().map(|n| n.load(Relaxed)).sum::<usize>()
     }
 }
@@ -112,7 +114,8 @@ pub fn passes_with(server: &Server, client: &ClientShared, replies: usize) -> bo
 #[cold]
 fn look_at_output(server: &Server, client: &ClientShared, unsent: usize) -> bool {
     // Normal clients and those with subscriptions; monitors are normal ones.
-    let limit = server.config.client_output_buffer_limit()[if client.has(flag::PUBSUB) { 2 } else { 0 }];
+    let limit =
+        server.config.client_output_buffer_limit()[if client.has(flag::PUBSUB) { 2 } else { 0 }];
     let since = &client.footprint.soft_since;
     let bytes = unsent as u64;
     let mut over = limit.hard_bytes != 0 && bytes >= limit.hard_bytes;
@@ -157,15 +160,19 @@ pub fn forget(client: &ClientShared) {
     CLIENT_MEMORY.fetch_sub(counted as i64, Relaxed);
 }
 
-/// Counts what a client takes now, `unsent` bytes of output with it.
-pub fn count(server: &Server, client: &ClientShared, unsent: usize) {
+/// Counts what a client takes now, and `mail` bytes in its mailbox.
+pub fn count(server: &Server, client: &ClientShared, mail: usize) {
+    if client.has(flag::KILLED) {
+        return forget(client);
+    }
     let f = &client.footprint;
-    let total = f.total() - f.output.load(Relaxed) + unsent;
+    let total = f.total() + mail;
     let before = f.counted.swap(total, Relaxed);
     if before != total {
         CLIENT_MEMORY.fetch_add(total as i64 - before as i64, Relaxed);
     }
     if client.has(flag::KILLED) {
+        // Meanwhile.
         forget(client);
     } else if server.config.maxmemory_clients() != 0 {
         evict(server);
@@ -179,6 +186,8 @@ pub struct Unsent {
     pub bytes: usize,
     /// Buffers.
     pub buffers: usize,
+    /// Size of the buffers.
+    pub size: usize,
 }
 
 /// Publishes what a client's buffers take, before its connection waits. False when the client has to go.
@@ -187,8 +196,8 @@ pub fn publish(server: &Server, client: &Client, unsent: Unsent) -> bool {
     let subscriptions =
         session.channels.len() + session.patterns.len() + session.shard_channels.len();
     let prefixes = session.shared.prefixes.load(Relaxed) as usize;
-    let lists = session.watched.len() * size_of::<Watched>()
-        + (subscriptions + prefixes) * SUBSCRIPTION;
+    let lists =
+        session.watched.len() * size_of::<Watched>() + (subscriptions + prefixes) * SUBSCRIPTION;
     let (parsed, arguments) = client.parser.progress();
     let size = client.input.capacity();
     let new = [
@@ -198,6 +207,7 @@ pub fn publish(server: &Server, client: &Client, unsent: Unsent) -> bool {
         session.multi.as_ref().map_or(0, |m| m.bytes + m.queue.len() * 64),
         unsent.bytes,
         unsent.buffers,
+        unsent.size,
         lists,
     ];
     let old = [
@@ -207,6 +217,7 @@ pub fn publish(server: &Server, client: &Client, unsent: Unsent) -> bool {
         &f.queued,
         &f.output,
         &f.output_buffers,
+        &f.output_size,
         &f.lists,
     ];
     let mut changed = f.counted.load(Relaxed) == 0;
@@ -220,16 +231,6 @@ pub fn publish(server: &Server, client: &Client, unsent: Unsent) -> bool {
     if unsent.bytes > UNLIMITED && passes(server, &session.shared, unsent.bytes) {
         return false;
     }
-    let queued = session.multi.as_ref().map_or(0, |m| m.bytes);
-    if client.input.len() + queued > server.config.client_query_buffer_limit() {
-        crate::log_warning!(
-            "Closing client that reached max query buffer length: {}",
-            crate::execute::client::line(&session.shared)
-        );
-        server.stats.query_limit_disconnections.add(1);
-        remove(server, &session.shared);
-        return false;
-    }
     if changed || server.config.maxmemory_clients() != 0 {
         for (slots, n) in RECENT.iter().zip([size, unsent.bytes]) {
             if n > 0 {
@@ -237,9 +238,26 @@ pub fn publish(server: &Server, client: &Client, unsent: Unsent) -> bool {
                 slots[second].fetch_max(n, Relaxed);
             }
         }
-        count(server, &session.shared, unsent.bytes);
+        count(server, &session.shared, 0);
     }
     !session.shared.has(flag::KILLED)
+}
+
+/// Whether a client may have this much input that is not executed. It is ended otherwise.
+pub fn input_fits(server: &Server, client: &Client) -> bool {
+    let session = &client.session;
+    let queued = session.multi.as_ref().map_or(0, |m| m.bytes);
+    if client.input.len() + queued <= server.config.client_query_buffer_limit() {
+        return true;
+    }
+    session.shared.footprint.input.store(client.input.len(), Relaxed);
+    crate::log_warning!(
+        "Closing client that reached max query buffer length: {}",
+        crate::execute::client::line(&session.shared)
+    );
+    server.stats.query_limit_disconnections.add(1);
+    remove(server, &session.shared);
+    false
 }
 
 /// `maxmemory-clients` in bytes; 0 for no limit.
@@ -315,6 +333,10 @@ pub fn tend(server: &Server, now: i64) {
 /// Shrinks a client's input buffer to what it needs: everything that arrived, and room for the largest request of late.
 pub fn shrink(client: &mut Client) {
     let idle = now_ms() - client.session.shared.active.load(Relaxed) > IDLE_MS;
+    if !idle && client.parser.needs() > client.input.len() {
+        // It is in use.
+        return;
+    }
     let room = if idle { 0 } else { client.peak.max(UNLIMITED) };
     client.peak = 0;
     client.input.shrink_to(room);

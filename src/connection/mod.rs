@@ -262,6 +262,9 @@ async fn execute_some(
                 if let Some((buf, n)) = other {
                     client.input.extend_from_slice(&buf[..n]);
                     cached.give_input(buf);
+                    if !limits::input_fits(server, client) {
+                        return Poll::Ready(Outcome::Close);
+                    }
                 }
                 let input = std::mem::take(&mut client.input);
                 let (done, outcome) = run_input(server, table, client, &input, side, now);

@@ -20,6 +20,7 @@ pub struct Outbox {
     /// Bytes of the first buffer that are sent.
     sent: usize,
     bytes: usize,
+    size: usize,
 }
 
 impl Outbox {
@@ -30,7 +31,7 @@ impl Outbox {
 
     /// How much there is.
     pub fn unsent(&self) -> Unsent {
-        Unsent { bytes: self.bytes, buffers: self.buffers.len() }
+        Unsent { bytes: self.bytes, buffers: self.buffers.len(), size: self.size }
     }
 
     /// Adds replies behind all others; `replies` is empty afterwards.
@@ -40,8 +41,15 @@ impl Outbox {
         }
         self.bytes += replies.len();
         match self.buffers.back_mut() {
-            Some(last) if last.len() + replies.len() <= GATHER => last.append(replies),
-            _ => self.buffers.push_back(std::mem::take(replies)),
+            Some(last) if last.len() + replies.len() <= GATHER => {
+                self.size -= last.capacity();
+                last.append(replies);
+                self.size += last.capacity();
+            }
+            _ => {
+                self.size += replies.capacity();
+                self.buffers.push_back(std::mem::take(replies));
+            }
         }
     }
 
@@ -86,6 +94,7 @@ impl Outbox {
                 return true;
             }
             self.sent = 0;
+            self.size -= first.capacity();
             self.buffers.pop_front();
         }
         true

@@ -81,8 +81,9 @@ pub fn run_input(
     side: Side<'_>,
     now: i64,
 ) -> (usize, Outcome) {
-    let mut done = 0;
-    client.session.clock_ns = mono_ns();
+    let (mut done, mut commands) = (0, 0);
+    let begin = mono_ns();
+    client.session.clock_ns = begin;
     // On the module thread: the table may change under a pipeline (`MODULE LOAD`), and a long run of native requests
     // belongs back on the serving thread.
     let version = server.table_version.load(Relaxed);
@@ -93,7 +94,8 @@ pub fn run_input(
             break Outcome::Close;
         }
         let unsent = client.out.buf.len();
-        if unsent > limits::UNLIMITED && limits::passes_with(server, &client.session.shared, unsent) {
+        if unsent > limits::UNLIMITED && limits::passes_with(server, &client.session.shared, unsent)
+        {
             client.session.close = true;
             break Outcome::Close;
         }
@@ -124,6 +126,7 @@ pub fn run_input(
                 match step {
                     Step::Done => {
                         done += len;
+                        commands += 1;
                         if matches!(side, Side::Module) {
                             natives = if session.last_was_native { natives + 1 } else { 0 };
                             if natives >= NATIVES_ON_MODULE_THREAD
@@ -150,6 +153,7 @@ pub fn run_input(
             }
         }
     };
+    server.stats.turn(client.session.clock_ns.saturating_sub(begin), commands);
     (done, outcome)
 }
 

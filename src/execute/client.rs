@@ -34,11 +34,8 @@ const LETTERS: &[(u32, char)] = &[
 fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
     let f = &c.footprint;
     let get = |n: &std::sync::atomic::AtomicUsize| n.load(Relaxed);
-    let (qbuf, argv) = if c.id == me.id {
-        (me.input, me.args)
-    } else {
-        (get(&f.input), get(&f.arguments))
-    };
+    let (qbuf, argv) =
+        if c.id == me.id { (me.input, me.args) } else { (get(&f.input), get(&f.arguments)) };
     let free = get(&f.input_size).saturating_sub(get(&f.input));
     let mut letters: String =
         LETTERS.iter().filter(|(bit, _)| c.has(*bit)).map(|(_, letter)| *letter).collect();

@@ -34,6 +34,16 @@ const SECTIONS: &[Section] = &[
     ("keyspace", "Keyspace", keyspace_fields),
 ];
 
+/// The section that only its own name brings.
+fn debug_fields(server: &Server, f: &mut Fields) {
+    let s = &server.stats;
+    // There is no AOF to be flushed in the loop.
+    f.put("eventloop_duration_aof_sum", 0);
+    f.put("eventloop_duration_cron_sum", s.cron_ns.get() / 1000);
+    f.put("eventloop_duration_max", s.longest_turn_ns.load(Relaxed) / 1000);
+    f.put("eventloop_cmd_per_cycle_max", s.most_commands_in_turn.load(Relaxed));
+}
+
 /// Sections that a plain `INFO` leaves out.
 const NOT_DEFAULT: [&str; 2] = ["commandstats", "latencystats"];
 
@@ -196,7 +206,8 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     let rss = process::resident();
     let startup = server.startup_memory.load(Relaxed);
     let keys: usize = server.keyspace.dbs().iter().map(crate::keyspace::shard::Db::len).sum();
-    let overhead = (startup + keys as u64 * PER_KEY).min(used);
+    let clients = limits::client_memory();
+    let overhead = (startup + keys as u64 * PER_KEY + clients).min(used);
     let dataset = used - overhead;
     let net = used.saturating_sub(startup);
     let [allocated, active, resident, _] = crate::module::api::memory::allocator_figures();
@@ -248,12 +259,12 @@ fn memory_fields(server: &Server, f: &mut Fields) {
         "mem_replication_backlog",
         "mem_total_replication_buffers",
         "mem_clients_slaves",
-        "mem_clients_normal",
-        "mem_cluster_links",
-        "mem_aof_buffer",
     ] {
         f.put(name, 0);
     }
+    f.put("mem_clients_normal", clients);
+    f.put("mem_cluster_links", 0);
+    f.put("mem_aof_buffer", 0);
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
     f.put("active_defrag_running", 0);
@@ -562,6 +573,9 @@ pub fn text_of(server: &Server, sections: &[&str]) -> String {
     };
     for (_, heading, fields) in SECTIONS.iter().filter(|s| wanted.has(s.0)) {
         section(&mut f, heading, *fields);
+    }
+    if wanted.names.contains("debug") {
+        section(&mut f, "Debug", debug_fields);
     }
     if wanted.everything || wanted.names.contains(BACKPLANE) {
         section(&mut f, "Backplane", backplane_fields);

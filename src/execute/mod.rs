@@ -379,7 +379,9 @@ impl<'a> Tx<'a> {
 
     /// The entry of a key of the selected database whose time has come, and which is still there.
     fn expired_entry(&self, key: &[u8]) -> Option<Entry> {
-        self.reaches(key).then(|| self.place(self.db(), key, Access::Read))?.filter(|e| e.is_expired(self.now))
+        self.reaches(key)
+            .then(|| self.place(self.db(), key, Access::Read))?
+            .filter(|e| e.is_expired(self.now))
     }
 
     /// The shard of a key of the selected database.
@@ -449,9 +451,9 @@ impl<'a> Tx<'a> {
     /// telling others of it takes.
     pub fn evict(&mut self, key: &[u8]) -> u64 {
         let lazily = self.server.config.lazyfree_lazy_eviction();
-        let before = crate::observe::heap::of_this_thread();
+        let before = crate::module::api::memory::of_this_thread();
         let removed = self.remove_with(key, lazily);
-        let freed = before.wrapping_sub(crate::observe::heap::of_this_thread()) as i64;
+        let freed = before.wrapping_sub(crate::module::api::memory::of_this_thread()) as i64;
         let freed = freed.max(0) as u64;
         if !removed {
             // Gone, or past its expiry: its deletion was told as that.

@@ -497,8 +497,7 @@ pub fn after_command(session: &Session, command: &Command) {
     }
 }
 
-const MODES: u32 =
-    flag::TRACK_BCAST | flag::TRACK_OPTIN | flag::TRACK_OPTOUT | flag::TRACK_NOLOOP;
+const MODES: u32 = flag::TRACK_BCAST | flag::TRACK_OPTIN | flag::TRACK_OPTOUT | flag::TRACK_NOLOOP;
 
 fn overlap(a: &[u8], b: &[u8]) -> bool {
     a.starts_with(b) || b.starts_with(a)

@@ -7,6 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 pub fn run(server: &'static Server, now: i64) {
     server.clock_ms.store(now, Relaxed);
     server.used_memory();
+    let begin = mono_ns();
+    round(server, now);
+    server.stats.cron_ns.add(mono_ns() - begin);
+}
+
+fn round(server: &'static Server, now: i64) {
     let s = &server.stats;
     s.cron_rounds.add(1);
     s.rates.sample(mono_ns(), s.rate_values());

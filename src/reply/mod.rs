@@ -18,6 +18,9 @@ pub struct Reply {
     pub codes: Vec<u8>,
 }
 
+/// A string from this length on makes room for itself.
+const LARGE: usize = 4096;
+
 /// A collection whose length is written later; see [`Reply::deferred`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deferred(pub usize);
@@ -96,6 +99,10 @@ impl Reply {
     pub fn bulk(&mut self, bytes: &[u8]) {
         if self.muted {
             return;
+        }
+        if bytes.len() >= LARGE {
+            // Once and not twice: the line break would double a buffer that just fits.
+            self.buf.reserve(bytes.len() + 32);
         }
         self.prefixed(b'$', bytes.len() as i64);
         self.buf.extend_from_slice(bytes);

@@ -52,9 +52,7 @@ pub fn never_writes(command: &str, name: &[u8]) -> bool {
     let engines = unsafe { (*ENGINES.0.get()).as_ref() };
     match command {
         "evalsha" => engines.and_then(|e| e.eval.as_ref()).is_some_and(|s| s.never_writes(name)),
-        "fcall" => {
-            engines.and_then(|e| e.functions.as_ref()).is_some_and(|f| f.never_writes(name))
-        }
+        "fcall" => engines.and_then(|e| e.functions.as_ref()).is_some_and(|f| f.never_writes(name)),
         _ => false,
     }
 }
