@@ -197,6 +197,8 @@ impl Server {
             startup_memory: AtomicU64::new(0),
         }));
         assert!(SERVER.set(server).is_ok(), "one server in a process");
+        // The first database will be used; its shards are no surprise for `maxmemory` later.
+        server.keyspace.dbs()[0].shards();
         crate::execute::config::apply_policy(server);
         crate::connection::limits::apply(&server.config);
         server
