@@ -16,7 +16,7 @@ run: build modules
 
 lint:
 	cargo fmt --all --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
 
 test: modules lint
 	cargo build --bins

@@ -13,6 +13,9 @@
 //! [`config`] and [`observe`] (statistics, logging).
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+// Links the C side of the module API.
+use backplane_ffi as _;
+
 pub mod config;
 pub mod connection;
 pub mod dispatch;

@@ -34,6 +34,8 @@ pub struct Holder {
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
     pub running: Option<(&'static Module, *const str)>,
+    /// A session that a callback's context had and the next one can have.
+    pub spare_session: Option<Box<crate::connection::client::Session>>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
     pub rename_from: *mut crate::module::string::RStr,
     /// The client whose command runs, while somebody tracks keys: commands of scripts and modules belong to it.
@@ -48,6 +50,7 @@ impl Default for Holder {
             now: 0,
             depth: 0,
             running: None,
+            spare_session: None,
             ready: Default::default(),
             rename_from: std::ptr::null_mut(),
             current: None,

@@ -300,6 +300,8 @@ pub struct Session {
     pub deny_blocking: bool,
     /// The script that the present command runs by name may write, so it has to wait while writes are paused.
     pub paused_script: bool,
+    /// The first key of the present request, where it was looked at ahead.
+    pub known_key: Option<crate::dispatch::ahead::KnownKey>,
     /// Monotonic time of the end of the last command, for the duration of the next.
     pub clock_ns: u64,
     /// On the module thread: the command executed last could have run natively.
@@ -330,6 +332,7 @@ impl Session {
             input_bytes: 0,
             deny_blocking: false,
             paused_script: false,
+            known_key: None,
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,
@@ -344,6 +347,24 @@ impl Session {
         s.authenticated = true;
         s.user = None;
         s
+    }
+
+    /// Whether this internal session, but for its database, is as it was made, and nobody else knows its shared part.
+    pub fn is_untouched(&self) -> bool {
+        let Session { multi, watched, blocked_on, waiting, retry, user, .. } = self;
+        let nothing_left = multi.is_none()
+            && watched.is_empty()
+            && blocked_on.is_none()
+            && waiting.is_none()
+            && retry.is_none()
+            && user.is_none();
+        nothing_left
+            && !self.close
+            && !self.deny_blocking
+            && self.reply_mode == ReplyMode::On
+            && self.subscription_count() + self.shard_channels.len() == 0
+            && Arc::strong_count(&self.shared) == 1
+            && self.shared.flags.load(Relaxed) == flag::INTERNAL
     }
 
     /// Selects a database.

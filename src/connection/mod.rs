@@ -197,6 +197,7 @@ pub async fn serve<S: Socket>(
             break;
         }
         cached.give_output(std::mem::take(&mut client.out.buf));
+        client.parser.rest();
     }
     end(server, client);
 }

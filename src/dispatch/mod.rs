@@ -3,6 +3,7 @@
 //! The path is data in the table ([`table::Path`]), decided when the table is made. What can only be seen at run time
 //! (a key is held; a key has a module's value that the command would have to free) is found before the body runs, with
 //! all latches taken, so a body never has to back out.
+pub mod ahead;
 pub mod observe;
 pub mod table;
 
@@ -10,7 +11,7 @@ use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session}
 use crate::connection::limits;
 use crate::execute::{blocking, error, is, text, tracking, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
-use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
+use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::keyspace::value::Kind;
 use crate::lock::held::Access;
 use crate::lock::native::{acquire, Latches, PlannedKey};
@@ -89,6 +90,8 @@ pub fn run_input(
     let version = server.table_version.load(Relaxed);
     let mut natives = 0;
     client.out.limit = limits::hard_limit(&client.session.shared);
+    let mut found: SmallVec<[ahead::Found; ahead::MOST]> = SmallVec::new();
+    let mut next = 0;
     let outcome = loop {
         if client.session.close {
             break Outcome::Close;
@@ -99,62 +102,114 @@ pub fn run_input(
             client.session.close = true;
             break Outcome::Close;
         }
-        let limits = Limits {
-            max_bulk: server.config.proto_max_bulk_len() as i64,
-            authenticated: client.session.authenticated,
-        };
-        let rest = &input[done..];
-        match client.parser.next(rest, limits) {
-            Parsed::Incomplete => break Outcome::NeedInput,
-            Parsed::Error(e) => {
-                client.out.error(format!("ERR {e}"));
-                client.session.close = true;
-                break Outcome::Close;
+        if next == found.len() {
+            let limits = Limits {
+                max_bulk: server.config.proto_max_bulk_len() as i64,
+                authenticated: client.session.authenticated,
+            };
+            // What is found ahead must not depend on what the requests before it do.
+            let most = match !table.filters && limits.authenticated {
+                true => ahead::MOST,
+                false => 1,
+            };
+            let here = matches!(side, Side::Module);
+            found.clear();
+            next = 0;
+            let leave = if here { None } else { Some(table) };
+            match find_ahead(&mut client.parser, &input[done..], limits, most, leave, &mut found) {
+                _ if found.len() > 1 => {
+                    let Client { session, parser, .. } = &*client;
+                    ahead::fetch(server, table, session, parser, &input[done..], &mut found, here);
+                }
+                _ if found.len() == 1 => {}
+                Parsed::Error(e) => {
+                    client.out.error(format!("ERR {e}"));
+                    client.session.close = true;
+                    break Outcome::Close;
+                }
+                _ => break Outcome::NeedInput,
             }
-            Parsed::Request(len) => {
-                let Client { session, parser, out, .. } = &mut *client;
-                session.input_bytes = rest.len();
-                let step = parser.with_args(&rest[..len], |args| {
-                    if args.is_empty() {
-                        return Step::Done;
-                    }
-                    if table.filters {
-                        return filter(server, table, session, out, args, side, now);
-                    }
-                    execute(server, table, session, out, args, side, now)
-                });
-                match step {
-                    Step::Done => {
-                        done += len;
-                        commands += 1;
-                        if matches!(side, Side::Module) {
-                            natives = if session.last_was_native { natives + 1 } else { 0 };
-                            if natives >= NATIVES_ON_MODULE_THREAD
-                                || server.table_version.load(Relaxed) != version
-                            {
-                                break Outcome::GiveBack;
-                            }
-                        }
-                    }
-                    Step::HandOver => break Outcome::HandOver,
-                    Step::Parked => break Outcome::Parked,
-                    Step::GiveBack => break Outcome::GiveBack,
-                    Step::Blocked => {
-                        done += len;
-                        break Outcome::Blocked;
-                    }
-                    Step::Waiting => {
-                        if let Some(w) = &mut client.session.waiting {
-                            w.request_len = len;
-                        }
-                        break Outcome::Waiting;
+        }
+        let ahead::Found { len, ref args, key } = found[next];
+        let rest = &input[done..];
+        next += 1;
+        let Client { session, parser, out, .. } = &mut *client;
+        session.input_bytes = rest.len();
+        session.known_key = key;
+        let step = parser.with_args(&rest[..len], args.clone(), |args| {
+            if args.is_empty() {
+                return Step::Done;
+            }
+            if table.filters {
+                return filter(server, table, session, out, args, side, now);
+            }
+            execute(server, table, session, out, args, side, now)
+        });
+        session.known_key = None;
+        match step {
+            Step::Done => {
+                done += len;
+                commands += 1;
+                if matches!(side, Side::Module) {
+                    natives = if session.last_was_native { natives + 1 } else { 0 };
+                    if natives >= NATIVES_ON_MODULE_THREAD
+                        || server.table_version.load(Relaxed) != version
+                    {
+                        break Outcome::GiveBack;
                     }
                 }
+            }
+            Step::HandOver => break Outcome::HandOver,
+            Step::Parked => break Outcome::Parked,
+            Step::GiveBack => break Outcome::GiveBack,
+            Step::Blocked => {
+                done += len;
+                break Outcome::Blocked;
+            }
+            Step::Waiting => {
+                if let Some(w) = &mut client.session.waiting {
+                    w.request_len = len;
+                }
+                break Outcome::Waiting;
             }
         }
     };
     server.stats.turn(client.session.clock_ns.saturating_sub(begin), commands);
+    if outcome != Outcome::NeedInput {
+        // What was found ahead and not executed is looked for again.
+        client.parser.abandon();
+    }
     (done, outcome)
+}
+
+/// Finds up to `most` requests at the beginning of `input`; tells what stopped it.
+fn find_ahead(
+    parser: &mut crate::parse::Parser,
+    input: &[u8],
+    limits: Limits,
+    most: usize,
+    leave: Option<&Table>,
+    found: &mut SmallVec<[ahead::Found; ahead::MOST]>,
+) -> Parsed {
+    parser.begin();
+    let mut at = 0;
+    loop {
+        let parsed = parser.next(&input[at..], limits);
+        let Parsed::Request(len) = parsed else { return parsed };
+        let args = parser.found();
+        // An inline request's arguments are kept until the next request is looked for only.
+        let mut last = args.is_empty() || found.len() + 1 == most;
+        if let (Some(table), true, false) = (leave, found.is_empty(), last) {
+            let name = parser.args[args.start];
+            let name = &input[name.start as usize..(name.start + name.len) as usize];
+            last = table.find(name).is_some_and(|c| matches!(c.path, Path::Module(_)));
+        }
+        found.push(ahead::Found { len, args, key: None });
+        if last {
+            return parsed;
+        }
+        at += len;
+    }
 }
 
 fn reject(session: &mut Session, out: &mut Reply, e: CommandError) -> Step {
@@ -350,7 +405,7 @@ fn execute(
     }
     if let Some(multi) = &mut session.multi {
         if !matches!(
-            command.name.as_str(),
+            command.full_name.as_str(),
             "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
         ) {
             let args: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
@@ -474,7 +529,7 @@ fn run(
         }
         (Path::Module(reason), Side::Serving(_)) => hand_over(server, reason),
         (Path::Native, Side::Serving(waker)) => {
-            let mut plan = Plan::default();
+            let mut plan = Plan { known: session.known_key, ..Plan::default() };
             if !plan.add(command, args, session.db) {
                 return hand_over(server, Reason::Value);
             }
@@ -498,8 +553,8 @@ fn run(
         (path, Side::Module) => {
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
-            call(&mut tx, command, args, out);
-            blocking::serve_module(server, now);
+            call_body(&mut tx, command, args, out, Nested::No);
+            blocking::serve_module(server, || now);
             if let Some(b) = &session.blocked_on {
                 b.state.lock().stats = Some(command.stats.clone());
                 Step::Blocked
@@ -510,13 +565,30 @@ fn run(
     }
 }
 
+/// Whether a call is made by another command: a transaction, a script, a module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Nested {
+    No,
+    Perhaps,
+}
+
 /// Runs a command body in its transaction: counts it, writes its error, passes its effects to the log.
 pub fn call(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
-    // Native commands of a turn follow each other without a gap: the end of one is the start of the next.
+    call_body(tx, command, args, out, Nested::Perhaps);
+}
+
+fn call_body(
+    tx: &mut Tx<'_>,
+    command: &Arc<Command>,
+    args: &[&[u8]],
+    out: &mut Reply,
+    nested: Nested,
+) {
+    // Commands of a turn follow each other without a gap: the end of one is the start of the next.
     // A command that waited runs again: monitors have seen it, and its time does not count.
     let again = tx.session.waiting.is_some() || tx.session.retry.is_some();
-    let native = tx.mode() == Mode::Native && !again;
-    let start = if native { tx.session.clock_ns } else { mono_ns() };
+    let follows = !again && (nested == Nested::No || tx.mode() == Mode::Native);
+    let start = if follows { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let tracked = tx.server.tracking.any();
     if tracked {
@@ -567,6 +639,8 @@ pub struct Plan {
     names: SmallVec<[(*const u8, usize); 4]>,
     /// Reads too must not meet module values.
     values: bool,
+    /// A key whose place is known already.
+    known: Option<ahead::KnownKey>,
 }
 
 /// The result of [`Plan::lock`].
@@ -640,11 +714,13 @@ impl Plan {
 
     /// Adds one key.
     pub fn add_key(&mut self, key: &[u8], access: Access, db: usize) {
-        let shard = (db * SHARDS + shard_of(key)) as u32;
+        let known = self.known.and_then(|known| known.place(key));
+        let (shard, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
+        let shard = (db * SHARDS + shard) as u32;
         if let Err(at) = self.shards.binary_search(&shard) {
             self.shards.insert(at, shard);
         }
-        self.keys.push(PlannedKey { shard, hash: hash_bytes(key), access });
+        self.keys.push(PlannedKey { shard, hash, access });
         self.names.push((key.as_ptr(), key.len()));
     }
 
@@ -663,6 +739,9 @@ impl Plan {
 
     /// Takes the latches and checks that the native path can do it.
     pub fn lock<'a>(&'a self, server: &'static Server, now: i64, waker: &Waker) -> Locked<'a> {
+        if self.keys.len() > 1 {
+            self.fetch(server);
+        }
         if let Err(shard) = acquire(server, &self.shards, &self.keys) {
             // SAFETY: lock: `acquire` left us this one latch.
             let data = unsafe { server.keyspace.shard(shard).data() };
@@ -676,6 +755,16 @@ impl Plan {
             true => Locked::NeedsModulePath,
             false => Locked::Yes(guard),
         }
+    }
+
+    /// Has the processor fetch what the look-ups of the keys will touch, for all of them at once.
+    fn fetch(&self, server: &Server) {
+        let each = |f: fn(&Shard, u64)| {
+            self.keys.iter().for_each(|key| f(server.keyspace.shard(key.shard), key.hash));
+        };
+        each(|shard, _| shard.prefetch());
+        each(|shard, hash| shard.prefetch_bucket(hash));
+        each(|shard, hash| shard.prefetch_entry(hash, false));
     }
 
     /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.

@@ -335,6 +335,12 @@ pub struct Command {
 pub type KeyPositions = SmallVec<[(usize, u64); 4]>;
 
 impl Command {
+    /// Whether its first argument is a key.
+    #[inline]
+    pub fn begins_with_key(&self) -> bool {
+        matches!(self.keys.first(), Some(KeySpec { begin: Begin::Index(1), .. }))
+    }
+
     /// Whether only its subcommands run.
     pub fn is_container(&self) -> bool {
         match &self.body {

@@ -403,15 +403,16 @@ fn run_native(
 }
 
 /// Runs waiting commands for keys that changed in the present unit. The calling thread has the module lock.
-pub fn serve_module(server: &'static Server, now: i64) {
+pub fn serve_module(server: &'static Server, now: impl Fn() -> i64) {
     loop {
         // SAFETY: lock: this function's contract.
-        let ready = std::mem::take(&mut unsafe { server.holder() }.ready);
+        let ready = &mut unsafe { server.holder() }.ready;
         if ready.is_empty() {
             return;
         }
+        let ready = std::mem::take(ready);
         for (db, key) in ready {
-            serve_key(server, db, &key, now);
+            serve_key(server, db, &key, now());
         }
     }
 }

@@ -193,7 +193,7 @@ fn setname(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if !super::connection::valid_client_text(args[2]) {
         return Err(err("ERR Client names cannot contain spaces, newlines or special characters."));
     }
-    *tx.session.shared.name.lock() = text(args[2]).into_owned();
+    *tx.session.shared.name.lock() = crate::reply::bytes::as_text(args[2]).into_owned();
     out.ok();
     Ok(())
 }
@@ -205,9 +205,9 @@ fn setinfo(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         return Err(err(format!("ERR Unrecognized option '{}'", text(args[2]))));
     }
     if !super::connection::valid_client_text(args[3]) {
-        let what = if name { "lib-name" } else { "lib-ver" };
         return Err(err(format!(
-            "ERR {what} cannot contain spaces, newlines or special characters."
+            "ERR {} cannot contain spaces, newlines or special characters.",
+            text(args[2])
         )));
     }
     let mut lib = tx.session.shared.lib.lock();
@@ -246,11 +246,8 @@ fn kill(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if old_form {
         wanted.addr = Some(args[2]);
     } else {
-        if args.len() % 2 != 0 {
-            return Err(SYNTAX);
-        }
-        for pair in args[2..].chunks_exact(2) {
-            let (option, value) = (pair[0], pair[1]);
+        for pair in args[2..].chunks(2) {
+            let &[option, value] = pair else { return Err(SYNTAX) };
             match option.to_ascii_lowercase().as_slice() {
                 b"id" => {
                     let id = int(value).ok().filter(|id| *id > 0);

@@ -119,7 +119,7 @@ fn get(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `CONFIG SET name value ...`
 fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() % 2 != 0 {
-        return Err(super::error::arity("config|set"));
+        return Err(super::error::SYNTAX);
     }
     let pairs: Vec<(&[u8], &[u8])> = args[2..].chunks_exact(2).map(|p| (p[0], p[1])).collect();
     let context = SetContext {

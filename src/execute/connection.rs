@@ -94,7 +94,8 @@ fn auth(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// Checks a name for `SETNAME` and `SETINFO`: printable, without blanks.
 pub fn valid_client_text(text: &[u8]) -> bool {
-    text.iter().all(|c| (b'!'..=b'~').contains(c))
+    // As on Redis, which stops at a zero.
+    text.iter().take_while(|c| **c != 0).all(|c| (b'!'..=b'~').contains(c))
 }
 
 /// `HELLO [version [AUTH user password] [SETNAME name]]`

@@ -59,6 +59,19 @@ fn module_value_left(tx: &Tx<'_>, from: &[u8], db: usize, to: &[u8]) {
     }
 }
 
+/// Whether a string is stored as `raw` though it is short enough for `embstr`, which moves with it.
+fn is_raw(tx: &Tx<'_>, key: &[u8]) -> bool {
+    tx.peek_entry(key).is_some_and(|e| e.is_heap_string())
+}
+
+/// Gives a string that was just set the encoding `raw`.
+fn make_raw(tx: &mut Tx<'_>, db: usize, key: &[u8]) {
+    let here = std::mem::replace(&mut tx.session.db, db);
+    // Of a key of another type nothing is made.
+    let _ = tx.string_mut(key);
+    tx.session.db = here;
+}
+
 fn rename_to(tx: &mut Tx<'_>, args: &[&[u8]], nx: bool) -> Result<bool, CommandError> {
     let (from, to) = (args[1], args[2]);
     if !tx.exists_for_write(from) {
@@ -73,8 +86,12 @@ fn rename_to(tx: &mut Tx<'_>, args: &[&[u8]], nx: bool) -> Result<bool, CommandE
         }
         tx.remove(to);
     }
+    let raw = is_raw(tx, from);
     let Some((value, expire)) = tx.take(from) else { return Err(NO_SUCH_KEY) };
     tx.set(to, value, expire.map_or(Expiry::Clear, Expiry::At));
+    if raw {
+        make_raw(tx, tx.db(), to);
+    }
     module_value_left(tx, from, tx.db(), to);
     tx.modified(from);
     tx.modified(to);
@@ -118,8 +135,12 @@ fn move_key(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         out.int(0);
         return Ok(());
     }
+    let raw = is_raw(tx, name);
     let Some((value, expire)) = tx.take(name) else { return Err(NO_SUCH_KEY) };
     tx.set_in(to, name, value, expire.map_or(Expiry::Clear, Expiry::At));
+    if raw {
+        make_raw(tx, to, name);
+    }
     module_value_left(tx, name, to, name);
     tx.modified_in(from, name);
     tx.modified_in(to, name);
@@ -202,7 +223,11 @@ fn copy(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if there {
         tx.remove_in(db, to);
     }
+    let raw = is_raw(tx, from);
     tx.set_in(db, to, value, expire.map_or(Expiry::Clear, Expiry::At));
+    if raw {
+        make_raw(tx, db, to);
+    }
     tx.modified_in(db, to);
     tx.notify_in(db, &event::COPY_TO, to);
     tx.dirty += 1;

@@ -17,7 +17,16 @@ impl From<Corrupt> for CommandError {
 
 /// The value of a key, if there is one.
 fn look<'t>(tx: &'t Tx<'_>, key: &[u8]) -> Result<Option<&'t [u8]>, CommandError> {
-    match tx.get(key) {
+    valid(tx.get(key))
+}
+
+/// The same of a key that is about to be changed, which neither hits nor misses.
+fn look_to_change<'t>(tx: &'t Tx<'_>, key: &[u8]) -> Result<Option<&'t [u8]>, CommandError> {
+    valid(tx.peek(key))
+}
+
+fn valid(value: Option<ValueRef<'_>>) -> Result<Option<&[u8]>, CommandError> {
+    match value {
         None => Ok(None),
         Some(ValueRef::String(StrRef::Bytes(b))) if hyperloglog::is_valid(b) => Ok(Some(b)),
         Some(ValueRef::String(_)) => {
@@ -30,7 +39,7 @@ fn look<'t>(tx: &'t Tx<'_>, key: &[u8]) -> Result<Option<&'t [u8]>, CommandError
 /// Makes an empty value if the key is missing. Whether it did.
 fn make(tx: &mut Tx<'_>, key: &[u8]) -> Result<bool, CommandError> {
     tx.expire_if_due(key);
-    let missing = look(tx, key)?.is_none();
+    let missing = look_to_change(tx, key)?.is_none();
     if missing {
         tx.set_string(key, &hyperloglog::empty(), Expiry::Clear);
     }
@@ -113,7 +122,8 @@ fn pfmerge(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `PFDEBUG GETREG|DECODE|ENCODING|TODENSE key`
 fn pfdebug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let key = args[2];
-    let hll = look(tx, key)?.ok_or(err("ERR The specified key does not exist"))?;
+    tx.expire_if_due(key);
+    let hll = look_to_change(tx, key)?.ok_or(err("ERR The specified key does not exist"))?;
     let dense = hyperloglog::is_dense(hll);
     match args[1] {
         a if is(a, "getreg") => {

@@ -261,9 +261,13 @@ impl<'a> Tx<'a> {
         }
     }
 
-    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32) {
-        let i = shard_of(key);
-        (&self.server.keyspace.dbs()[db].shards()[i], (db * SHARDS + i) as u32)
+    /// The shard of a key with its index over all databases, and the key's hash.
+    #[inline]
+    fn shard(&self, db: usize, key: &[u8]) -> (&'static Shard, u32, u64) {
+        let known = self.session.known_key.and_then(|known| known.place_of_copy(key));
+        let (i, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
+        let shard = &self.server.keyspace.dbs()[db].shards()[i];
+        (shard, (db * SHARDS + i) as u32, hash)
     }
 
     /// Runs `f` on the shard's data: under the latch, with the key held in module mode.
@@ -284,8 +288,7 @@ impl<'a> Tx<'a> {
                 f(shard, unsafe { shard.data() }, hash)
             }
             Mode::Module => {
-                let (shard, index) = self.shard(db, key);
-                let hash = hash_bytes(key);
+                let (shard, index, hash) = self.shard(db, key);
                 shard.latch.lock();
                 // SAFETY: lock: taken on the line above, released below.
                 let data = unsafe { shard.data() };
@@ -835,9 +838,10 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Text of an argument for messages: bytes that are not UTF-8 are replaced.
+/// Text of an argument for messages, which come back to the client with the same bytes, up to a zero as on Redis.
 pub fn text(arg: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(arg)
+    let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    crate::reply::bytes::as_text(&arg[..end])
 }
 
 /// Parses an integer argument.

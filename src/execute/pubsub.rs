@@ -326,6 +326,9 @@ fn count_subscribers(
 
 /// `PUBSUB CHANNELS [pattern]`
 fn pubsub_channels(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if args.len() > 3 {
+        return Err(super::server::subcommand_syntax(args));
+    }
     list_channels(&tx.server.pubsub.channels, args.get(2), out);
     Ok(())
 }
@@ -344,6 +347,9 @@ fn pubsub_numpat(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult
 
 /// `PUBSUB SHARDCHANNELS [pattern]`
 fn pubsub_shardchannels(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if args.len() > 3 {
+        return Err(super::server::subcommand_syntax(args));
+    }
     list_channels(&tx.server.pubsub.shard_channels, args.get(2), out);
     Ok(())
 }

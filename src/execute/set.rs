@@ -288,7 +288,6 @@ fn sinterstore(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResul
             true
         });
         result.convert_to_intset(&limits);
-        result.shrink_to_fit();
         result
     });
     store_set(tx, args[1], result.unwrap_or_default(), &event::SINTERSTORE, out);

@@ -5,7 +5,7 @@ use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, PathRule, R
 use crate::keyspace::event::{self, class};
 use crate::keyspace::list::List;
 use crate::keyspace::number::parse_f64;
-use crate::keyspace::value::{Value, ValueRef};
+use crate::keyspace::value::{Value, ValueMut, ValueRef};
 use crate::reply::Reply;
 use std::cmp::Ordering;
 
@@ -140,6 +140,13 @@ fn elements(tx: &Tx<'_>, key: &[u8]) -> Result<(Vec<Vec<u8>>, bool), CommandErro
 
 fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -> CommandResult {
     let (mut texts, is_set) = elements(tx, key)?;
+    // One sees it in `OBJECT ENCODING`: a sorted set that was sorted is no listpack any more.
+    if matches!(tx.peek(key), Some(ValueRef::Zset(_))) {
+        let limits = super::collection::zset_limits(tx.server);
+        if let Some(ValueMut::Zset(set)) = tx.get_mut(key) {
+            set.prepare(usize::MAX, &limits);
+        }
+    }
     if o.as_stored && is_set && o.store.is_some() {
         // A set is stored in no order, but what is made of it must not depend on that.
         (o.as_stored, o.alpha, o.by) = (false, true, None);

@@ -284,6 +284,7 @@ fn xreadgroup(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult
     propagate_only_effects(tx);
     let mut from = Vec::with_capacity(read.keys.len());
     for (key, arg) in read.keys.iter().zip(read.ids) {
+        tx.look(key);
         if group_mut(tx, key, name)?.is_none() {
             return Err(err(format!(
                 "NOGROUP No such key '{}' or consumer group '{}' in XREADGROUP with GROUP option",

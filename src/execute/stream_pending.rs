@@ -13,6 +13,7 @@ use crate::reply::Reply;
 /// `XACK key group id ...`
 fn xack(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let mut acknowledged = 0;
+    tx.look(args[1]);
     if let Some(group) = group_mut(tx, args[1], args[2])? {
         let ids = args[3..].iter().map(|a| id(a)).collect::<Result<Vec<_>, _>>()?;
         acknowledged = ids.into_iter().filter(|id| group.ack(*id).is_some()).count();
@@ -202,6 +203,7 @@ fn hand_over(
 /// `XCLAIM key group consumer min-idle id ... [IDLE ms] [TIME unix-ms] [RETRYCOUNT n] [FORCE] [JUSTID] [LASTID id]`
 fn xclaim(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let (key, name, consumer, now) = (args[1], args[2], args[3], tx.now);
+    tx.look(key);
     group_mut(tx, key, name)?.ok_or_else(|| no_group(key, name))?;
     let min_idle = min_idle(args[4], "XCLAIM")?;
     let ids: Vec<StreamId> = args[5..].iter().map_while(|a| id(a).ok()).collect();
@@ -254,6 +256,7 @@ const ATTEMPTS: i64 = 10;
 /// `XAUTOCLAIM key group consumer min-idle start [COUNT count] [JUSTID]`
 fn xautoclaim(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let (key, name, consumer, now) = (args[1], args[2], args[3], tx.now);
+    tx.look(key);
     let min_idle = min_idle(args[4], "XAUTOCLAIM")?;
     let start = interval_start(args[5])?;
     let (mut count, mut just_id) = (100, false);

@@ -192,7 +192,7 @@ pub fn exec(
         let multi = session.multi.take().expect("looked above");
         let mut tx = Tx::module(server, session, now);
         run_queue(&mut tx, &queue, &multi, out);
-        blocking::serve_module(server, now);
+        blocking::serve_module(server, || now);
     }
     discard_state(server, session);
     Step::Done

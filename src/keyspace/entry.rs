@@ -1,7 +1,9 @@
 //! An entry: one allocation with a key and either its small string value or a pointer to its larger value.
 //!
-//! Layout: 16 bytes of header, then (if the key is volatile) 8 bytes of expiry, the key, and the embedded string.
-//! A small key costs one allocation and one slot of the table; see `docs/ARCHITECTURE.md` for the sizes measured.
+//! Layout: 8 bytes of header; 8 bytes of value, unless that is an embedded string; 8 bytes of expiry, if the key is
+//! volatile; the key; the embedded string. The value is an integer, the word of a hash, set or sorted set, or a pointer
+//! to a box. A small string costs one allocation and one slot of the table, a small collection one allocation more;
+//! see `docs/ARCHITECTURE.md` for the sizes measured.
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
@@ -14,6 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Strings up to this length live in their entry.
 pub const EMBED_MAX: usize = 192;
+/// Unless the key is longer than this: its length has 24 bits then.
+const EMBED_KEY_MAX: usize = 0xff_ffff;
 /// `OBJECT ENCODING` says `embstr` up to this length, as Redis does.
 const EMBSTR_MAX: usize = 44;
 
@@ -34,10 +38,15 @@ const CLOCK_SHIFT: u32 = 8;
 struct Header {
     /// Bits 0-3: tag; 4: volatile; 8-31: access clock (LRU seconds or LFU counter), written by any reader.
     meta: AtomicU32,
-    key_len: u32,
-    /// The integer, the embedded length, or the pointer to the value.
-    payload: u64,
+    /// The key's length; with an embedded string that has eight bits, its own length below it.
+    lens: u32,
 }
+
+const EMBEDDED_BITS: u32 = 8;
+const EMBEDDED_MASK: u32 = (1 << EMBEDDED_BITS) - 1;
+const _: () = assert!(EMBED_MAX <= EMBEDDED_MASK as usize);
+const _: () = assert!(size_of::<Hash>() == 8 && size_of::<Set>() == 8);
+const _: () = assert!(size_of::<SortedSet>() == 8);
 
 const HEADER: usize = std::mem::size_of::<Header>();
 
@@ -69,21 +78,54 @@ impl Entry {
         self.header().meta.load(Relaxed) & VOLATILE != 0
     }
 
-    fn key_offset(&self) -> usize {
-        HEADER + if self.is_volatile() { 8 } else { 0 }
+    /// Where the expiry stands, if there is one, else the key.
+    fn behind_value(tag: u32) -> usize {
+        HEADER + if tag == TAG_EMBEDDED { 0 } else { 8 }
     }
 
-    fn layout(volatile: bool, key_len: usize, embedded: usize) -> Layout {
-        let size = HEADER + if volatile { 8 } else { 0 } + key_len + embedded;
+    #[inline]
+    fn key_offset(&self) -> usize {
+        let meta = self.header().meta.load(Relaxed);
+        Self::behind_value(meta & TAG_MASK) + if meta & VOLATILE != 0 { 8 } else { 0 }
+    }
+
+    #[inline]
+    fn key_len(&self) -> usize {
+        let lens = self.header().lens;
+        (if self.tag() == TAG_EMBEDDED { lens >> EMBEDDED_BITS } else { lens }) as usize
+    }
+
+    /// Length of the embedded string, 0 without one.
+    #[inline]
+    fn embedded_len(&self) -> usize {
+        match self.tag() {
+            TAG_EMBEDDED => (self.header().lens & EMBEDDED_MASK) as usize,
+            _ => 0,
+        }
+    }
+
+    /// The place of the value that is not an embedded string.
+    fn payload_at(&self) -> *mut u64 {
+        debug_assert!(self.tag() != TAG_EMBEDDED);
+        // SAFETY: layout: such entries have eight bytes behind the header.
+        unsafe { self.base().add(HEADER).cast() }
+    }
+
+    fn payload(&self) -> u64 {
+        // SAFETY: layout: as above, written by `build`.
+        unsafe { self.payload_at().read() }
+    }
+
+    fn layout(tag: u32, volatile: bool, key_len: usize, embedded: usize) -> Layout {
+        let size = Self::behind_value(tag) + if volatile { 8 } else { 0 } + key_len + embedded;
         Layout::from_size_align(size, 8).expect("an entry fits in memory")
     }
 
     fn own_layout(&self) -> Layout {
-        let h = self.header();
-        let embedded = if self.tag() == TAG_EMBEDDED { h.payload as usize } else { 0 };
-        Self::layout(self.is_volatile(), h.key_len as usize, embedded)
+        Self::layout(self.tag(), self.is_volatile(), self.key_len(), self.embedded_len())
     }
 
+    /// Makes an entry. `tail` is the embedded string; `payload` is any other value.
     fn build(
         key: &[u8],
         expire: Option<i64>,
@@ -92,17 +134,25 @@ impl Entry {
         payload: u64,
         tail: &[u8],
     ) -> Entry {
-        let layout = Self::layout(expire.is_some(), key.len(), tail.len());
+        let layout = Self::layout(tag, expire.is_some(), key.len(), tail.len());
         // SAFETY: layout: the size is at least the header's, so not zero.
         let Some(p) = NonNull::new(unsafe { alloc(layout) }.cast::<Header>()) else {
             handle_alloc_error(layout)
         };
         let volatile = if expire.is_some() { VOLATILE } else { 0 };
         let meta = AtomicU32::new(tag | volatile | clock << CLOCK_SHIFT);
-        // SAFETY: layout: fresh memory of `layout`, written once in the order header, expiry, key, tail.
+        let lens = match tag {
+            TAG_EMBEDDED => (key.len() as u32) << EMBEDDED_BITS | tail.len() as u32,
+            _ => key.len() as u32,
+        };
+        // SAFETY: layout: fresh memory of `layout`, written once in the order header, value, expiry, key, tail.
         unsafe {
-            p.write(Header { meta, key_len: key.len() as u32, payload });
+            p.write(Header { meta, lens });
             let mut at = p.as_ptr().cast::<u8>().add(HEADER);
+            if tag != TAG_EMBEDDED {
+                at.cast::<u64>().write(payload);
+                at = at.add(8);
+            }
             if let Some(ms) = expire {
                 at.cast::<i64>().write(ms);
                 at = at.add(8);
@@ -113,20 +163,28 @@ impl Entry {
         Entry(p)
     }
 
+    /// A collection that is one word, as an entry's value.
+    fn word<T>(value: T) -> u64 {
+        const { assert!(size_of::<T>() == 8) };
+        let value = std::mem::ManuallyDrop::new(value);
+        // SAFETY: layout: a pointer, of which the entry becomes the owner.
+        unsafe { std::mem::transmute_copy(&value) }
+    }
+
     /// Makes an entry that owns `value`. `expire` is in Unix milliseconds.
     pub fn new(key: &[u8], value: Value, expire: Option<i64>, clock: u32) -> Entry {
         let (tag, payload) = match value {
             Value::String(StringValue::Int(i)) => (TAG_INT, i as u64),
             Value::String(StringValue::Bytes(b)) => {
-                if b.len() <= EMBED_MAX {
-                    return Self::build(key, expire, clock, TAG_EMBEDDED, b.len() as u64, &b);
+                if b.len() <= EMBED_MAX && key.len() <= EMBED_KEY_MAX {
+                    return Self::build(key, expire, clock, TAG_EMBEDDED, 0, &b);
                 }
                 (TAG_HEAP, Box::into_raw(Box::new(b)) as u64)
             }
             Value::List(b) => (TAG_LIST, Box::into_raw(b) as u64),
-            Value::Set(b) => (TAG_SET, Box::into_raw(b) as u64),
-            Value::Hash(b) => (TAG_HASH, Box::into_raw(b) as u64),
-            Value::Zset(b) => (TAG_ZSET, Box::into_raw(b) as u64),
+            Value::Set(b) => (TAG_SET, Self::word(*b)),
+            Value::Hash(b) => (TAG_HASH, Self::word(*b)),
+            Value::Zset(b) => (TAG_ZSET, Self::word(*b)),
             Value::Stream(b) => (TAG_STREAM, Box::into_raw(b) as u64),
             Value::Module(b) => (TAG_MODULE, Box::into_raw(b) as u64),
         };
@@ -140,8 +198,8 @@ impl Entry {
                 return Self::build(key, expire, clock, TAG_INT, i as u64, &[]);
             }
         }
-        if text.len() <= EMBED_MAX {
-            return Self::build(key, expire, clock, TAG_EMBEDDED, text.len() as u64, text);
+        if text.len() <= EMBED_MAX && key.len() <= EMBED_KEY_MAX {
+            return Self::build(key, expire, clock, TAG_EMBEDDED, 0, text);
         }
         Self::new(key, Value::String(StringValue::Bytes(text.to_vec())), expire, clock)
     }
@@ -155,9 +213,9 @@ impl Entry {
         let int = if text.len() <= 20 { super::number::parse_i64(text) } else { None };
         match (tag, int) {
             // SAFETY: lock: the caller may change the entry.
-            (TAG_INT, Some(i)) => unsafe { self.0.as_mut().payload = i as u64 },
-            (TAG_EMBEDDED, None) if self.header().payload as usize == text.len() => {
-                let at = self.key_offset() + self.header().key_len as usize;
+            (TAG_INT, Some(i)) => unsafe { self.payload_at().write(i as u64) },
+            (TAG_EMBEDDED, None) if self.embedded_len() == text.len() => {
+                let at = self.key_offset() + self.key_len();
                 // SAFETY: layout: the embedded string has exactly this length.
                 unsafe {
                     std::ptr::copy_nonoverlapping(text.as_ptr(), self.base().add(at), text.len())
@@ -169,14 +227,10 @@ impl Entry {
     }
 
     /// The key.
+    #[inline]
     pub fn key(&self) -> &[u8] {
         // SAFETY: layout: `build` wrote `key_len` bytes there.
-        unsafe {
-            std::slice::from_raw_parts(
-                self.base().add(self.key_offset()),
-                self.header().key_len as usize,
-            )
-        }
+        unsafe { std::slice::from_raw_parts(self.base().add(self.key_offset()), self.key_len()) }
     }
 
     /// When the key expires, in Unix milliseconds.
@@ -184,8 +238,13 @@ impl Entry {
         if !self.is_volatile() {
             return None;
         }
-        // SAFETY: layout: a volatile entry has its expiry after the header.
-        Some(unsafe { self.base().add(HEADER).cast::<i64>().read() })
+        // SAFETY: layout: a volatile entry has its expiry there.
+        Some(unsafe { self.expire_at().read() })
+    }
+
+    fn expire_at(&self) -> *mut i64 {
+        // SAFETY: layout: `build` put the expiry there, or the key.
+        unsafe { self.base().add(Self::behind_value(self.tag())).cast() }
     }
 
     /// True when the key is past its expiry.
@@ -198,25 +257,27 @@ impl Entry {
     #[must_use]
     pub fn with_expire(self, expire: Option<i64>) -> Entry {
         if let (true, Some(ms)) = (self.is_volatile(), expire) {
-            // SAFETY: layout: a volatile entry has its expiry after the header; lock: the caller may change it.
-            unsafe { self.base().add(HEADER).cast::<i64>().write(ms) };
+            // SAFETY: layout: a volatile entry has its expiry there; lock: the caller may change it.
+            unsafe { self.expire_at().write(ms) };
             return self;
         }
         if !self.is_volatile() && expire.is_none() {
             return self;
         }
-        let tail: &[u8] = if self.tag() == TAG_EMBEDDED { self.embedded() } else { &[] };
-        let new =
-            Self::build(self.key(), expire, self.clock(), self.tag(), self.header().payload, tail);
+        let (payload, tail) = match self.tag() {
+            TAG_EMBEDDED => (0, self.embedded()),
+            _ => (self.payload(), &[][..]),
+        };
+        let new = Self::build(self.key(), expire, self.clock(), self.tag(), payload, tail);
         // SAFETY: layout: the value moved to `new`; only this allocation is freed.
         unsafe { dealloc(self.base(), self.own_layout()) };
         new
     }
 
     fn embedded(&self) -> &[u8] {
-        let at = self.key_offset() + self.header().key_len as usize;
-        // SAFETY: layout: an embedded string of `payload` bytes follows the key.
-        unsafe { std::slice::from_raw_parts(self.base().add(at), self.header().payload as usize) }
+        let at = self.key_offset() + self.key_len();
+        // SAFETY: layout: the embedded string follows the key.
+        unsafe { std::slice::from_raw_parts(self.base().add(at), self.embedded_len()) }
     }
 
     /// The access clock: 24 bits, LRU or LFU as `maxmemory-policy` says.
@@ -249,27 +310,32 @@ impl Entry {
         }
     }
 
+    /// What the value points to.
     fn ptr<T>(&self) -> *mut T {
-        self.header().payload as *mut T
+        self.payload() as *mut T
+    }
+
+    /// The value, which is one word.
+    fn place<T>(&self) -> *mut T {
+        self.payload_at().cast()
     }
 
     /// The value, for as long as the caller's rule keeps the entry unchanged.
     pub fn value<'a>(&self) -> ValueRef<'a> {
-        let p = self.header().payload;
         // SAFETY: layout: the tag says what the payload is; lock: the entry stays while the key is latched or held,
         // which is what bounds `'a` in `Tx`.
         unsafe {
             match self.tag() {
-                TAG_INT => ValueRef::String(StrRef::Int(p as i64)),
+                TAG_INT => ValueRef::String(StrRef::Int(self.payload() as i64)),
                 TAG_EMBEDDED => {
                     let e = self.embedded();
                     ValueRef::String(StrRef::Bytes(std::slice::from_raw_parts(e.as_ptr(), e.len())))
                 }
                 TAG_HEAP => ValueRef::String(StrRef::Bytes(&*self.ptr::<Vec<u8>>())),
                 TAG_LIST => ValueRef::List(&*self.ptr::<List>()),
-                TAG_SET => ValueRef::Set(&*self.ptr::<Set>()),
-                TAG_HASH => ValueRef::Hash(&*self.ptr::<Hash>()),
-                TAG_ZSET => ValueRef::Zset(&*self.ptr::<SortedSet>()),
+                TAG_SET => ValueRef::Set(&*self.place::<Set>()),
+                TAG_HASH => ValueRef::Hash(&*self.place::<Hash>()),
+                TAG_ZSET => ValueRef::Zset(&*self.place::<SortedSet>()),
                 TAG_STREAM => ValueRef::Stream(&*self.ptr::<Stream>()),
                 _ => ValueRef::Module(&*self.ptr::<ModuleValue>()),
             }
@@ -282,9 +348,9 @@ impl Entry {
         unsafe {
             match self.tag() {
                 TAG_LIST => ValueMut::List(&mut *self.ptr::<List>()),
-                TAG_SET => ValueMut::Set(&mut *self.ptr::<Set>()),
-                TAG_HASH => ValueMut::Hash(&mut *self.ptr::<Hash>()),
-                TAG_ZSET => ValueMut::Zset(&mut *self.ptr::<SortedSet>()),
+                TAG_SET => ValueMut::Set(&mut *self.place::<Set>()),
+                TAG_HASH => ValueMut::Hash(&mut *self.place::<Hash>()),
+                TAG_ZSET => ValueMut::Zset(&mut *self.place::<SortedSet>()),
                 TAG_STREAM => ValueMut::Stream(&mut *self.ptr::<Stream>()),
                 TAG_MODULE => ValueMut::Module(&mut *self.ptr::<ModuleValue>()),
                 _ => match self.value() {
@@ -323,6 +389,14 @@ impl Entry {
         new
     }
 
+    /// Has the processor fetch what the entry points to.
+    #[inline]
+    pub fn prefetch_value(&self) {
+        if self.tag() > TAG_EMBEDDED {
+            super::table::prefetch(self.ptr());
+        }
+    }
+
     /// What `OBJECT ENCODING` answers.
     pub fn encoding(&self) -> &'static str {
         match self.value() {
@@ -353,15 +427,15 @@ impl Entry {
         // SAFETY: layout: the tag says what the payload points to; the entry gives its ownership up here.
         let value = unsafe {
             match self.tag() {
-                TAG_INT => Value::String(StringValue::Int(self.header().payload as i64)),
+                TAG_INT => Value::String(StringValue::Int(self.payload() as i64)),
                 TAG_EMBEDDED => Value::String(StringValue::Bytes(self.embedded().to_vec())),
                 TAG_HEAP => {
                     Value::String(StringValue::Bytes(*Box::from_raw(self.ptr::<Vec<u8>>())))
                 }
                 TAG_LIST => Value::List(Box::from_raw(self.ptr())),
-                TAG_SET => Value::Set(Box::from_raw(self.ptr())),
-                TAG_HASH => Value::Hash(Box::from_raw(self.ptr())),
-                TAG_ZSET => Value::Zset(Box::from_raw(self.ptr())),
+                TAG_SET => Value::Set(Box::new(self.place::<Set>().read())),
+                TAG_HASH => Value::Hash(Box::new(self.place::<Hash>().read())),
+                TAG_ZSET => Value::Zset(Box::new(self.place::<SortedSet>().read())),
                 TAG_STREAM => Value::Stream(Box::from_raw(self.ptr())),
                 _ => Value::Module(Box::from_raw(self.ptr())),
             }

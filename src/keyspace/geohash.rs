@@ -105,9 +105,23 @@ pub fn score(place: Place) -> f64 {
     Cell::encode(place, LAT, MAX_STEP).bits as f64
 }
 
+/// A score as a whole number, as C's conversion on x86-64 has it: members of any sorted set may be asked for, and so a
+/// negative score wraps around.
+fn bits_of(score: f64) -> u64 {
+    const HALF: f64 = (1u64 << 63) as f64;
+    let signed = |score: f64| match score >= -HALF && score < HALF {
+        true => score as i64 as u64,
+        false => 1 << 63,
+    };
+    match score < HALF || score.is_nan() {
+        true => signed(score),
+        false => signed(score - HALF) ^ 1 << 63,
+    }
+}
+
 /// The place of a score: the middle of its cell.
 pub fn place(score: f64) -> Place {
-    let area = Cell { bits: score as u64, step: MAX_STEP }.area();
+    let area = Cell { bits: bits_of(score), step: MAX_STEP }.area();
     let middle =
         |(min, max): (f64, f64), range: (f64, f64)| ((min + max) / 2.0).clamp(range.0, range.1);
     (middle(area.lon, LON), middle(area.lat, LAT))

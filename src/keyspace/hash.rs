@@ -10,6 +10,7 @@
 //! [`HashEntry::is_expired`]. Time comes from the caller.
 use std::collections::{BTreeSet, HashSet};
 
+use super::block::Word;
 use super::listpack::{CorruptListpack, Listpack, LpItem, LpPos, LpPositions};
 use super::number::NumBuf;
 use super::table::{self, hash_bytes, Table};
@@ -46,17 +47,86 @@ impl HashEntry<'_> {
     }
 }
 
-/// See the module's description.
+/// See the module's description. One word.
 #[derive(Clone)]
+#[repr(transparent)]
 pub struct Hash {
     form: Form,
 }
 
-#[derive(Clone)]
-enum Form {
-    Packed(Listpack),
-    PackedEx(Listpack),
-    Table(Box<Big>),
+/// The word of a hash.
+#[repr(transparent)]
+struct Form(Word);
+
+const PACKED: usize = 0;
+const PACKED_EX: usize = 1;
+const TABLE: usize = 2;
+
+/// What the word is.
+enum View<L, B> {
+    Packed(L),
+    PackedEx(L),
+    Table(B),
+}
+
+impl Form {
+    fn packed(lp: Listpack) -> Form {
+        Form(Word::of_block(lp, PACKED))
+    }
+
+    fn packed_ex(lp: Listpack) -> Form {
+        Form(Word::of_block(lp, PACKED_EX))
+    }
+
+    fn table(big: Box<Big>) -> Form {
+        Form(Word::of_box(big, TABLE))
+    }
+
+    #[inline]
+    fn view(&self) -> View<&Listpack, &Big> {
+        // SAFETY: layout: the mark tells which function above made the word.
+        unsafe {
+            match self.0.mark() {
+                PACKED => View::Packed(self.0.block()),
+                PACKED_EX => View::PackedEx(self.0.block()),
+                _ => View::Table(self.0.boxed()),
+            }
+        }
+    }
+
+    #[inline]
+    fn view_mut(&mut self) -> View<&mut Listpack, &mut Big> {
+        // SAFETY: layout: as above; listpacks are changed in place only.
+        unsafe {
+            match self.0.mark() {
+                PACKED => View::Packed(self.0.block_mut()),
+                PACKED_EX => View::PackedEx(self.0.block_mut()),
+                _ => View::Table(self.0.boxed_mut()),
+            }
+        }
+    }
+}
+
+impl Clone for Form {
+    fn clone(&self) -> Form {
+        match self.view() {
+            View::Packed(lp) => Form::packed(lp.clone()),
+            View::PackedEx(lp) => Form::packed_ex(lp.clone()),
+            View::Table(big) => Form::table(Box::new(big.clone())),
+        }
+    }
+}
+
+impl Drop for Form {
+    fn drop(&mut self) {
+        // SAFETY: layout: the mark tells what the word was made of; it is not used again.
+        unsafe {
+            match self.0.mark() {
+                PACKED | PACKED_EX => self.0.drop_block::<Listpack>(),
+                _ => self.0.drop_box::<Big>(),
+            }
+        }
+    }
 }
 
 /// The table form. Owns its cells.
@@ -77,14 +147,14 @@ impl Default for Hash {
 impl Hash {
     /// An empty hash.
     pub fn new() -> Hash {
-        Hash { form: Form::Packed(Listpack::new()) }
+        Hash { form: Form::packed(Listpack::new()) }
     }
 
     /// Loads the bytes of the `listpack` form (RDB type 16), in the form that the limits ask for.
     pub fn from_listpack(bytes: Vec<u8>, limits: &HashLimits) -> Result<Hash, CorruptListpack> {
         let lp = Listpack::from_bytes(bytes)?;
         check_tuples(&lp, 2)?;
-        Ok(Hash { form: Form::Packed(lp) }.within(limits))
+        Ok(Hash { form: Form::packed(lp) }.within(limits))
     }
 
     /// Loads the bytes of the `listpackex` form (RDB type 25), in the form that the limits ask for.
@@ -100,7 +170,7 @@ impl Hash {
             }
             last = Some(expire);
         }
-        Ok(Hash { form: Form::PackedEx(lp) }.within(limits))
+        Ok(Hash { form: Form::packed_ex(lp) }.within(limits))
     }
 
     fn within(mut self, limits: &HashLimits) -> Hash {
@@ -112,27 +182,27 @@ impl Hash {
 
     /// The serialised form, unless this is a table. [`Hash::encoding`] tells pairs from triplets.
     pub fn as_listpack(&self) -> Option<&Listpack> {
-        match &self.form {
-            Form::Packed(lp) | Form::PackedEx(lp) => Some(lp),
-            Form::Table(_) => None,
+        match self.form.view() {
+            View::Packed(lp) | View::PackedEx(lp) => Some(lp),
+            View::Table(_) => None,
         }
     }
 
     /// `OBJECT ENCODING`.
     pub fn encoding(&self) -> &'static str {
-        match self.form {
-            Form::Packed(_) => "listpack",
-            Form::PackedEx(_) => "listpackex",
-            Form::Table(_) => "hashtable",
+        match self.form.view() {
+            View::Packed(_) => "listpack",
+            View::PackedEx(_) => "listpackex",
+            View::Table(_) => "hashtable",
         }
     }
 
     /// Number of fields, expired ones that are still present included (`HLEN`).
     pub fn len(&self) -> usize {
-        match &self.form {
-            Form::Packed(lp) => lp.len() / 2,
-            Form::PackedEx(lp) => lp.len() / 3,
-            Form::Table(big) => big.pairs.len(),
+        match self.form.view() {
+            View::Packed(lp) => lp.len() / 2,
+            View::PackedEx(lp) => lp.len() / 3,
+            View::Table(big) => big.pairs.len(),
         }
     }
 
@@ -143,9 +213,9 @@ impl Hash {
 
     /// Memory held on the heap.
     pub fn mem_bytes(&self) -> usize {
-        match &self.form {
-            Form::Packed(lp) | Form::PackedEx(lp) => lp.mem_bytes(),
-            Form::Table(big) => {
+        match self.form.view() {
+            View::Packed(lp) | View::PackedEx(lp) => lp.mem_bytes(),
+            View::Table(big) => {
                 let index = big.expires.len() * size_of::<(i64, Pair)>();
                 size_of::<Big>() + big.pairs.mem_bytes() + big.cell_bytes + index
             }
@@ -154,10 +224,10 @@ impl Hash {
 
     /// The entry of a field, expired or not (`HGET`).
     pub fn get(&self, field: &[u8]) -> Option<HashEntry<'_>> {
-        match &self.form {
-            Form::Packed(lp) => lp.find(field, 1).map(|pos| packed_entry(lp, pos, false)),
-            Form::PackedEx(lp) => lp.find(field, 2).map(|pos| packed_entry(lp, pos, true)),
-            Form::Table(big) => big.find(field).map(|pair| big.entry(pair)),
+        match self.form.view() {
+            View::Packed(lp) => lp.find(field, 1).map(|pos| packed_entry(lp, pos, false)),
+            View::PackedEx(lp) => lp.find(field, 2).map(|pos| packed_entry(lp, pos, true)),
+            View::Table(big) => big.find(field).map(|pair| big.entry(pair)),
         }
     }
 
@@ -178,7 +248,7 @@ impl Hash {
         args: impl ExactSizeIterator<Item = &'a [u8]>,
         limits: &HashLimits,
     ) {
-        let (Form::Packed(lp) | Form::PackedEx(lp)) = &self.form else { return };
+        let (View::Packed(lp) | View::PackedEx(lp)) = self.form.view() else { return };
         let mut too_large = args.len() / 2 > limits.max_listpack_entries;
         let mut sum = 0;
         for arg in args {
@@ -201,15 +271,15 @@ impl Hash {
     }
 
     fn set_with(&mut self, field: &[u8], value: &[u8], limits: &HashLimits, keep: bool) -> bool {
-        if let Form::Packed(lp) | Form::PackedEx(lp) = &self.form {
+        if let View::Packed(lp) | View::PackedEx(lp) = self.form.view() {
             let longest = field.len().max(value.len());
             if longest > limits.max_listpack_value || !lp.would_fit(field.len() + value.len()) {
                 self.convert_to_table();
             }
         }
-        let new = match &mut self.form {
-            Form::Table(big) => return big.set(field, value, keep),
-            Form::Packed(lp) => match lp.find(field, 1) {
+        let new = match self.form.view_mut() {
+            View::Table(big) => return big.set(field, value, keep),
+            View::Packed(lp) => match lp.find(field, 1) {
                 Some(pos) => {
                     replace_next(lp, pos, value);
                     false
@@ -220,7 +290,7 @@ impl Hash {
                     true
                 }
             },
-            Form::PackedEx(lp) => match lp.find(field, 2) {
+            View::PackedEx(lp) => match lp.find(field, 2) {
                 Some(pos) if keep || packed_entry(lp, pos, true).expire.is_none() => {
                     replace_next(lp, pos, value);
                     false
@@ -242,10 +312,10 @@ impl Hash {
 
     /// Removes a field; false if it was not there (`HDEL`).
     pub fn remove(&mut self, field: &[u8]) -> bool {
-        let (lp, width) = match &mut self.form {
-            Form::Packed(lp) => (lp, 2),
-            Form::PackedEx(lp) => (lp, 3),
-            Form::Table(big) => return big.remove(field),
+        let (lp, width) = match self.form.view_mut() {
+            View::Packed(lp) => (lp, 2),
+            View::PackedEx(lp) => (lp, 3),
+            View::Table(big) => return big.remove(field),
         };
         let found = lp.find(field, width - 1);
         if let Some(pos) = found {
@@ -256,15 +326,15 @@ impl Hash {
 
     /// Makes room for expiry times: from here on a listpack is a `listpackex`, as after any `HEXPIRE`.
     pub fn make_expirable(&mut self) {
-        if let Form::Packed(lp) = &self.form {
-            let mut wider = Listpack::with_capacity(lp.byte_len() + lp.len());
+        if let View::Packed(lp) = self.form.view() {
+            let mut wider = Listpack::new();
             for (i, item) in lp.iter().enumerate() {
                 wider.push_back(item);
                 if i % 2 == 1 {
                     wider.push_back(NO_EXPIRE);
                 }
             }
-            self.form = Form::PackedEx(wider);
+            self.form = Form::packed_ex(wider);
         }
     }
 
@@ -275,10 +345,10 @@ impl Hash {
         if expire.is_some() {
             self.make_expirable();
         }
-        match &mut self.form {
-            Form::Packed(lp) => lp.find(field, 1).is_some(),
-            Form::Table(big) => big.set_expire(field, expire),
-            Form::PackedEx(lp) => {
+        match self.form.view_mut() {
+            View::Packed(lp) => lp.find(field, 1).is_some(),
+            View::Table(big) => big.set_expire(field, expire),
+            View::PackedEx(lp) => {
                 let Some(pos) = lp.find(field, 2) else { return false };
                 let entry = packed_entry(lp, pos, true);
                 if entry.expire != expire {
@@ -302,28 +372,28 @@ impl Hash {
 
     /// The soonest expiry time of all fields.
     pub fn min_expire(&self) -> Option<i64> {
-        match &self.form {
-            Form::Packed(_) => None,
-            Form::PackedEx(lp) => lp.first().and_then(|pos| packed_entry(lp, pos, true).expire),
-            Form::Table(big) => big.expires.first().map(|&(at, _)| at),
+        match self.form.view() {
+            View::Packed(_) => None,
+            View::PackedEx(lp) => lp.first().and_then(|pos| packed_entry(lp, pos, true).expire),
+            View::Table(big) => big.expires.first().map(|&(at, _)| at),
         }
     }
 
     /// How many fields readers treat as missing at `now_ms`.
     pub fn expired_count(&self, now_ms: i64) -> usize {
-        match &self.form {
-            Form::Packed(_) => 0,
-            Form::PackedEx(_) => self.iter().take_while(|entry| entry.is_expired(now_ms)).count(),
-            Form::Table(big) => big.expires.iter().take_while(|&&(at, _)| at < now_ms).count(),
+        match self.form.view() {
+            View::Packed(_) => 0,
+            View::PackedEx(_) => self.iter().take_while(|entry| entry.is_expired(now_ms)).count(),
+            View::Table(big) => big.expires.iter().take_while(|&&(at, _)| at < now_ms).count(),
         }
     }
 
     /// Removes up to `limit` fields whose time has come, soonest first, giving each name to `f` before it
     /// goes; returns their number (the active expiry cycle).
     pub fn remove_expired(&mut self, now_ms: i64, limit: usize, mut f: impl FnMut(&[u8])) -> usize {
-        match &mut self.form {
-            Form::Packed(_) => 0,
-            Form::PackedEx(lp) => {
+        match self.form.view_mut() {
+            View::Packed(_) => 0,
+            View::PackedEx(lp) => {
                 let mut count = 0;
                 let due = |entry: &HashEntry<'_>| entry.expire.is_some_and(|at| at <= now_ms);
                 for entry in packed_iter(lp, true).take_while(due).take(limit) {
@@ -335,7 +405,7 @@ impl Hash {
                 }
                 count
             }
-            Form::Table(big) => {
+            View::Table(big) => {
                 let mut count = 0;
                 while let Some(&(at, pair)) = big.expires.first() {
                     if at > now_ms || count == limit {
@@ -355,17 +425,17 @@ impl Hash {
 
     /// All entries.
     pub fn iter(&self) -> HashIter<'_> {
-        match &self.form {
-            Form::Packed(lp) => packed_iter(lp, false),
-            Form::PackedEx(lp) => packed_iter(lp, true),
-            Form::Table(big) => HashIter { inner: IterForm::Table(big, big.pairs.iter()) },
+        match self.form.view() {
+            View::Packed(lp) => packed_iter(lp, false),
+            View::PackedEx(lp) => packed_iter(lp, true),
+            View::Table(big) => HashIter { inner: IterForm::Table(big, big.pairs.iter()) },
         }
     }
 
     /// One step of `HSCAN`: a listpack in one go, a table as [`Table::scan`] does.
     pub fn scan(&self, cursor: u64, mut f: impl FnMut(HashEntry<'_>)) -> u64 {
-        match &self.form {
-            Form::Table(big) => big.pairs.scan(cursor, |pair| f(big.entry(pair))),
+        match self.form.view() {
+            View::Table(big) => big.pairs.scan(cursor, |pair| f(big.entry(pair))),
             _ => {
                 self.iter().for_each(f);
                 0
@@ -375,16 +445,16 @@ impl Hash {
 
     /// A random entry, expired or not (`HRANDFIELD`).
     pub fn random(&self, rng: &mut impl FnMut() -> u64) -> Option<HashEntry<'_>> {
-        match &self.form {
-            Form::Packed(lp) => packed_random(lp, false, rng),
-            Form::PackedEx(lp) => packed_random(lp, true, rng),
-            Form::Table(big) => big.pairs.random(rng).map(|pair| big.entry(pair)),
+        match self.form.view() {
+            View::Packed(lp) => packed_random(lp, false, rng),
+            View::PackedEx(lp) => packed_random(lp, true, rng),
+            View::Table(big) => big.pairs.random(rng).map(|pair| big.entry(pair)),
         }
     }
 
     /// Takes the table form, from which there is no way back.
     pub fn convert_to_table(&mut self) {
-        if let Form::Table(_) = self.form {
+        if let View::Table(_) = self.form.view() {
             return;
         }
         let mut big = Box::new(Big::with_capacity(self.len()));
@@ -392,7 +462,7 @@ impl Hash {
         for entry in self.iter() {
             big.add(entry.field.bytes(&mut field), entry.value.bytes(&mut value), entry.expire);
         }
-        self.form = Form::Table(big);
+        self.form = Form::table(big);
     }
 }
 

@@ -285,7 +285,10 @@ pub fn registers(hll: &[u8]) -> Result<[u8; REGISTERS], Corrupt> {
 pub fn decode(hll: &[u8]) -> String {
     let mut parts = Vec::new();
     let mut at = HEADER;
-    while let Some(run) = run_at(hll, at) {
+    // A last run that is cut off (somebody wrote into the string) counts as if a zero followed.
+    let ended = [hll, &[0]].concat();
+    while at < hll.len() {
+        let Some(run) = run_at(&ended, at) else { break };
         parts.push(match (run.value, run.bytes) {
             (0, 1) => format!("z:{}", run.len),
             (0, _) => format!("Z:{}", run.len),

@@ -3,7 +3,9 @@
 //! ```text
 //! width of an element (u32 LE: 2, 4 or 8) | elements (u32 LE) | element (LE, ascending) ...
 //! ```
-//! All elements have the width that the widest ever added one needed.
+//! All elements have the width that the widest ever added one needed. In memory it is one block of exactly these bytes.
+
+use super::block::Block;
 
 const HEADER: usize = 8;
 
@@ -20,10 +22,32 @@ impl std::fmt::Display for CorruptIntset {
 impl std::error::Error for CorruptIntset {}
 
 /// See the module's description.
-#[derive(Clone, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Intset {
-    buf: Vec<u8>,
+    block: Block,
 }
+
+impl Drop for Intset {
+    fn drop(&mut self) {
+        let len = self.byte_len();
+        // SAFETY: layout: an intset's block has the length that its header tells.
+        unsafe { self.block.free(len) };
+    }
+}
+
+impl Clone for Intset {
+    fn clone(&self) -> Intset {
+        Intset { block: Block::new(self.as_bytes()) }
+    }
+}
+
+impl PartialEq for Intset {
+    fn eq(&self, other: &Intset) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Intset {}
 
 fn width_of(value: i64) -> usize {
     if i16::try_from(value).is_ok() {
@@ -44,7 +68,7 @@ impl Default for Intset {
 impl Intset {
     /// An empty set.
     pub fn new() -> Intset {
-        Intset { buf: vec![2, 0, 0, 0, 0, 0, 0, 0] }
+        Intset { block: Block::new(&[2, 0, 0, 0, 0, 0, 0, 0]) }
     }
 
     /// Takes over bytes in intset format after checking them. An empty set counts as corrupt, as in Redis.
@@ -56,7 +80,7 @@ impl Intset {
         if !matches!(width, 2 | 4 | 8) || count == 0 || size != buf.len() as u64 {
             return Err(CorruptIntset);
         }
-        let set = Intset { buf };
+        let set = Intset { block: Block::new(&buf) };
         let ascending = set.iter().zip(set.iter().skip(1)).all(|(a, b)| a < b);
         if ascending {
             Ok(set)
@@ -67,26 +91,52 @@ impl Intset {
 
     /// The serialised form.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.buf
+        // SAFETY: layout: the block has the length that the header tells.
+        unsafe { self.block.bytes(self.byte_len()) }
+    }
+
+    fn byte_len(&self) -> usize {
+        HEADER + self.len() * self.width()
+    }
+
+    /// Width of an element, and number of elements.
+    #[inline]
+    fn header(&self) -> (u32, u32) {
+        // SAFETY: layout: there is always a header.
+        let [width, count]: [[u8; 4]; 2] =
+            unsafe { std::mem::transmute(self.block.head::<HEADER>()) };
+        (u32::from_le_bytes(width), u32::from_le_bytes(count))
+    }
+
+    /// Changes the number of elements; gives the bytes, those of new elements being zero.
+    fn set_count(&mut self, count: usize) -> &mut [u8] {
+        let (before, after) = (self.byte_len(), HEADER + count * self.width());
+        // SAFETY: layout: the block has the length that the header tells.
+        let buf = unsafe {
+            self.block.resize(before, after);
+            self.block.bytes_mut(after)
+        };
+        buf[4..HEADER].copy_from_slice(&(count as u32).to_le_bytes());
+        buf
     }
 
     /// Memory held on the heap.
     pub fn mem_bytes(&self) -> usize {
-        self.buf.capacity()
+        self.byte_len()
     }
 
     fn width(&self) -> usize {
-        usize::from(self.buf[0])
+        self.header().0 as usize
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        (self.buf.len() - HEADER) / self.width()
+        self.header().1 as usize
     }
 
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
-        self.buf.len() == HEADER
+        self.len() == 0
     }
 
     /// The element of rank `index`, in ascending order.
@@ -106,7 +156,7 @@ impl Intset {
 
     fn at(&self, index: usize) -> i64 {
         let width = self.width();
-        let bytes = &self.buf[HEADER + index * width..][..width];
+        let bytes = &self.as_bytes()[HEADER + index * width..][..width];
         match *bytes {
             [a, b] => i64::from(i16::from_le_bytes([a, b])),
             [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
@@ -145,39 +195,39 @@ impl Intset {
         }
         let width = self.width();
         let at = HEADER + index * width;
-        let before = self.buf.len();
-        if before + width > self.buf.capacity() {
-            self.buf.reserve_exact((width + before / 8).next_multiple_of(8));
-        }
-        self.buf.resize(before + width, 0);
-        self.buf.copy_within(at..before, at + width);
-        self.buf[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
-        self.count();
+        let before = self.byte_len();
+        let count = self.len() + 1;
+        let buf = self.set_count(count);
+        buf.copy_within(at..before, at + width);
+        buf[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
         true
     }
 
     /// Removes `value`; false if it was not there.
     pub fn remove(&mut self, value: i64) -> bool {
         let Ok(index) = self.search(value) else { return false };
-        let at = HEADER + index * self.width();
-        self.buf.drain(at..at + self.width());
-        self.count();
+        let (width, count, end) = (self.width(), self.len(), self.byte_len());
+        let at = HEADER + index * width;
+        // SAFETY: layout: the block has the length that the header tells.
+        unsafe { self.block.bytes_mut(end) }.copy_within(at + width.., at);
+        self.set_count(count - 1);
         true
     }
 
     fn widen(&mut self, width: usize) {
-        let mut wider = Vec::with_capacity(HEADER + (self.len() + 1) * width);
-        wider.extend_from_slice(&[width as u8, 0, 0, 0, 0, 0, 0, 0]);
+        let mut wider = Vec::with_capacity(HEADER + self.len() * width);
+        wider.extend_from_slice(&(width as u32).to_le_bytes());
+        wider.extend_from_slice(&(self.len() as u32).to_le_bytes());
         for value in self.iter() {
             wider.extend_from_slice(&value.to_le_bytes()[..width]);
         }
-        self.buf = wider;
-        self.count();
-    }
-
-    fn count(&mut self) {
-        let count = self.len() as u32;
-        self.buf[4..HEADER].copy_from_slice(&count.to_le_bytes());
+        let before = self.byte_len();
+        // SAFETY: layout: the block has the length that the header tells, the old one until it is overwritten. (The block
+        // itself stays: its word may carry a mark.)
+        unsafe {
+            self.block.resize(before, wider.len());
+            self.block.bytes_mut(wider.len()).copy_from_slice(&wider);
+        }
     }
 
     /// The elements in ascending order.

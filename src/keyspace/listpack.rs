@@ -5,9 +5,11 @@
 //! total bytes (u32 LE) | elements (u16 LE, 65535 = count them) | entry ... | 0xff
 //! entry = encoding and data | length of that, reversed varint (to walk backwards)
 //! ```
+//! In memory it is one block of exactly these bytes but for the last, which says nothing that the total does not.
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
+use super::block::Block;
 use super::number::{format_i64, parse_i64, write_i64, NumBuf};
 
 const HEADER: usize = 6;
@@ -140,10 +142,32 @@ impl std::fmt::Display for CorruptListpack {
 impl std::error::Error for CorruptListpack {}
 
 /// See the module's description.
-#[derive(Clone, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Listpack {
-    buf: Vec<u8>,
+    block: Block,
 }
+
+impl Drop for Listpack {
+    fn drop(&mut self) {
+        let len = self.stored();
+        // SAFETY: layout: a listpack's block has the length that its header tells.
+        unsafe { self.block.free(len) };
+    }
+}
+
+impl Clone for Listpack {
+    fn clone(&self) -> Listpack {
+        Listpack { block: Block::new(self.buf()) }
+    }
+}
+
+impl PartialEq for Listpack {
+    fn eq(&self, other: &Listpack) -> bool {
+        self.buf() == other.buf()
+    }
+}
+
+impl Eq for Listpack {}
 
 /// An element's encoding: prefix bytes, then `tail` as it is.
 struct Encoded<'a> {
@@ -291,14 +315,37 @@ impl Default for Listpack {
 impl Listpack {
     /// An empty listpack.
     pub fn new() -> Listpack {
-        Listpack::with_capacity(0)
+        Listpack { block: Block::new(&[HEADER as u8 + 1, 0, 0, 0, 0, 0]) }
     }
 
-    /// An empty listpack with room for `bytes` bytes in all.
-    pub fn with_capacity(bytes: usize) -> Listpack {
-        let mut buf = Vec::with_capacity(bytes.max(HEADER + 1));
-        buf.extend_from_slice(&[HEADER as u8 + 1, 0, 0, 0, 0, 0, END]);
-        Listpack { buf }
+    /// Bytes in memory: all but the terminator.
+    fn stored(&self) -> usize {
+        // SAFETY: layout: there is always a header.
+        u32::from_le_bytes(unsafe { self.block.head() }) as usize - 1
+    }
+
+    #[inline]
+    fn buf(&self) -> &[u8] {
+        // SAFETY: layout: the block has the length that the header tells.
+        unsafe { self.block.bytes(self.stored()) }
+    }
+
+    /// Changes the length in memory and in the header; the bytes of the new length, zero where they are new.
+    fn set_len(&mut self, len: usize) -> &mut [u8] {
+        let before = self.stored();
+        // SAFETY: layout: the block has the length that the header tells, which is never less than the header.
+        let buf = unsafe {
+            self.block.resize(before, len);
+            self.block.bytes_mut(len)
+        };
+        buf[..4].copy_from_slice(&(len as u32 + 1).to_le_bytes());
+        buf
+    }
+
+    fn buf_mut(&mut self) -> &mut [u8] {
+        let len = self.stored();
+        // SAFETY: layout: the block has the length that the header tells.
+        unsafe { self.block.bytes_mut(len) }
     }
 
     /// Takes over bytes in listpack format after checking every entry.
@@ -324,32 +371,25 @@ impl Listpack {
         if at != total - 1 || count != UNCOUNTED && usize::from(count) != found {
             return Err(CorruptListpack);
         }
-        Ok(Listpack { buf })
+        Ok(Listpack { block: Block::new(&buf[..total - 1]) })
     }
 
     /// The serialised form.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.buf
-    }
-
-    /// The serialised form.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.buf
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.byte_len());
+        bytes.extend_from_slice(self.buf());
+        bytes.push(END);
+        bytes
     }
 
     /// Length of the serialised form.
     pub fn byte_len(&self) -> usize {
-        self.buf.len()
+        self.stored() + 1
     }
 
     /// Memory held on the heap.
     pub fn mem_bytes(&self) -> usize {
-        self.buf.capacity()
-    }
-
-    /// Gives memory kept for growth back.
-    pub fn shrink_to_fit(&mut self) {
-        self.buf.shrink_to_fit();
+        self.stored()
     }
 
     /// Whether `add` more bytes keep the listpack below its safe size (1 GiB).
@@ -367,19 +407,21 @@ impl Listpack {
 
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
-        self.buf.len() == HEADER + 1
+        self.stored() == HEADER
     }
 
     fn stored_count(&self) -> u16 {
-        u16::from_le_bytes([self.buf[4], self.buf[5]])
+        // SAFETY: layout: there is always a header.
+        let head: [u8; HEADER] = unsafe { self.block.head() };
+        u16::from_le_bytes([head[4], head[5]])
     }
 
     fn end(&self) -> usize {
-        self.buf.len() - 1
+        self.stored()
     }
 
     fn entry(&self, at: usize) -> (LpItem<'_>, usize) {
-        decode(&self.buf, at).expect("the position of an entry")
+        decode(self.buf(), at).expect("the position of an entry")
     }
 
     /// Offset behind the entry at `at`.
@@ -416,7 +458,7 @@ impl Listpack {
         if at == HEADER {
             return None;
         }
-        let len = read_back_len(&self.buf, at).expect("an entry's back length");
+        let len = read_back_len(self.buf(), at).expect("an entry's back length");
         Some(LpPos::at(at - len - back_len_size(len)))
     }
 
@@ -527,12 +569,14 @@ impl Listpack {
             to = self.skip(to);
             removed += 1;
         }
-        self.buf.drain(at..to);
+        let end = self.end();
+        self.buf_mut().copy_within(to..end, at);
+        self.set_len(end - (to - at));
         let left = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) - removed,
         };
-        self.set_header(left);
+        self.set_count(left);
         self.position(at)
     }
 
@@ -547,26 +591,26 @@ impl Listpack {
     /// Cuts off the elements from `pos` on and returns them.
     pub fn split_off(&mut self, pos: LpPos) -> Listpack {
         let at = pos.offset();
-        let mut tail = Listpack::with_capacity(HEADER + self.buf.len() - at);
-        tail.buf.pop();
-        tail.buf.extend_from_slice(&self.buf[at..]);
-        tail.set_header(usize::from(UNCOUNTED));
+        let mut tail = Listpack::new();
+        let more = &self.buf()[at..];
+        tail.set_len(HEADER + more.len())[HEADER..].copy_from_slice(more);
+        tail.set_count(usize::from(UNCOUNTED));
         let moved = tail.positions().count();
-        tail.set_header(moved);
+        tail.set_count(moved);
         let left = self.len() - moved;
-        self.buf.truncate(at);
-        self.buf.push(END);
-        self.set_header(left);
+        self.set_len(at);
+        self.set_count(left);
         tail
     }
 
     /// Appends all elements of `other`.
     pub fn append(&mut self, other: &Listpack) {
         let count = self.len() + other.len();
-        self.grow(other.buf.len());
-        self.buf.pop();
-        self.buf.extend_from_slice(&other.buf[HEADER..]);
-        self.set_header(count);
+        let end = self.end();
+        let more = &other.buf()[HEADER..];
+        check_len(end + more.len());
+        self.set_len(end + more.len())[end..].copy_from_slice(more);
+        self.set_count(count);
     }
 
     /// The elements from first to last.
@@ -596,34 +640,29 @@ impl Listpack {
             stored => usize::from(stored) + 1 - old_count,
         };
         let size = new.len() + back_len_size(new.len());
-        let before = self.buf.len();
-        if size > old {
-            self.grow(size - old);
-            self.buf.resize(before + size - old, 0);
+        let before = self.stored();
+        let after = before - old + size;
+        check_len(after);
+        if after > before {
+            self.set_len(after);
         }
-        self.buf.copy_within(at + old..before, at + size);
-        self.buf.truncate(before + size - old);
-        new.write(&mut self.buf[at..at + size]);
-        self.set_header(count);
+        let buf = self.buf_mut();
+        buf.copy_within(at + old..before, at + size);
+        new.write(&mut buf[at..at + size]);
+        if after < before {
+            self.set_len(after);
+        }
+        self.set_count(count);
     }
 
-    /// Makes room. Small collections are many, so growth is by an eighth and not by doubling; the
-    /// allocator's size classes make most steps free.
-    fn grow(&mut self, add: usize) {
-        let need = self.buf.len() + add;
-        assert!(need < u32::MAX as usize, "listpack too large");
-        if need > self.buf.capacity() {
-            let target = if need <= 64 { need } else { need + need / 8 };
-            self.buf.reserve_exact(target.next_multiple_of(8) - self.buf.len());
-        }
-    }
-
-    fn set_header(&mut self, count: usize) {
-        let total = self.buf.len() as u32;
-        self.buf[..4].copy_from_slice(&total.to_le_bytes());
+    fn set_count(&mut self, count: usize) {
         let count = u16::try_from(count).unwrap_or(UNCOUNTED);
-        self.buf[4..6].copy_from_slice(&count.to_le_bytes());
+        self.buf_mut()[4..HEADER].copy_from_slice(&count.to_le_bytes());
     }
+}
+
+fn check_len(len: usize) {
+    assert!(len < u32::MAX as usize, "listpack too large");
 }
 
 impl std::fmt::Debug for Listpack {

@@ -1,4 +1,5 @@
 //! The keyspace: databases, shards, entries and the value types.
+mod block;
 mod dtoa;
 pub mod entry;
 pub mod event;

@@ -5,6 +5,7 @@
 //! and no form ever goes back by itself.
 use std::collections::HashSet;
 
+use super::block::Word;
 use super::intset::{CorruptIntset, Intset};
 use super::listpack::{CorruptListpack, Listpack, LpItem, LpIter};
 use super::number::{format_i64, i64_text_len, parse_i64};
@@ -32,17 +33,87 @@ impl SetLimits {
 /// Most bytes that an integer takes in a listpack, with its back length.
 const MAX_PACKED_INT: usize = 10;
 
-/// See the module's description.
+/// See the module's description. One word.
 #[derive(Clone)]
+#[repr(transparent)]
 pub struct Set {
     form: Form,
 }
 
-#[derive(Clone)]
-enum Form {
-    Ints(Intset),
-    Packed(Listpack),
-    Table(Box<Big>),
+/// The word of a set.
+#[repr(transparent)]
+struct Form(Word);
+
+const INTS: usize = 0;
+const PACKED: usize = 1;
+const TABLE: usize = 2;
+
+/// What the word is.
+enum View<I, L, B> {
+    Ints(I),
+    Packed(L),
+    Table(B),
+}
+
+impl Form {
+    fn ints(ints: Intset) -> Form {
+        Form(Word::of_block(ints, INTS))
+    }
+
+    fn packed(lp: Listpack) -> Form {
+        Form(Word::of_block(lp, PACKED))
+    }
+
+    fn table(big: Box<Big>) -> Form {
+        Form(Word::of_box(big, TABLE))
+    }
+
+    #[inline]
+    fn view(&self) -> View<&Intset, &Listpack, &Big> {
+        // SAFETY: layout: the mark tells which function above made the word.
+        unsafe {
+            match self.0.mark() {
+                INTS => View::Ints(self.0.block()),
+                PACKED => View::Packed(self.0.block()),
+                _ => View::Table(self.0.boxed()),
+            }
+        }
+    }
+
+    #[inline]
+    fn view_mut(&mut self) -> View<&mut Intset, &mut Listpack, &mut Big> {
+        // SAFETY: layout: as above; intsets and listpacks are changed in place only.
+        unsafe {
+            match self.0.mark() {
+                INTS => View::Ints(self.0.block_mut()),
+                PACKED => View::Packed(self.0.block_mut()),
+                _ => View::Table(self.0.boxed_mut()),
+            }
+        }
+    }
+}
+
+impl Clone for Form {
+    fn clone(&self) -> Form {
+        match self.view() {
+            View::Ints(ints) => Form::ints(ints.clone()),
+            View::Packed(lp) => Form::packed(lp.clone()),
+            View::Table(big) => Form::table(Box::new(big.clone())),
+        }
+    }
+}
+
+impl Drop for Form {
+    fn drop(&mut self) {
+        // SAFETY: layout: the mark tells what the word was made of; it is not used again.
+        unsafe {
+            match self.0.mark() {
+                INTS => self.0.drop_block::<Intset>(),
+                PACKED => self.0.drop_block::<Listpack>(),
+                _ => self.0.drop_box::<Big>(),
+            }
+        }
+    }
 }
 
 /// The table form. Owns its cells.
@@ -61,18 +132,18 @@ impl Default for Set {
 impl Set {
     /// An empty set, ready for integers.
     pub fn new() -> Set {
-        Set { form: Form::Ints(Intset::new()) }
+        Set { form: Form::ints(Intset::new()) }
     }
 
     /// An empty set in the form that suits a command which adds `count` members, `first` among them (`SADD`
     /// on a missing key).
     pub fn for_members(first: &[u8], count: usize, limits: &SetLimits) -> Set {
         let form = if count <= limits.max_intset_entries && parse_i64(first).is_some() {
-            Form::Ints(Intset::new())
+            Form::ints(Intset::new())
         } else if count <= limits.max_listpack_entries {
-            Form::Packed(Listpack::new())
+            Form::packed(Listpack::new())
         } else {
-            Form::Table(Box::new(Big::with_capacity(count)))
+            Form::table(Box::new(Big::with_capacity(count)))
         };
         Set { form }
     }
@@ -80,10 +151,10 @@ impl Set {
     /// Before a command adds `count` members to a set that exists: chooses the table form at once if they
     /// are too many for the present one (`SADD`).
     pub fn prepare(&mut self, count: usize, limits: &SetLimits) {
-        let too_many = match self.form {
-            Form::Ints(_) => count > limits.max_intset_entries,
-            Form::Packed(_) => count > limits.max_listpack_entries,
-            Form::Table(_) => false,
+        let too_many = match self.form.view() {
+            View::Ints(_) => count > limits.max_intset_entries,
+            View::Packed(_) => count > limits.max_listpack_entries,
+            View::Table(_) => false,
         };
         if too_many {
             self.convert_to_table(count);
@@ -92,7 +163,7 @@ impl Set {
 
     /// Loads the bytes of an intset (RDB type 11), in the form that the limits ask for.
     pub fn from_intset(bytes: Vec<u8>, limits: &SetLimits) -> Result<Set, CorruptIntset> {
-        let mut set = Set { form: Form::Ints(Intset::from_bytes(bytes)?) };
+        let mut set = Set { form: Form::ints(Intset::from_bytes(bytes)?) };
         if set.len() > limits.max_intset_entries {
             set.convert_to_table(0);
         }
@@ -107,7 +178,7 @@ impl Set {
             return Err(CorruptListpack);
         }
         drop(seen);
-        let mut set = Set { form: Form::Packed(lp) };
+        let mut set = Set { form: Form::packed(lp) };
         if set.len() > limits.max_listpack_entries {
             set.convert_to_table(0);
         }
@@ -116,35 +187,35 @@ impl Set {
 
     /// The intset, if this is one.
     pub fn as_intset(&self) -> Option<&Intset> {
-        match &self.form {
-            Form::Ints(ints) => Some(ints),
+        match self.form.view() {
+            View::Ints(ints) => Some(ints),
             _ => None,
         }
     }
 
     /// The listpack, if this is one.
     pub fn as_listpack(&self) -> Option<&Listpack> {
-        match &self.form {
-            Form::Packed(lp) => Some(lp),
+        match self.form.view() {
+            View::Packed(lp) => Some(lp),
             _ => None,
         }
     }
 
     /// `OBJECT ENCODING`.
     pub fn encoding(&self) -> &'static str {
-        match self.form {
-            Form::Ints(_) => "intset",
-            Form::Packed(_) => "listpack",
-            Form::Table(_) => "hashtable",
+        match self.form.view() {
+            View::Ints(_) => "intset",
+            View::Packed(_) => "listpack",
+            View::Table(_) => "hashtable",
         }
     }
 
     /// Number of members (`SCARD`).
     pub fn len(&self) -> usize {
-        match &self.form {
-            Form::Ints(ints) => ints.len(),
-            Form::Packed(lp) => lp.len(),
-            Form::Table(big) => big.members.len(),
+        match self.form.view() {
+            View::Ints(ints) => ints.len(),
+            View::Packed(lp) => lp.len(),
+            View::Table(big) => big.members.len(),
         }
     }
 
@@ -155,26 +226,26 @@ impl Set {
 
     /// Memory held on the heap.
     pub fn mem_bytes(&self) -> usize {
-        match &self.form {
-            Form::Ints(ints) => ints.mem_bytes(),
-            Form::Packed(lp) => lp.mem_bytes(),
-            Form::Table(big) => size_of::<Big>() + big.members.mem_bytes() + big.cell_bytes,
+        match self.form.view() {
+            View::Ints(ints) => ints.mem_bytes(),
+            View::Packed(lp) => lp.mem_bytes(),
+            View::Table(big) => size_of::<Big>() + big.members.mem_bytes() + big.cell_bytes,
         }
     }
 
     /// Whether `member` is in the set (`SISMEMBER`).
     pub fn contains(&self, member: &[u8]) -> bool {
-        match &self.form {
-            Form::Ints(ints) => parse_i64(member).is_some_and(|value| ints.contains(value)),
-            Form::Packed(lp) => lp.find(member, 0).is_some(),
-            Form::Table(big) => big.find(member).is_some(),
+        match self.form.view() {
+            View::Ints(ints) => parse_i64(member).is_some_and(|value| ints.contains(value)),
+            View::Packed(lp) => lp.find(member, 0).is_some(),
+            View::Table(big) => big.find(member).is_some(),
         }
     }
 
     /// [`Set::contains`] for a member of another set.
     pub fn contains_item(&self, member: LpItem<'_>) -> bool {
-        match (&self.form, member) {
-            (Form::Ints(ints), LpItem::Int(value)) => ints.contains(value),
+        match (self.form.view(), member) {
+            (View::Ints(ints), LpItem::Int(value)) => ints.contains(value),
             (_, LpItem::Int(value)) => self.contains(&format_i64(value)),
             (_, LpItem::Str(text)) => self.contains(text),
         }
@@ -182,9 +253,9 @@ impl Set {
 
     /// Adds a member; false if it was there (`SADD`).
     pub fn add(&mut self, member: &[u8], limits: &SetLimits) -> bool {
-        match &mut self.form {
-            Form::Table(big) => big.add(member),
-            Form::Packed(lp) => {
+        match self.form.view_mut() {
+            View::Table(big) => big.add(member),
+            View::Packed(lp) => {
                 if lp.find(member, 0).is_some() {
                     return false;
                 }
@@ -194,7 +265,7 @@ impl Set {
                 self.append(member, fits);
                 true
             }
-            Form::Ints(ints) => {
+            View::Ints(ints) => {
                 if let Some(value) = parse_i64(member) {
                     return self.add_int(value, limits);
                 }
@@ -203,7 +274,7 @@ impl Set {
                     && member.len().max(longest.unwrap_or(0)) <= limits.max_listpack_value
                     && Listpack::new().would_fit(ints.len() * MAX_PACKED_INT + member.len());
                 if fits {
-                    self.form = Form::Packed(ints.iter().map(LpItem::Int).collect());
+                    self.form = Form::packed(ints.iter().map(LpItem::Int).collect());
                 }
                 self.append(member, fits);
                 true
@@ -215,15 +286,15 @@ impl Set {
     pub fn add_item(&mut self, member: LpItem<'_>, limits: &SetLimits) -> bool {
         match member {
             LpItem::Str(text) => self.add(text, limits),
-            LpItem::Int(value) => match self.form {
-                Form::Ints(_) => self.add_int(value, limits),
+            LpItem::Int(value) => match self.form.view() {
+                View::Ints(_) => self.add_int(value, limits),
                 _ => self.add(&format_i64(value), limits),
             },
         }
     }
 
     fn add_int(&mut self, value: i64, limits: &SetLimits) -> bool {
-        let Form::Ints(ints) = &mut self.form else { return false };
+        let View::Ints(ints) = self.form.view_mut() else { return false };
         let added = ints.add(value);
         if ints.len() > limits.intset_entries() {
             self.convert_to_table(0);
@@ -233,11 +304,11 @@ impl Set {
 
     /// Adds a member that is not there, to the listpack if it `fits`.
     fn append(&mut self, member: &[u8], fits: bool) {
-        match &mut self.form {
-            Form::Packed(lp) if fits => lp.push_back(member),
+        match self.form.view_mut() {
+            View::Packed(lp) if fits => lp.push_back(member),
             _ => {
                 self.convert_to_table(self.len() + 1);
-                if let Form::Table(big) = &mut self.form {
+                if let View::Table(big) = self.form.view_mut() {
                     big.add(member);
                 }
             }
@@ -246,33 +317,33 @@ impl Set {
 
     /// Removes a member; false if it was not there (`SREM`).
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        match &mut self.form {
-            Form::Ints(ints) => parse_i64(member).is_some_and(|value| ints.remove(value)),
-            Form::Packed(lp) => {
+        match self.form.view_mut() {
+            View::Ints(ints) => parse_i64(member).is_some_and(|value| ints.remove(value)),
+            View::Packed(lp) => {
                 let found = lp.find(member, 0);
                 if let Some(pos) = found {
                     lp.remove(pos);
                 }
                 found.is_some()
             }
-            Form::Table(big) => big.remove(member),
+            View::Table(big) => big.remove(member),
         }
     }
 
     /// All members.
     pub fn iter(&self) -> SetIter<'_> {
-        let inner = match &self.form {
-            Form::Ints(ints) => IterForm::Ints(ints, 0),
-            Form::Packed(lp) => IterForm::Packed(lp.iter()),
-            Form::Table(big) => IterForm::Table(big, big.members.iter()),
+        let inner = match self.form.view() {
+            View::Ints(ints) => IterForm::Ints(ints, 0),
+            View::Packed(lp) => IterForm::Packed(lp.iter()),
+            View::Table(big) => IterForm::Table(big, big.members.iter()),
         };
         SetIter { inner }
     }
 
     /// One step of `SSCAN`: small forms in one go, a table as [`Table::scan`] does.
     pub fn scan(&self, cursor: u64, mut f: impl FnMut(LpItem<'_>)) -> u64 {
-        match &self.form {
-            Form::Table(big) => big.members.scan(cursor, |member| f(LpItem::Str(big.text(member)))),
+        match self.form.view() {
+            View::Table(big) => big.members.scan(cursor, |member| f(LpItem::Str(big.text(member)))),
             _ => {
                 self.iter().for_each(f);
                 0
@@ -282,16 +353,16 @@ impl Set {
 
     /// A random member (`SRANDMEMBER`).
     pub fn random(&self, rng: &mut impl FnMut() -> u64) -> Option<LpItem<'_>> {
-        match &self.form {
-            Form::Ints(ints) => ints.random(rng).map(LpItem::Int),
-            Form::Packed(lp) => lp.get_index(rng().checked_rem(lp.len() as u64)? as i64),
-            Form::Table(big) => big.members.random(rng).map(|m| LpItem::Str(big.text(m))),
+        match self.form.view() {
+            View::Ints(ints) => ints.random(rng).map(LpItem::Int),
+            View::Packed(lp) => lp.get_index(rng().checked_rem(lp.len() as u64)? as i64),
+            View::Table(big) => big.members.random(rng).map(|m| LpItem::Str(big.text(m))),
         }
     }
 
     /// Removes a random member and returns it (`SPOP`).
     pub fn pop_random(&mut self, rng: &mut impl FnMut() -> u64) -> Option<Vec<u8>> {
-        if let Form::Packed(lp) = &mut self.form {
+        if let View::Packed(lp) = self.form.view_mut() {
             let pos = lp.seek(rng().checked_rem(lp.len() as u64)? as i64)?;
             let member = lp.get(pos).to_vec();
             lp.remove(pos);
@@ -305,7 +376,7 @@ impl Set {
     /// Takes the intset form if all members are integers and not too many; whether it is one now. (The
     /// result of `SDIFFSTORE`, `SUNIONSTORE` and `SINTERSTORE`.)
     pub fn convert_to_intset(&mut self, limits: &SetLimits) -> bool {
-        if let Form::Ints(_) = self.form {
+        if let View::Ints(_) = self.form.view() {
             return true;
         }
         if self.len() > limits.intset_entries() {
@@ -316,27 +387,20 @@ impl Set {
             let Some(value) = member.as_i64() else { return false };
             ints.add(value);
         }
-        self.form = Form::Ints(ints);
+        self.form = Form::ints(ints);
         true
     }
 
     /// Takes the table form, with room for `capacity` members.
     pub fn convert_to_table(&mut self, capacity: usize) {
-        if let Form::Table(_) = self.form {
+        if let View::Table(_) = self.form.view() {
             return;
         }
         let mut big = Box::new(Big::with_capacity(capacity.max(self.len())));
         for member in self.iter() {
             big.insert(&member.to_cow());
         }
-        self.form = Form::Table(big);
-    }
-
-    /// Gives memory kept for growth back (results that are stored and rarely grow).
-    pub fn shrink_to_fit(&mut self) {
-        if let Form::Packed(lp) = &mut self.form {
-            lp.shrink_to_fit();
-        }
+        self.form = Form::table(big);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Databases and their shards.
 use super::entry::Entry;
 pub use super::table::hash_bytes;
-use super::table::{Table, TableItem};
+use super::table::{prefetch, Table, TableItem};
 use super::value::{Kind, ValueRef};
 use crate::connection::client::ClientShared;
 use crate::execute::blocking::Waiter;
@@ -9,28 +9,29 @@ use crate::lock::held::HeldSet;
 use crate::lock::latch::Latch;
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 /// Shards per database. A divisor of the 16384 cluster slots, so that a slot lies inside one shard.
 pub const SHARDS: usize = 1024;
 
-/// What a shard's latch protects.
+/// What a shard's latch protects. What every command looks at comes first.
 #[derive(Default)]
+#[repr(C)]
 pub struct ShardData {
     /// The entries, by key.
     pub table: Table<Entry>,
+    /// How many entries have an expiry.
+    pub volatile: u32,
+    /// How many entries hold a module's value.
+    pub module_values: u32,
     /// The keys that the holder of the module lock holds.
     pub held: HeldSet,
     /// Connections parked until the holds are cleared.
     pub waiters: Vec<Waker>,
-    /// How many entries have an expiry.
-    pub volatile: u32,
     /// No entry expires before this time (a lower bound), Unix milliseconds.
     pub next_expire: i64,
-    /// How many entries hold a module's value.
-    pub module_values: u32,
     /// How many hashes have fields with an expiry (an upper bound, corrected by the expiry cycle).
     pub field_expiry: u32,
     /// No field of a hash expires before this time (a lower bound), Unix milliseconds.
@@ -41,24 +42,55 @@ pub struct ShardData {
     pub blocked: HashMap<Vec<u8>, Vec<Arc<Waiter>>>,
 }
 
-/// One shard: a latch and what it protects.
+/// One shard: a latch and what it protects. The first cache line has all that a command on a small value needs.
 #[derive(Default)]
+#[repr(C, align(64))]
 pub struct Shard {
     /// The latch.
     pub latch: Latch,
-    data: UnsafeCell<ShardData>,
     /// Number of keys, written under the latch, read by `DBSIZE` without it.
     pub len: AtomicU32,
     /// Number of volatile keys, likewise, for `INFO`.
     pub volatile: AtomicU32,
+    data: UnsafeCell<ShardData>,
     /// Number of hashes with fields that expire, likewise.
     pub field_expiry: AtomicU32,
+    /// [`Table::hint`], likewise.
+    hint: (AtomicUsize, AtomicUsize),
 }
 
 // SAFETY: lock: `data` is reached through `Shard::data`, whose contract is that the latch is taken.
 unsafe impl Sync for Shard {}
 
 impl Shard {
+    /// Has the processor fetch what commands look at first.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch(std::ptr::from_ref(self).cast());
+    }
+
+    /// Has the processor fetch the bucket of a hash. Reads the shard without its latch, so it may miss.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        let (base, count) = (self.hint.0.load(Relaxed), self.hint.1.load(Relaxed));
+        super::table::prefetch_bucket((base, count), hash);
+    }
+
+    /// Has the processor fetch the entry of a hash, if the latch is free; with `value` what the entry points to instead.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64, value: bool) {
+        if !self.latch.try_lock() {
+            return;
+        }
+        // SAFETY: lock: taken on the line above.
+        let found = unsafe { self.data() }.table.prefetch(hash);
+        if let (Some(entry), true) = (found, value) {
+            entry.prefetch_value();
+        }
+        // SAFETY: lock: taken above.
+        unsafe { self.latch.unlock() };
+    }
+
     /// The protected data.
     ///
     /// # Safety
@@ -78,9 +110,9 @@ impl TableItem for Entry {
     }
 }
 
-/// CRC-16/XMODEM, the checksum of cluster slots.
-const fn crc16_table() -> [u16; 256] {
-    let mut t = [0u16; 256];
+/// CRC-16/XMODEM, the checksum of cluster slots: table `i` is for a byte with `i` bytes behind it.
+const fn crc16_tables() -> [[u16; 256]; 8] {
+    let mut t = [[0u16; 256]; 8];
     let mut i = 0;
     while i < 256 {
         let mut c = (i as u16) << 8;
@@ -89,26 +121,57 @@ const fn crc16_table() -> [u16; 256] {
             c = if c & 0x8000 != 0 { (c << 1) ^ 0x1021 } else { c << 1 };
             b += 1;
         }
-        t[i] = c;
+        t[0][i] = c;
         i += 1;
+    }
+    let mut behind = 1;
+    while behind < 8 {
+        i = 0;
+        while i < 256 {
+            let c = t[behind - 1][i];
+            t[behind][i] = (c << 8) ^ t[0][(c >> 8) as usize];
+            i += 1;
+        }
+        behind += 1;
     }
     t
 }
-static CRC16: [u16; 256] = crc16_table();
+static CRC16: [[u16; 256]; 8] = crc16_tables();
+
+fn crc16(bytes: &[u8]) -> u16 {
+    let mut chunks = bytes.chunks_exact(8);
+    let mut crc = 0u16;
+    for chunk in &mut chunks {
+        let mut chunk: [u8; 8] = chunk.try_into().expect("eight bytes");
+        chunk[0] ^= (crc >> 8) as u8;
+        chunk[1] ^= crc as u8;
+        crc = 0;
+        for (i, byte) in chunk.into_iter().enumerate() {
+            crc ^= CRC16[7 - i][usize::from(byte)];
+        }
+    }
+    let rest = chunks.remainder().iter();
+    rest.fold(crc, |c, &b| (c << 8) ^ CRC16[0][((c >> 8) ^ u16::from(b)) as usize & 0xff])
+}
 
 /// The cluster slot of a key: of its hash tag if it has one.
 pub fn slot_of(key: &[u8]) -> u16 {
     let mut tagged = key;
+    if key.contains(&b'{') {
+        tagged = tag_of(key);
+    }
+    crc16(tagged) % 16384
+}
+
+fn tag_of(key: &[u8]) -> &[u8] {
     if let Some(open) = key.iter().position(|&c| c == b'{') {
         if let Some(len) = key[open + 1..].iter().position(|&c| c == b'}') {
             if len > 0 {
-                tagged = &key[open + 1..open + 1 + len];
+                return &key[open + 1..open + 1 + len];
             }
         }
     }
-    let crc =
-        tagged.iter().fold(0u16, |c, &b| (c << 8) ^ CRC16[((c >> 8) ^ u16::from(b)) as usize]);
-    crc % 16384
+    key
 }
 
 /// The shard of a key within its database.
@@ -186,14 +249,14 @@ impl ShardData {
     pub fn insert(&mut self, shard: &Shard, hash: u64, entry: Entry) {
         self.table.insert(hash, entry);
         self.count(shard, entry, 1);
-        shard.len.store(self.table.len() as u32, Relaxed);
+        self.publish_table(shard);
     }
 
     /// Takes an entry out of the table. The caller frees it.
     pub fn remove(&mut self, shard: &Shard, hash: u64, key: &[u8]) -> Option<Entry> {
         let e = self.table.remove(hash, |e| e.key() == key)?;
         self.count(shard, e, u32::MAX);
-        shard.len.store(self.table.len() as u32, Relaxed);
+        self.publish_table(shard);
         Some(e)
     }
 
@@ -249,9 +312,16 @@ impl ShardData {
         other.publish(other_shard);
     }
 
+    fn publish_table(&self, shard: &Shard) {
+        shard.len.store(self.table.len() as u32, Relaxed);
+        let (base, count) = self.table.hint();
+        shard.hint.0.store(base, Relaxed);
+        shard.hint.1.store(count, Relaxed);
+    }
+
     /// Writes the numbers that are read without the latch.
     fn publish(&self, shard: &Shard) {
-        shard.len.store(self.table.len() as u32, Relaxed);
+        self.publish_table(shard);
         shard.volatile.store(self.volatile, Relaxed);
         shard.field_expiry.store(self.field_expiry, Relaxed);
     }
@@ -364,6 +434,29 @@ impl ShardData {
                 shard.field_expiry.store(self.field_expiry, Relaxed);
             }
             None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_cluster() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(slot_of(b"foo"), 12182);
+        assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"{user1000}.followers"));
+        assert_eq!(slot_of(b"foo{}{bar}"), crc16(b"foo{}{bar}") % 16384);
+        assert_eq!(slot_of(b"foo{{bar}}zap"), crc16(b"{bar") % 16384);
+        let by_byte = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0u16, |c, &b| (c << 8) ^ CRC16[0][((c >> 8) ^ u16::from(b)) as usize & 0xff])
+        };
+        for len in 0..40u8 {
+            let bytes: Vec<u8> = (0..len).map(|i| i.wrapping_mul(151) ^ len).collect();
+            assert_eq!(crc16(&bytes), by_byte(&bytes));
         }
     }
 }

@@ -131,10 +131,7 @@ impl Stream {
                 let master = *tail.key();
                 node::append(tail.get_mut(), master, id, fields)
             }
-            full => {
-                if let Some(full) = full {
-                    full.get_mut().shrink_to_fit();
-                }
+            _ => {
                 let mut lp = node::new_node(fields);
                 let written = node::append(&mut lp, id, id, fields);
                 self.nodes.insert(id, lp);

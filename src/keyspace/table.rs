@@ -3,8 +3,11 @@
 //!
 //! A bucket is one cache line: a word with the presence bits and a one-byte fingerprint per slot, and seven
 //! slots. A look-up compares the seven fingerprints at once and touches an entry only where one matches, so it usually
-//! costs two cache misses. A full bucket turns its last slot into a pointer to a further bucket. Hashes are not
-//! stored: an item tells its own ([`TableItem`]) when the table is resized, which happens in one go.
+//! costs two cache misses. An item whose bucket is full goes to the next one that is not: the buckets that it passed
+//! say so, and its fingerprint says that it is away from home. Buckets follow the order of the hashes, so their number
+//! need not be a power of two: tables grow by a quarter or less, in steps that are the allocator's size classes, and are
+//! between 71 and 89 per cent full. Hashes are not stored: an item tells its own ([`TableItem`]) when the table is
+//! resized, which happens in one go.
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::hash::Hasher;
 use std::marker::PhantomData;
@@ -29,24 +32,19 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
 const SLOTS: usize = 7;
 /// In a bucket's word: bit `i` says that slot `i` holds an item.
 const PRESENT: u64 = 0x7f;
-/// In a bucket's word: the last slot points to a further bucket.
-const CHAINED: u64 = 0x80;
-const LAST: usize = SLOTS - 1;
+/// In a bucket's word: an item passed this bucket on its way to a later one. Such a bucket is full.
+const PASSED: u64 = 0x80;
+/// In a fingerprint: the item is not in the bucket where its hash belongs.
+const AWAY: u8 = 0x80;
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const SEVEN_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-
-#[derive(Clone, Copy)]
-union Slot<P: Copy> {
-    item: MaybeUninit<P>,
-    child: NonNull<Bucket<P>>,
-}
 
 /// All-zero bytes are an empty bucket.
 #[repr(C, align(64))]
 struct Bucket<P: Copy> {
-    /// Byte 0: `PRESENT` and `CHAINED`; byte `i + 1`: fingerprint of slot `i`.
+    /// Byte 0: `PRESENT` and `PASSED`; byte `i + 1`: fingerprint of slot `i`, with `AWAY`.
     word: u64,
-    slots: [Slot<P>; SLOTS],
+    slots: [MaybeUninit<P>; SLOTS],
 }
 
 impl<P: Copy> Bucket<P> {
@@ -56,43 +54,75 @@ impl<P: Copy> Bucket<P> {
 
     /// Slots that can take an item.
     fn free(&self) -> u64 {
-        let usable = if self.word & CHAINED != 0 { PRESENT >> 1 } else { PRESENT };
-        !self.word & usable
+        !self.word & PRESENT
     }
 
-    fn child(&self) -> Option<NonNull<Bucket<P>>> {
-        if self.word & CHAINED == 0 {
-            return None;
-        }
-        // SAFETY: layout: CHAINED says that the last slot is a child pointer.
-        Some(unsafe { self.slots[LAST].child })
+    fn passed(&self) -> bool {
+        self.word & PASSED != 0
     }
 
     /// The item in a present slot.
     fn item(&self, slot: usize) -> P {
         debug_assert!(self.word >> slot & 1 == 1);
         // SAFETY: layout: the presence bit says that the slot holds an item.
-        unsafe { self.slots[slot].item.assume_init() }
+        unsafe { self.slots[slot].assume_init() }
     }
 
     fn put(&mut self, slot: usize, item: P, fingerprint: u8) {
         let shift = 8 * (slot + 1);
         self.word &= !(0xff << shift);
         self.word |= u64::from(fingerprint) << shift | 1 << slot;
-        self.slots[slot] = Slot { item: MaybeUninit::new(item) };
+        self.slots[slot] = MaybeUninit::new(item);
     }
 
     fn fingerprint(&self, slot: usize) -> u8 {
         (self.word >> (8 * (slot + 1))) as u8
     }
 
-    /// The top bit of byte `i + 1` is set for each present slot `i` with this fingerprint.
+    /// The present slots with this fingerprint.
     #[inline]
     fn matching(&self, fingerprint: u8) -> Matches {
         let differing = self.word ^ (LOW_BITS * u64::from(fingerprint));
         let zero = !(((differing & SEVEN_BITS) + SEVEN_BITS) | differing | SEVEN_BITS);
         Matches { bits: zero & !0xff, present: self.word }
     }
+
+    /// The present slots whose items are away from home.
+    fn away(&self) -> impl Iterator<Item = usize> {
+        let word = self.word;
+        (0..SLOTS).filter(move |slot| word >> slot & 1 == 1 && word >> (8 * slot + 15) & 1 == 1)
+    }
+
+    /// Has the processor fetch the items ahead of their use.
+    fn prefetch(&self) {
+        let mut pending = self.present();
+        while pending != 0 {
+            // SAFETY: layout: a handle has the size of a pointer; the address is only a hint and may be any.
+            prefetch(unsafe {
+                std::mem::transmute_copy(&self.slots[pending.trailing_zeros() as usize])
+            });
+            pending &= pending - 1;
+        }
+    }
+}
+
+/// Has the processor fetch the bucket where a hash belongs in a table that had this [`Table::hint`] a moment ago.
+#[inline]
+pub fn prefetch_bucket((base, count): (usize, usize), hash: u64) {
+    let offset = home_of(hash, count) * size_of::<Bucket<usize>>();
+    prefetch(std::ptr::without_provenance(base.wrapping_add(offset)));
+}
+
+/// Has the processor fetch the cache line at an address, which need not be a valid one.
+#[inline]
+pub fn prefetch(address: *const i8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: layout: a prefetch of any address is without effect on the program.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 struct Matches {
@@ -115,17 +145,37 @@ impl Iterator for Matches {
     }
 }
 
-/// The upper bits choose the fingerprint, the lower ones the bucket.
+/// The lower bits choose the fingerprint, the upper ones the bucket.
 fn fingerprint(hash: u64) -> u8 {
-    (hash >> 56) as u8
+    hash as u8 & !AWAY
 }
 
-/// Mean items per bucket, times five, beyond which the table doubles (77 % of its slots).
-const FULL_FIFTHS: usize = 27;
+/// Of the 32 upper bits of a hash, in which buckets are ordered.
+const POSITIONS: u32 = 32;
+
+/// Where an item with this hash belongs in a table of `count` buckets.
+#[inline]
+fn home_of(hash: u64, count: usize) -> usize {
+    ((hash >> POSITIONS) * count as u64 >> POSITIONS) as usize
+}
+
+/// Most items for so many buckets: 89 % of their slots.
+fn room(buckets: usize) -> usize {
+    buckets * 25 / 4
+}
+
+/// The next number of buckets from `wanted` on that a table may have: four to seven times a power of two.
+fn step_from(wanted: usize) -> usize {
+    if wanted <= 8 {
+        return wanted;
+    }
+    let unit = 1 << (wanted.ilog2() - 2);
+    wanted.next_multiple_of(unit)
+}
 
 /// The smallest number of buckets for `len` items.
 fn buckets_for(len: usize) -> usize {
-    (len * 5).div_ceil(FULL_FIFTHS).next_power_of_two()
+    step_from((len * 4).div_ceil(25))
 }
 
 /// See the module's description. Items are handles: what they point to belongs to the caller, who frees it
@@ -133,11 +183,8 @@ fn buckets_for(len: usize) -> usize {
 pub struct Table<P: TableItem> {
     /// `count` buckets, dangling if there are none.
     base: NonNull<Bucket<P>>,
-    /// Zero or a power of two.
     count: usize,
     len: usize,
-    /// Number of chained buckets.
-    chained: usize,
     items: PhantomData<P>,
 }
 
@@ -164,7 +211,7 @@ impl<P: TableItem> Table<P> {
     /// An empty table; it allocates at the first insertion.
     pub const fn new() -> Table<P> {
         let () = Self::ITEM_IS_POINTER_SIZED;
-        Table { base: NonNull::dangling(), count: 0, len: 0, chained: 0, items: PhantomData }
+        Table { base: NonNull::dangling(), count: 0, len: 0, items: PhantomData }
     }
 
     /// An empty table with buckets for `len` items.
@@ -188,7 +235,32 @@ impl<P: TableItem> Table<P> {
 
     /// Memory of the table itself, without what the items point to.
     pub fn mem_bytes(&self) -> usize {
-        (self.count + self.chained) * size_of::<Bucket<P>>()
+        self.count * size_of::<Bucket<P>>()
+    }
+
+    /// Where the buckets begin and how many there are, for [`prefetch_bucket`].
+    pub fn hint(&self) -> (usize, usize) {
+        (self.base.as_ptr().addr(), self.count)
+    }
+
+    /// Has the processor fetch what a look-up of this hash is going to touch: the items that may be it. Gives the first.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) -> Option<P> {
+        if self.len == 0 {
+            return None;
+        }
+        // SAFETY: layout: a bucket of this table, which `self` keeps.
+        let bucket = unsafe { self.bucket(self.home(hash)).as_ref() };
+        let mut first = None;
+        for slot in bucket.matching(fingerprint(hash)) {
+            let item = bucket.item(slot);
+            // SAFETY: layout: a handle has the size of a pointer; the address is only a hint and may be any.
+            let address: *const i8 = unsafe { std::mem::transmute_copy(&item) };
+            prefetch(address);
+            prefetch(address.wrapping_add(64));
+            first.get_or_insert(item);
+        }
+        first
     }
 
     /// Makes buckets for `more` further items.
@@ -205,148 +277,169 @@ impl<P: TableItem> Table<P> {
         unsafe { self.base.add(index) }
     }
 
+    fn after(&self, index: usize) -> usize {
+        if index + 1 == self.count {
+            0
+        } else {
+            index + 1
+        }
+    }
+
+    fn home(&self, hash: u64) -> usize {
+        home_of(hash, self.count)
+    }
+
+    /// Bucket and slot of the item with this hash for which `eq` holds.
     #[inline]
-    fn locate(
-        &self,
-        hash: u64,
-        mut eq: impl FnMut(&P) -> bool,
-    ) -> Option<(NonNull<Bucket<P>>, usize)> {
+    fn locate(&self, hash: u64, mut eq: impl FnMut(&P) -> bool) -> Option<(usize, usize)> {
         if self.len == 0 {
             return None;
         }
-        let mut at = self.bucket(hash as usize & (self.count - 1));
+        let home = self.home(hash);
+        let mut index = home;
+        let mut print = fingerprint(hash);
         loop {
-            // SAFETY: layout: buckets of this table, which `self` keeps.
-            let bucket = unsafe { at.as_ref() };
-            for slot in bucket.matching(fingerprint(hash)) {
+            // SAFETY: layout: a bucket of this table, which `self` keeps.
+            let bucket = unsafe { self.bucket(index).as_ref() };
+            for slot in bucket.matching(print) {
                 if eq(&bucket.item(slot)) {
-                    return Some((at, slot));
+                    return Some((index, slot));
                 }
             }
-            at = bucket.child()?;
+            if !bucket.passed() {
+                return None;
+            }
+            print |= AWAY;
+            index = self.after(index);
+            if index == home {
+                return None;
+            }
         }
     }
 
     /// The item with this hash for which `eq` holds.
     #[inline]
     pub fn find(&self, hash: u64, eq: impl FnMut(&P) -> bool) -> Option<&P> {
-        let (at, slot) = self.locate(hash, eq)?;
+        let (index, slot) = self.locate(hash, eq)?;
         // SAFETY: layout: `locate` returns a present slot of a bucket that `self` keeps.
-        Some(unsafe { at.as_ref().slots[slot].item.assume_init_ref() })
+        Some(unsafe { self.bucket(index).as_ref().slots[slot].assume_init_ref() })
     }
 
     /// [`Table::find`], to put a handle in its place that has the same hash (a reallocated entry).
     #[inline]
     pub fn find_mut(&mut self, hash: u64, eq: impl FnMut(&P) -> bool) -> Option<&mut P> {
-        let (mut at, slot) = self.locate(hash, eq)?;
+        let (index, slot) = self.locate(hash, eq)?;
         // SAFETY: layout: as in `find`; `self` is borrowed exclusively.
-        Some(unsafe { at.as_mut().slots[slot].item.assume_init_mut() })
+        Some(unsafe { self.bucket(index).as_mut().slots[slot].assume_init_mut() })
     }
 
     /// Adds an item that, as the caller knows, is not there yet. `hash` is the item's own.
     pub fn insert(&mut self, hash: u64, item: P) {
         debug_assert_eq!(hash, item.table_hash());
-        if (self.len + 1) * 5 > self.count * FULL_FIFTHS {
-            self.resize((self.count * 2).max(1));
+        if self.len + 1 > room(self.count) {
+            self.resize(step_from(self.count + 1));
         }
         self.place(hash, item);
         self.len += 1;
     }
 
     fn place(&mut self, hash: u64, item: P) {
-        let mut at = self.bucket(hash as usize & (self.count - 1));
+        let mut index = self.home(hash);
+        let mut print = fingerprint(hash);
         loop {
             // SAFETY: layout: a bucket of this table, borrowed exclusively through `self`.
-            let bucket = unsafe { at.as_mut() };
+            let bucket = unsafe { self.bucket(index).as_mut() };
             let free = bucket.free();
             if free != 0 {
-                bucket.put(free.trailing_zeros() as usize, item, fingerprint(hash));
+                bucket.put(free.trailing_zeros() as usize, item, print);
                 return;
             }
-            at = match bucket.child() {
-                Some(child) => child,
-                None => {
-                    let mut child = Self::allocate(1);
-                    // SAFETY: layout: just allocated, an empty bucket that nobody else knows.
-                    unsafe { child.as_mut() }.put(0, bucket.item(LAST), bucket.fingerprint(LAST));
-                    bucket.word = bucket.word & !(1 << LAST) | CHAINED;
-                    bucket.slots[LAST] = Slot { child };
-                    self.chained += 1;
-                    child
-                }
-            };
+            bucket.word |= PASSED;
+            print |= AWAY;
+            // It ends: `room` is less than all slots.
+            index = self.after(index);
         }
     }
 
     /// Takes the item with this hash for which `eq` holds out of the table.
     pub fn remove(&mut self, hash: u64, eq: impl FnMut(&P) -> bool) -> Option<P> {
-        let (mut at, slot) = self.locate(hash, eq)?;
-        // SAFETY: layout: `locate` returns a bucket of this table.
-        let removed = unsafe { at.as_ref() }.item(slot);
+        let (index, slot) = self.locate(hash, eq)?;
+        // SAFETY: layout: `locate` returns a bucket of this table, borrowed exclusively.
+        let bucket = unsafe { self.bucket(index).as_mut() };
+        let removed = bucket.item(slot);
+        bucket.word &= !(1 << slot);
         self.len -= 1;
-
-        // The last item of the chain fills the gap, so that only a chain's end has gaps and empty ends go.
-        let mut parent = None;
-        let mut end = self.bucket(hash as usize & (self.count - 1));
-        // SAFETY: layout: buckets of this table.
-        while let Some(child) = unsafe { end.as_ref() }.child() {
-            parent = Some(end);
-            end = child;
-        }
-        // SAFETY: layout: a bucket of this table; no other reference is alive.
-        let last = unsafe { end.as_mut() };
-        let last_slot = last.present().ilog2() as usize;
-        let (filler, filler_print) = (last.item(last_slot), last.fingerprint(last_slot));
-        last.word &= !(1 << last_slot);
-        let emptied = last.present() == 0;
-        if (end, last_slot) != (at, slot) {
-            // SAFETY: layout: as above; `last` is no longer used.
-            unsafe { at.as_mut() }.put(slot, filler, filler_print);
-        }
-        if let (true, Some(mut parent)) = (emptied, parent) {
-            // SAFETY: layout: a bucket of this table; its child is empty and no longer used.
-            unsafe { parent.as_mut() }.word &= !CHAINED;
-            Self::free(end, 1);
-            self.chained -= 1;
-        }
-
+        self.fill_gap(index);
         if self.count > 1 && self.len < self.count * SLOTS / 10 {
-            self.resize(buckets_for(self.len + self.len / 2));
+            self.resize(buckets_for(self.len + self.len / 2).max(1));
         }
         Some(removed)
     }
 
-    fn resize(&mut self, count: usize) {
-        let mut bigger = Table {
-            base: Self::allocate(count),
-            count,
-            len: self.len,
-            chained: 0,
-            items: PhantomData,
-        };
-        for item in self.iter() {
-            bigger.place(item.table_hash(), item);
+    /// A passed bucket that lost an item gets one that passed it, whose own bucket may then need one; or, if there is no
+    /// such item any more, it counts as passed no longer.
+    fn fill_gap(&mut self, mut gap: usize) {
+        // SAFETY: layout: buckets of this table, borrowed exclusively through `self`, one at a time.
+        while unsafe { self.bucket(gap).as_ref() }.passed() {
+            let Some((from, slot, item)) = self.passer(gap) else {
+                // SAFETY: layout: as above.
+                unsafe { self.bucket(gap).as_mut() }.word &= !PASSED;
+                return;
+            };
+            // SAFETY: layout: as above.
+            let source = unsafe { self.bucket(from).as_mut() };
+            let print = source.fingerprint(slot) & !AWAY;
+            source.word &= !(1 << slot);
+            let away = if self.home(item.table_hash()) == gap { 0 } else { AWAY };
+            // SAFETY: layout: as above; `source` is no longer used.
+            let target = unsafe { self.bucket(gap).as_mut() };
+            target.put(target.free().trailing_zeros() as usize, item, print | away);
+            gap = from;
         }
-        std::mem::swap(self, &mut bigger);
+    }
+
+    /// An item that passed the bucket `gap`, with its place.
+    fn passer(&self, gap: usize) -> Option<(usize, usize, P)> {
+        let distance = |from: usize, to: usize| (to + self.count - from) % self.count;
+        let mut index = self.after(gap);
+        while index != gap {
+            // SAFETY: layout: a bucket of this table, which `self` keeps.
+            let bucket = unsafe { self.bucket(index).as_ref() };
+            for slot in bucket.away() {
+                let item = bucket.item(slot);
+                let home = self.home(item.table_hash());
+                if distance(home, index) >= distance(gap, index) {
+                    return Some((index, slot, item));
+                }
+            }
+            if !bucket.passed() {
+                return None;
+            }
+            index = self.after(index);
+        }
+        None
+    }
+
+    fn resize(&mut self, count: usize) {
+        debug_assert!(room(count) >= self.len);
+        let mut other =
+            Table { base: Self::allocate(count), count, len: self.len, items: PhantomData };
+        for index in 0..self.count {
+            if index + 1 < self.count {
+                // SAFETY: layout: a bucket of this table.
+                unsafe { self.bucket(index + 1).as_ref() }.prefetch();
+            }
+            self.each_in(index, |item| other.place(item.table_hash(), item));
+        }
+        std::mem::swap(self, &mut other);
     }
 
     /// Forgets all items and gives the memory back.
     pub fn clear(&mut self) {
-        if self.chained > 0 {
-            for index in 0..self.count {
-                // SAFETY: layout: a bucket of this table.
-                let mut next = unsafe { self.bucket(index).as_ref() }.child();
-                while let Some(child) = next {
-                    // SAFETY: layout: a chained bucket; it is freed after its own child was read.
-                    next = unsafe { child.as_ref() }.child();
-                    Self::free(child, 1);
-                }
-            }
-        }
         if self.count > 0 {
             Self::free(self.base, self.count);
         }
-        (self.base, self.count, self.len, self.chained) = (NonNull::dangling(), 0, 0, 0);
+        (self.base, self.count, self.len) = (NonNull::dangling(), 0, 0);
     }
 
     /// Gives all items to `f` and leaves the table empty.
@@ -358,82 +451,79 @@ impl<P: TableItem> Table<P> {
 
     /// All items, in no particular order.
     pub fn iter(&self) -> Iter<'_, P> {
-        Iter { table: self, index: 0, bucket: None, pending: 0 }
+        Iter { table: self, index: 0, pending: 0 }
     }
 
     /// One step of a SCAN: gives some items to `f` and returns the cursor for the next step, 0 at the end.
     ///
-    /// Cursors count in reversed bits, so an item that is there from the first to the last step is given out
-    /// at least once even when the table grows and shrinks between the steps.
+    /// Cursors are places in the order of the hashes, so an item that is there from the first to the last step is given
+    /// out at least once even when the table grows and shrinks between the steps.
     pub fn scan(&self, cursor: u64, mut f: impl FnMut(P)) -> u64 {
         if self.count == 0 {
             return 0;
         }
-        let mask = self.count as u64 - 1;
-        self.each_in_chain((cursor & mask) as usize, &mut f);
-        (cursor | !mask).reverse_bits().wrapping_add(1).reverse_bits()
+        let home = self.home(cursor << POSITIONS);
+        let mut index = home;
+        loop {
+            // SAFETY: layout: a bucket of this table.
+            let bucket = unsafe { self.bucket(index).as_ref() };
+            if index == home {
+                (0..SLOTS)
+                    .filter(|slot| bucket.word >> slot & 1 == 1)
+                    .filter(|slot| bucket.fingerprint(*slot) & AWAY == 0)
+                    .for_each(|slot| f(bucket.item(slot)));
+            } else {
+                bucket
+                    .away()
+                    .map(|slot| bucket.item(slot))
+                    .filter(|item| self.home(item.table_hash()) == home)
+                    .for_each(&mut f);
+            }
+            index = self.after(index);
+            if !bucket.passed() || index == home {
+                break;
+            }
+        }
+        if home + 1 == self.count {
+            return 0;
+        }
+        ((home as u64 + 1) << POSITIONS).div_ceil(self.count as u64)
     }
 
-    fn each_in_chain(&self, index: usize, mut f: impl FnMut(P)) {
-        let mut next = Some(self.bucket(index));
-        while let Some(at) = next {
-            // SAFETY: layout: a bucket of this table.
-            let bucket = unsafe { at.as_ref() };
-            let mut pending = bucket.present();
-            while pending != 0 {
-                f(bucket.item(pending.trailing_zeros() as usize));
-                pending &= pending - 1;
-            }
-            next = bucket.child();
+    /// Gives the items in a bucket to `f`.
+    fn each_in(&self, index: usize, mut f: impl FnMut(P)) {
+        // SAFETY: layout: a bucket of this table.
+        let bucket = unsafe { self.bucket(index).as_ref() };
+        let mut pending = bucket.present();
+        while pending != 0 {
+            f(bucket.item(pending.trailing_zeros() as usize));
+            pending &= pending - 1;
         }
     }
 
-    /// A random item; all are equally likely but for those in rare overlong chains.
+    /// A random item, all equally likely (unless the table is nearly empty).
     pub fn random(&self, rng: &mut impl FnMut() -> u64) -> Option<P> {
         if self.len == 0 {
             return None;
         }
-        // Draw a bucket and a rank in it; drawing again when it has fewer items makes up for unequal buckets.
-        const RANKS: u64 = 2 * SLOTS as u64;
         const DRAWS: usize = 200;
         let mut index = 0;
         for _ in 0..DRAWS {
             let draw = rng();
-            index = draw as usize & (self.count - 1);
-            let size = self.chain_len(index);
-            let rank = (draw >> 32) % RANKS.max(size as u64);
-            if (rank as usize) < size {
-                return self.nth_in_chain(index, rank as usize);
+            index = home_of(draw, self.count);
+            let slot = (draw & 0xffff) as usize % SLOTS;
+            // SAFETY: layout: a bucket of this table.
+            let bucket = unsafe { self.bucket(index).as_ref() };
+            if bucket.word >> slot & 1 == 1 {
+                return Some(bucket.item(slot));
             }
         }
         // A nearly empty table: the next bucket that has something.
-        (0..self.count)
-            .map(|step| (index + step) & (self.count - 1))
-            .find(|&i| self.chain_len(i) > 0)
-            .and_then(|i| self.nth_in_chain(i, rng() as usize % self.chain_len(i)))
-    }
-
-    fn chain_len(&self, index: usize) -> usize {
-        let mut next = Some(self.bucket(index));
-        let mut len = 0;
-        while let Some(at) = next {
-            // SAFETY: layout: a bucket of this table.
-            let bucket = unsafe { at.as_ref() };
-            len += bucket.present().count_ones() as usize;
-            next = bucket.child();
-        }
-        len
-    }
-
-    fn nth_in_chain(&self, index: usize, rank: usize) -> Option<P> {
-        let mut left = rank;
         let mut found = None;
-        self.each_in_chain(index, |item| {
-            if left == 0 && found.is_none() {
-                found = Some(item);
-            }
-            left = left.saturating_sub(1);
-        });
+        while found.is_none() {
+            self.each_in(index, |item| found = Some(item));
+            index = self.after(index);
+        }
         found
     }
 
@@ -460,10 +550,9 @@ impl<P: TableItem + std::fmt::Debug> std::fmt::Debug for Table<P> {
 /// Iterator over a table's items.
 pub struct Iter<'a, P: TableItem> {
     table: &'a Table<P>,
-    /// The next chain to enter.
+    /// The next bucket to enter.
     index: usize,
-    bucket: Option<&'a Bucket<P>>,
-    /// Presence bits of `bucket` that are still to come.
+    /// Presence bits of the one before it that are still to come.
     pending: u64,
 }
 
@@ -471,22 +560,17 @@ impl<P: TableItem> Iterator for Iter<'_, P> {
     type Item = P;
     fn next(&mut self) -> Option<P> {
         while self.pending == 0 {
-            let at = match self.bucket.and_then(Bucket::child) {
-                Some(child) => child,
-                None if self.index < self.table.count => {
-                    self.index += 1;
-                    self.table.bucket(self.index - 1)
-                }
-                None => return None,
-            };
+            if self.index == self.table.count {
+                return None;
+            }
             // SAFETY: layout: a bucket of the table, which the iterator borrows.
-            let bucket = unsafe { at.as_ref() };
-            self.pending = bucket.present();
-            self.bucket = Some(bucket);
+            self.pending = unsafe { self.table.bucket(self.index).as_ref() }.present();
+            self.index += 1;
         }
         let slot = self.pending.trailing_zeros() as usize;
         self.pending &= self.pending - 1;
-        self.bucket.map(|bucket| bucket.item(slot))
+        // SAFETY: layout: as above.
+        Some(unsafe { self.table.bucket(self.index - 1).as_ref() }.item(slot))
     }
 }
 

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use self::full::Full;
 pub use self::range::{LexBound, LexRange, ScoreRange};
+use super::block::Word;
 use super::listpack::{CorruptListpack, Listpack, LpItem};
 use super::number::NumBuf;
 
@@ -45,14 +46,75 @@ pub enum Inserted {
 /// Ranks count from 0 at the lowest score; all ranges are half-open ranges of ranks, which `range_by_score` and
 /// `range_by_lex` find.
 #[derive(Clone)]
+#[repr(transparent)]
 pub struct SortedSet {
     repr: Repr,
 }
 
-#[derive(Clone)]
-enum Repr {
-    Packed(Listpack),
-    Full(Box<Full>),
+/// The word of a sorted set.
+#[repr(transparent)]
+struct Repr(Word);
+
+const PACKED: usize = 0;
+const FULL: usize = 1;
+
+/// What the word is.
+enum View<L, F> {
+    Packed(L),
+    Full(F),
+}
+
+impl Repr {
+    fn packed(lp: Listpack) -> Repr {
+        Repr(Word::of_block(lp, PACKED))
+    }
+
+    fn full(full: Full) -> Repr {
+        Repr(Word::of_box(Box::new(full), FULL))
+    }
+
+    #[inline]
+    fn view(&self) -> View<&Listpack, &Full> {
+        // SAFETY: layout: the mark tells which function above made the word.
+        unsafe {
+            match self.0.mark() {
+                PACKED => View::Packed(self.0.block()),
+                _ => View::Full(self.0.boxed()),
+            }
+        }
+    }
+
+    #[inline]
+    fn view_mut(&mut self) -> View<&mut Listpack, &mut Full> {
+        // SAFETY: layout: as above; the listpack is changed in place only.
+        unsafe {
+            match self.0.mark() {
+                PACKED => View::Packed(self.0.block_mut()),
+                _ => View::Full(self.0.boxed_mut()),
+            }
+        }
+    }
+}
+
+impl Clone for Repr {
+    fn clone(&self) -> Repr {
+        match self.view() {
+            View::Packed(lp) => Repr::packed(lp.clone()),
+            View::Full(full) => Repr::full(full.clone()),
+        }
+    }
+}
+
+impl Drop for Repr {
+    fn drop(&mut self) {
+        // SAFETY: layout: the mark tells what the word was made of; it is not used again.
+        unsafe {
+            match self.0.mark() {
+                PACKED => self.0.drop_block::<Listpack>(),
+                _ => self.0.drop_box::<Full>(),
+            }
+        }
+    }
 }
 
 impl Default for SortedSet {
@@ -64,7 +126,7 @@ impl Default for SortedSet {
 impl SortedSet {
     /// An empty sorted set, in a listpack.
     pub fn new() -> SortedSet {
-        SortedSet { repr: Repr::Packed(Listpack::new()) }
+        SortedSet { repr: Repr::packed(Listpack::new()) }
     }
 
     /// An empty sorted set for about `size` members as long as `value_len`: a listpack if that is within the limits
@@ -73,7 +135,7 @@ impl SortedSet {
         if size <= limits.max_listpack_entries && value_len <= limits.max_listpack_value {
             SortedSet::new()
         } else {
-            SortedSet { repr: Repr::Full(Box::new(Full::with_capacity(size))) }
+            SortedSet { repr: Repr::full(Full::with_capacity(size)) }
         }
     }
 
@@ -82,26 +144,26 @@ impl SortedSet {
         if !packed::is_valid(&lp) {
             return Err(CorruptListpack);
         }
-        Ok(SortedSet { repr: Repr::Packed(lp) })
+        Ok(SortedSet { repr: Repr::packed(lp) })
     }
 
     /// The listpack, if the set is one.
     pub fn as_listpack(&self) -> Option<&Listpack> {
-        match &self.repr {
-            Repr::Packed(lp) => Some(lp),
-            Repr::Full(_) => None,
+        match self.repr.view() {
+            View::Packed(lp) => Some(lp),
+            View::Full(_) => None,
         }
     }
 
     /// Chooses the encoding of a set that was just built (loading, `ZUNIONSTORE` and its like).
     pub fn settle(&mut self, limits: &ZsetLimits) {
-        match &self.repr {
-            Repr::Packed(lp) => {
+        match self.repr.view() {
+            View::Packed(lp) => {
                 if packed::len(lp) > limits.max_listpack_entries {
                     self.unpack();
                 }
             }
-            Repr::Full(full) => {
+            View::Full(full) => {
                 let fits = full.len() <= limits.max_listpack_entries
                     && full
                         .iter_from(0, false)
@@ -113,7 +175,7 @@ impl SortedSet {
                         lp.push_back(member);
                         packed::push_score(&mut lp, score);
                     }
-                    self.repr = Repr::Packed(lp);
+                    self.repr = Repr::packed(lp);
                 }
             }
         }
@@ -128,25 +190,25 @@ impl SortedSet {
     }
 
     fn unpack(&mut self) -> &mut Full {
-        if let Repr::Packed(lp) = &self.repr {
+        if let View::Packed(lp) = self.repr.view() {
             let mut full = Full::with_capacity(packed::len(lp) + 1);
             let mut buf = NumBuf::new();
             for (member, score) in self.iter() {
                 full.add(member.bytes(&mut buf), score);
             }
-            self.repr = Repr::Full(Box::new(full));
+            self.repr = Repr::full(full);
         }
-        match &mut self.repr {
-            Repr::Full(full) => full,
-            Repr::Packed(_) => unreachable!("converted above"),
+        match self.repr.view_mut() {
+            View::Full(full) => full,
+            View::Packed(_) => unreachable!("converted above"),
         }
     }
 
     /// Number of members.
     pub fn len(&self) -> usize {
-        match &self.repr {
-            Repr::Packed(lp) => packed::len(lp),
-            Repr::Full(full) => full.len(),
+        match self.repr.view() {
+            View::Packed(lp) => packed::len(lp),
+            View::Full(full) => full.len(),
         }
     }
 
@@ -157,26 +219,26 @@ impl SortedSet {
 
     /// What `OBJECT ENCODING` says: `listpack` or `skiplist`.
     pub fn encoding(&self) -> &'static str {
-        match self.repr {
-            Repr::Packed(_) => "listpack",
-            Repr::Full(_) => "skiplist",
+        match self.repr.view() {
+            View::Packed(_) => "listpack",
+            View::Full(_) => "skiplist",
         }
     }
 
     /// Estimated bytes on the heap and of the value itself.
     pub fn mem_bytes(&self) -> usize {
-        let inside = match &self.repr {
-            Repr::Packed(lp) => lp.mem_bytes(),
-            Repr::Full(full) => full.mem_bytes(),
+        let inside = match self.repr.view() {
+            View::Packed(lp) => lp.mem_bytes(),
+            View::Full(full) => full.mem_bytes(),
         };
-        size_of::<SortedSet>() + inside
+        inside
     }
 
     /// The score of a member (`ZSCORE`).
     pub fn score(&self, member: &[u8]) -> Option<f64> {
-        match &self.repr {
-            Repr::Packed(lp) => packed::find(lp, member).map(|(_, score)| score),
-            Repr::Full(full) => full.score(member),
+        match self.repr.view() {
+            View::Packed(lp) => packed::find(lp, member).map(|(_, score)| score),
+            View::Full(full) => full.score(member),
         }
     }
 
@@ -188,9 +250,9 @@ impl SortedSet {
     /// Adds a member or changes its score (`ZADD`).
     pub fn insert(&mut self, member: &[u8], score: f64, limits: &ZsetLimits) -> Inserted {
         debug_assert!(!score.is_nan());
-        let lp = match &mut self.repr {
-            Repr::Full(full) => return full.insert(member, score),
-            Repr::Packed(lp) => lp,
+        let lp = match self.repr.view_mut() {
+            View::Full(full) => return full.insert(member, score),
+            View::Packed(lp) => lp,
         };
         if let Some((pos, old)) = packed::find(lp, member) {
             if old == score {
@@ -213,33 +275,33 @@ impl SortedSet {
 
     /// Removes a member; its score (`ZREM`).
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
-        match &mut self.repr {
-            Repr::Packed(lp) => {
+        match self.repr.view_mut() {
+            View::Packed(lp) => {
                 let (pos, score) = packed::find(lp, member)?;
                 lp.remove_at(pos, 2);
                 Some(score)
             }
-            Repr::Full(full) => full.remove(member),
+            View::Full(full) => full.remove(member),
         }
     }
 
     /// The rank of a member, counted from the highest score if `reverse` (`ZRANK`, `ZREVRANK`).
     pub fn rank(&self, member: &[u8], reverse: bool) -> Option<usize> {
-        let rank = match &self.repr {
-            Repr::Packed(lp) => {
+        let rank = match self.repr.view() {
+            View::Packed(lp) => {
                 let mut buf = NumBuf::new();
                 packed::pairs(lp).position(|(item, _)| item.bytes(&mut buf) == member)?
             }
-            Repr::Full(full) => full.rank_of(full.score(member)?, member),
+            View::Full(full) => full.rank_of(full.score(member)?, member),
         };
         Some(if reverse { self.len() - 1 - rank } else { rank })
     }
 
     /// The member and score at a rank.
     pub fn by_rank(&self, rank: usize) -> Option<(LpItem<'_>, f64)> {
-        match &self.repr {
-            Repr::Packed(lp) => packed::at(lp, rank),
-            Repr::Full(full) => full.at(rank),
+        match self.repr.view() {
+            View::Packed(lp) => packed::at(lp, rank),
+            View::Full(full) => full.at(rank),
         }
     }
 
@@ -251,9 +313,9 @@ impl SortedSet {
     /// Members from a rank on, towards higher or (`back`) towards lower ranks; the one at `rank` comes first.
     /// For a range of ranks `r`: `iter_from(r.start, false)` or `iter_from(r.end - 1, true)`, and `take(r.len())`.
     pub fn iter_from(&self, rank: usize, back: bool) -> Iter<'_> {
-        Iter(match &self.repr {
-            Repr::Packed(lp) => Walk::Packed(packed::Walk::new(lp, rank, back)),
-            Repr::Full(full) => Walk::Full(full.iter_from(rank, back)),
+        Iter(match self.repr.view() {
+            View::Packed(lp) => Walk::Packed(packed::Walk::new(lp, rank, back)),
+            View::Full(full) => Walk::Full(full.iter_from(rank, back)),
         })
     }
 
@@ -265,14 +327,14 @@ impl SortedSet {
 
     /// Number of leading members for which `before` holds; it has to hold for a prefix of the order.
     fn partition_point(&self, before: impl Fn(&[u8], f64) -> bool) -> usize {
-        match &self.repr {
-            Repr::Packed(lp) => {
+        match self.repr.view() {
+            View::Packed(lp) => {
                 let mut buf = NumBuf::new();
                 packed::pairs(lp)
                     .take_while(|(item, score)| before(item.bytes(&mut buf), *score))
                     .count()
             }
-            Repr::Full(full) => full.partition_point(before),
+            View::Full(full) => full.partition_point(before),
         }
     }
 
@@ -318,15 +380,15 @@ impl SortedSet {
         if ranks.is_empty() {
             return 0;
         }
-        match &mut self.repr {
-            Repr::Packed(lp) => {
+        match self.repr.view_mut() {
+            View::Packed(lp) => {
                 let mut buf = NumBuf::new();
                 for (item, score) in packed::Walk::new(lp, ranks.start, false).take(ranks.len()) {
                     removed(item.bytes(&mut buf), score);
                 }
                 lp.remove_range(2 * ranks.start as i64, 2 * ranks.len());
             }
-            Repr::Full(full) => full.remove_range(ranks.clone(), &mut removed),
+            View::Full(full) => full.remove_range(ranks.clone(), &mut removed),
         }
         ranks.len()
     }
@@ -356,12 +418,12 @@ impl SortedSet {
     /// One step of `ZSCAN`: gives some members to `f` and returns the next cursor, 0 at the end. A listpack is given
     /// out whole.
     pub fn scan(&self, cursor: u64, mut f: impl FnMut(LpItem<'_>, f64)) -> u64 {
-        match &self.repr {
-            Repr::Packed(lp) => {
+        match self.repr.view() {
+            View::Packed(lp) => {
                 packed::pairs(lp).for_each(|(item, score)| f(item, score));
                 0
             }
-            Repr::Full(full) => full.scan(cursor, f),
+            View::Full(full) => full.scan(cursor, f),
         }
     }
 

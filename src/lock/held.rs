@@ -35,7 +35,10 @@ const KEEP_CAPACITY: usize = 4096;
 
 /// The held keys of a shard, by their 64-bit hash, existing or not. Protected by the shard's latch.
 #[derive(Default)]
+#[repr(C)]
 pub struct HeldSet {
+    /// Something is held. First, so that it shares its shard's first cache line.
+    any: bool,
     whole: Option<Access>,
     few: SmallVec<[(u64, Access); 2]>,
     many: HashMap<u64, Access, BuildHasherDefault<PassHash>>,
@@ -45,13 +48,13 @@ impl HeldSet {
     /// True when nothing is held: the usual case, and the only test on the path of a GET.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.few.is_empty() && self.whole.is_none()
+        !self.any
     }
 
     /// Holds a key; a read hold becomes a write hold when asked for. Returns true when this is the shard's first hold,
     /// so that the caller notes the shard for [`HeldSet::clear`].
     pub fn hold(&mut self, hash: u64, access: Access) -> bool {
-        let first = self.is_empty();
+        let first = !std::mem::replace(&mut self.any, true);
         if !self.many.is_empty() {
             let slot = self.many.entry(hash).or_insert(access);
             if access == Access::Write {
@@ -76,7 +79,7 @@ impl HeldSet {
 
     /// Holds the whole shard. Returns true when this is the shard's first hold.
     pub fn hold_whole(&mut self, access: Access) -> bool {
-        let first = self.is_empty();
+        let first = !std::mem::replace(&mut self.any, true);
         if self.whole != Some(Access::Write) {
             self.whole = Some(access);
         }
@@ -101,6 +104,7 @@ impl HeldSet {
 
     /// Releases all keys of the shard.
     pub fn clear(&mut self) {
+        self.any = false;
         self.whole = None;
         self.few.clear();
         if !self.many.is_empty() {

@@ -33,9 +33,13 @@ pub fn with_context<R>(
     f: impl FnOnce(*mut Ctx) -> R,
 ) -> R {
     let _running = running(module, what);
-    let mut ctx = Ctx::internal(Some(module));
+    // SAFETY: lock: callbacks run under the module lock.
+    let spare = unsafe { Server::get().holder() }.spare_session.take();
+    let mut ctx = Ctx::with_session(Some(module), spare);
     ctx.session().select(db);
     let r = f(&mut ctx);
     ctx.finish();
+    // SAFETY: lock: as above; what a nested callback left gives way.
+    unsafe { Server::get().holder() }.spare_session = ctx.into_session();
     r
 }

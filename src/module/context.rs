@@ -64,7 +64,7 @@ pub struct Ctx {
     pub reply: *mut Reply,
     /// Bits of [`flag`].
     pub flags: u32,
-    /// Time of the call, Unix milliseconds.
+    /// Time of the command's start, Unix milliseconds; not of other calls.
     pub now: i64,
     /// What automatic memory management will free.
     pub auto: Vec<Auto>,
@@ -99,7 +99,7 @@ impl Ctx {
             own_session: None,
             reply,
             flags: 0,
-            now: now_ms(),
+            now: 0,
             auto: Vec::new(),
             postponed: Vec::new(),
             argv: std::ptr::null(),
@@ -125,7 +125,12 @@ impl Ctx {
 
     /// A context without a client: superuser, database 0, no reply.
     pub fn internal(module: Option<&'static Module>) -> Ctx {
-        let mut own = Box::new(Session::internal());
+        Self::with_session(module, None)
+    }
+
+    /// As [`Ctx::internal`], with a session that [`Ctx::into_session`] gave back.
+    pub fn with_session(module: Option<&'static Module>, spare: Option<Box<Session>>) -> Ctx {
+        let mut own = spare.unwrap_or_else(|| Box::new(Session::internal()));
         let session: *mut Session = &mut *own;
         let mut ctx = Self::bare(module, session, std::ptr::null_mut());
         ctx.own_session = Some(own);
@@ -214,6 +219,11 @@ impl Ctx {
             server.log.append(&self.effects);
         }
         self.effects.clear();
+    }
+
+    /// The context's own session, if nothing was left in it that the next call would see.
+    pub fn into_session(mut self) -> Option<Box<Session>> {
+        self.own_session.take().filter(|s| s.is_untouched())
     }
 
     /// Ends the call: frees what is owed, closes what was left open, passes effects on.

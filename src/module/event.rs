@@ -35,7 +35,13 @@ unsafe impl Send for PostJob {}
 /// the module lock.
 pub fn keyspace_event(db: usize, class: u32, name: &CStr, key: &[u8]) {
     let server = Server::get();
-    let subscriptions = server.modules.keyspace.load_full();
+    let subscriptions = server.modules.keyspace.load();
+    let is_rename = std::ptr::eq(name.as_ptr(), RENAME_FROM.name.as_ptr());
+    // SAFETY: lock: the module lock is held.
+    let kept = unsafe { server.holder() }.rename_from;
+    if !is_rename && kept.is_null() && subscriptions.iter().all(|s| s.mask & class == 0) {
+        return;
+    }
     let key = RStr::new(key);
     for s in subscriptions.iter().filter(|s| s.mask & class != 0) {
         let nested = s.module.has_option(abi::OPTIONS_ALLOW_NESTED_KEYSPACE_NOTIFICATIONS);
@@ -54,7 +60,6 @@ pub fn keyspace_event(db: usize, class: u32, name: &CStr, key: &[u8]) {
     // RediSearch keeps the key of `rename_from`, without a reference of its own, until `rename_to` comes.
     // SAFETY: lock: the module lock is held.
     let kept = unsafe { &mut server.holder().rename_from };
-    let is_rename = std::ptr::eq(name.as_ptr(), RENAME_FROM.name.as_ptr());
     let before = std::mem::replace(kept, if is_rename { key } else { std::ptr::null_mut() });
     for s in [before, if is_rename { std::ptr::null_mut() } else { key }] {
         if !s.is_null() {

@@ -92,8 +92,12 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
         shard.latch.lock();
     }
     let queue = server.queue.freeze();
+    #[cfg(feature = "jemalloc")]
+    let heap = crate::observe::heap::freeze();
     // SAFETY: lock: no other thread holds anything that the child will need: latches and queue are ours.
     let pid = unsafe { libc::fork() };
+    #[cfg(feature = "jemalloc")]
+    drop(heap);
     drop(queue);
     for shard in shards {
         // SAFETY: lock: taken above.

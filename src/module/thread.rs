@@ -149,7 +149,7 @@ pub fn run(server: &'static Server) {
 /// Ends an execution unit: jobs that notification callbacks left, then the held keys.
 pub fn end_unit(server: &'static Server) {
     crate::module::event::run_post_jobs(server);
-    crate::execute::blocking::serve_module(server, now_ms());
+    crate::execute::blocking::serve_module(server, now_ms);
     server.release_keys();
     server.tracking.broadcast(server);
 }

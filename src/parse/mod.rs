@@ -12,7 +12,7 @@ pub struct Range {
 /// What [`Parser::next`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// A whole request; it takes this many bytes. The arguments are in [`Parser::args`] (or
+    /// A whole request; it takes this many bytes. Its arguments are the [`Parser::found`] ones of [`Parser::args`] (or
     /// [`Parser::inline_args`]); none means an empty line, to be skipped.
     Request(usize),
     /// More bytes are needed.
@@ -30,18 +30,19 @@ pub struct Limits {
     pub authenticated: bool,
 }
 
-/// Arguments for which room is kept from one request to the next.
-const KEEP_ARGS: usize = 1024;
 /// Longest line without a line break.
 const MAX_LINE: usize = 64 * 1024;
 /// Most arguments of one request.
 const MAX_ARGS: i64 = i32::MAX as i64;
 
-/// Finds requests in a growing buffer. It remembers how far it got, so that a long request is not read twice.
+/// Finds requests in a growing buffer. It remembers how far it got, so that a long request is not read twice, and the
+/// arguments of all requests since [`Parser::begin`].
 #[derive(Default)]
 pub struct Parser {
-    /// Arguments of the request found last, relative to its first byte.
+    /// Arguments of the requests found, each relative to its request's first byte.
     pub args: Vec<Range>,
+    /// Where the arguments of the request found last, or of the one that is not whole yet, begin.
+    first: usize,
     /// Arguments of an inline request, unquoted; used instead of `args` when `inline` is true.
     pub inline_args: Vec<Vec<u8>>,
     /// Whether the request found last came in inline form.
@@ -56,6 +57,36 @@ pub struct Parser {
 }
 
 impl Parser {
+    /// Forgets the arguments of the requests found so far.
+    pub fn begin(&mut self) {
+        if self.started {
+            self.args.drain(..self.first);
+        } else {
+            self.args.clear();
+        }
+        self.first = 0;
+    }
+
+    /// Forgets a request that is not whole yet: it will be read again from its beginning.
+    pub fn abandon(&mut self) {
+        self.reset();
+        self.args.clear();
+        self.first = 0;
+    }
+
+    /// Gives back memory that an idle connection can do without.
+    pub fn rest(&mut self) {
+        if !self.started && self.args.capacity() > 4 {
+            self.args = Vec::new();
+            self.first = 0;
+        }
+    }
+
+    /// Which of the arguments are those of the request found last.
+    pub fn found(&self) -> std::ops::Range<usize> {
+        self.first..self.args.len()
+    }
+
     fn reset(&mut self) {
         self.pos = 0;
         self.left = 0;
@@ -69,7 +100,7 @@ impl Parser {
         if !self.started {
             return (0, 0);
         }
-        (self.begun.max(self.pos), self.args.iter().map(|r| r.len as usize).sum())
+        (self.begun.max(self.pos), self.args[self.first..].iter().map(|r| r.len as usize).sum())
     }
 
     /// How many bytes the buffer has to have before the request can be whole; 0 if that is not known.
@@ -118,8 +149,7 @@ impl Parser {
     fn multibulk(&mut self, buf: &[u8], limits: Limits) -> Parsed {
         if !self.started {
             self.inline = false;
-            self.args.clear();
-            self.args.shrink_to(KEEP_ARGS);
+            self.first = self.args.len();
             match self.header(buf, "too big mbulk count string") {
                 Err(e) => return Parsed::Error(e),
                 Ok(None) => return Parsed::Incomplete,
@@ -184,7 +214,7 @@ impl Parser {
         };
         let line = buf[..lf].strip_suffix(b"\r").unwrap_or(&buf[..lf]);
         self.inline = true;
-        self.args.clear();
+        self.first = self.args.len();
         match crate::config::text::split_args(line) {
             Some(words) => {
                 self.inline_args = words;
@@ -194,14 +224,22 @@ impl Parser {
         }
     }
 
-    /// Calls `f` with the arguments of the request found last, which begins at `request[0]`.
-    pub fn with_args<R>(&self, request: &[u8], f: impl FnOnce(&[&[u8]]) -> R) -> R {
+    /// Calls `f` with the arguments of a request, which begins at `request[0]` and was [`Parser::found`] with these. An
+    /// inline request must be the one found last.
+    pub fn with_args<R>(
+        &self,
+        request: &[u8],
+        found: std::ops::Range<usize>,
+        f: impl FnOnce(&[&[u8]]) -> R,
+    ) -> R {
         let mut list: smallvec::SmallVec<[&[u8]; 16]> = smallvec::SmallVec::new();
-        if self.inline {
+        if self.inline && found.is_empty() {
             list.extend(self.inline_args.iter().map(Vec::as_slice));
         } else {
             list.extend(
-                self.args.iter().map(|r| &request[r.start as usize..(r.start + r.len) as usize]),
+                self.args[found]
+                    .iter()
+                    .map(|r| &request[r.start as usize..(r.start + r.len) as usize]),
             );
         }
         f(&list)
@@ -221,7 +259,9 @@ mod tests {
     const LIMITS: Limits = Limits { max_bulk: 1 << 29, authenticated: true };
 
     fn args(p: &Parser, buf: &[u8]) -> Vec<String> {
-        p.with_args(buf, |a| a.iter().map(|x| String::from_utf8_lossy(x).into_owned()).collect())
+        p.with_args(buf, p.found(), |a| {
+            a.iter().map(|x| String::from_utf8_lossy(x).into_owned()).collect()
+        })
     }
 
     #[test]
@@ -246,6 +286,31 @@ mod tests {
         assert_eq!(args(&p, b"").len(), 0);
         assert_eq!(p.next(b"*0\r\n", LIMITS), Parsed::Request(4));
         assert_eq!(args(&p, b"*0\r\n").len(), 0);
+    }
+
+    #[test]
+    fn several_requests_and_a_piece() {
+        let buf = b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*2\r\n$3\r\nGET\r\n$1";
+        let whole = [buf, &b"\r\nx\r\n"[..]].concat();
+        let mut p = Parser::default();
+        p.begin();
+        assert_eq!(p.next(buf, LIMITS), Parsed::Request(14));
+        let first = p.found();
+        assert_eq!(p.next(&buf[14..], LIMITS), Parsed::Request(20));
+        let second = p.found();
+        assert_eq!(p.next(&buf[34..], LIMITS), Parsed::Incomplete);
+        let text = |p: &Parser, at: usize, found| {
+            p.with_args(&whole[at..], found, |a| a.concat()).escape_ascii().to_string()
+        };
+        assert_eq!([text(&p, 0, first), text(&p, 14, second)], ["PING", "GETk"]);
+        p.begin();
+        assert_eq!(p.next(&whole[34..], LIMITS), Parsed::Request(20));
+        assert_eq!(text(&p, 34, p.found()), "GETx");
+        p.begin();
+        assert_eq!(p.next(&buf[34..], LIMITS), Parsed::Incomplete);
+        p.abandon();
+        assert_eq!(p.next(&whole[14..], LIMITS), Parsed::Request(20));
+        assert_eq!(text(&p, 14, p.found()), "GETk");
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! STEP 6: writes RESP2 and RESP3 into a connection's output. One encoder for native commands, modules and `RM_Call`.
+pub mod bytes;
+
 use crate::keyspace::number;
 
 /// Output of one connection or of one module call.
@@ -74,6 +76,7 @@ impl Reply {
         if self.muted {
             return;
         }
+        let text = &*bytes::from_text(text);
         self.buf.push(prefix);
         self.buf.extend(text.iter().map(|&c| if c == b'\r' || c == b'\n' { b' ' } else { c }));
         self.buf.extend_from_slice(b"\r\n");
@@ -83,6 +86,10 @@ impl Reply {
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
         self.errors += 1;
         let text = text.as_ref();
+        let ends = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let from = text.iter().position(|byte| !ends(byte)).unwrap_or(text.len());
+        let to = text.iter().rposition(|byte| !ends(byte)).map_or(from, |last| last + 1);
+        let text = &text[from..to];
         self.codes.extend_from_slice(crate::observe::stats::error_code(text).as_bytes());
         self.codes.push(b' ');
         self.line(b'-', text);

@@ -121,7 +121,7 @@ impl Decoder<'_> {
             types::HASH_ZIPLIST => {
                 let bad = "Hash ziplist integrity check failed.";
                 let lp = legacy::ziplist(&r.string()?).ok_or_else(|| r.corrupt(bad))?;
-                self.hash_from(lp.into_bytes(), false)?.ok_or_else(|| r.corrupt(bad))?
+                self.hash_from(lp.to_bytes(), false)?.ok_or_else(|| r.corrupt(bad))?
             }
             types::HASH_LISTPACK | types::HASH_LISTPACK_EX | types::HASH_LISTPACK_EX_PRE_GA => {
                 if ty == types::HASH_LISTPACK_EX {

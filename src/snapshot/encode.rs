@@ -58,7 +58,7 @@ fn list(out: &mut Writer, list: &List) {
         match node {
             NodeRef::Packed(lp) => {
                 out.len(NODE_PACKED);
-                out.string(lp.as_bytes());
+                out.string(&lp.to_bytes());
             }
             NodeRef::Plain(text) => {
                 out.len(NODE_PLAIN);
@@ -72,7 +72,7 @@ fn set(out: &mut Writer, set: &Set) {
     if let Some(ints) = set.as_intset() {
         out.string(ints.as_bytes());
     } else if let Some(lp) = set.as_listpack() {
-        out.string(lp.as_bytes());
+        out.string(&lp.to_bytes());
     } else {
         out.len(set.len() as u64);
         for member in set.iter() {
@@ -87,7 +87,7 @@ fn hash(out: &mut Writer, hash: &Hash) {
         if hash.encoding() == "listpackex" {
             out.millis(soonest.unwrap_or(0));
         }
-        out.string(lp.as_bytes());
+        out.string(&lp.to_bytes());
         return;
     }
     if let Some(at) = soonest {
@@ -106,7 +106,7 @@ fn hash(out: &mut Writer, hash: &Hash) {
 
 fn zset(out: &mut Writer, zset: &SortedSet) {
     if let Some(lp) = zset.as_listpack() {
-        out.string(lp.as_bytes());
+        out.string(&lp.to_bytes());
         return;
     }
     out.len(zset.len() as u64);
@@ -129,7 +129,7 @@ fn stream(out: &mut Writer, stream: &Stream) {
     out.len(nodes.len() as u64);
     for (master, lp) in nodes {
         out.string(&master.to_bytes());
-        out.string(lp.as_bytes());
+        out.string(&lp.to_bytes());
     }
     out.len(stream.len());
     id(out, stream.last_id);

@@ -19,7 +19,7 @@ pub fn ziplist(bytes: &[u8]) -> Option<Listpack> {
     }
     let tail = u32_at(bytes, 4)?;
     let stated = usize::from(u16::from_le_bytes(le(bytes, 8)?));
-    let mut lp = Listpack::with_capacity(bytes.len().min(1 << 20));
+    let mut lp = Listpack::new();
     let (mut at, mut previous, mut last, mut count) = (HEADER, 0, HEADER, 0);
     while *bytes.get(at)? != END {
         let start = at;

@@ -14,22 +14,9 @@ pub fn real_modules() -> PathBuf {
     dir
 }
 
-/// Our own test modules, compiled once per test process.
+/// The folder of our own compiled test modules.
 pub fn own_modules() -> PathBuf {
-    static DIR: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    DIR.get_or_init(|| {
-        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules-test");
-        let status = Command::new("make")
-            .arg("-s")
-            .arg("-C")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("modules-test"))
-            .arg(format!("OUT={}", out.display()))
-            .status()
-            .expect("make runs");
-        assert!(status.success(), "modules-test does not build");
-        out
-    })
-    .clone()
+    backplane_modules_test::dir().to_path_buf()
 }
 
 /// A fresh folder under the build folder.

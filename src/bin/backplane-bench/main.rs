@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 mod load;
+mod memory;
 mod report;
 mod rows;
 // The tester and the benchmark start servers the same way; each uses its part of it.
@@ -26,11 +27,13 @@ backplane-bench [OPTION...]
   --server-a CMD          the reference (default: target/reference/bin/redis-server)
   --server-b CMD          the server compared with it (default: the backplane beside this program)
   --server-threads N,N    run the second one once with each number of serving threads
-  --rows NAME,NAME        rows, 'native', 'modules' or 'all' (the default, stall included)
+  --rows NAME,NAME        rows, 'native', 'modules', 'memory', or 'all' (the default: all but 'memory')
   --pipeline N,N          commands in flight on a connection (default 1,16)
   --conns N               connections (default 50)
   --keys N                size of the key space (default 100000)
   --docs N                documents of the stall row (default 200000)
+  --memory-keys N         strings of the memory row, five times its collections (default 1000000)
+  --idle N                idle connections of the memory row (default 10000, if descriptors allow)
   --seconds S             length of one measurement (default 2; stall: four times that)
   --ops N                 at most so many commands in one measurement (default 10000000)
   --repeat N              repetitions, the servers taking turns (default 3)
@@ -58,6 +61,9 @@ struct Setup {
     subjects: Vec<Subject>,
     rows: Vec<&'static Row>,
     stall: bool,
+    memory: bool,
+    memory_keys: u64,
+    idle: usize,
     pipelines: Vec<usize>,
     conns: usize,
     keys: u64,
@@ -85,6 +91,9 @@ fn main() -> ExitCode {
     if setup.stall {
         measure_stall(&setup, &mut report);
     }
+    if setup.memory {
+        memory::measure(&setup, &mut report);
+    }
     print!("{}", report.table());
     if let Some(path) = &setup.json {
         if let Err(e) = std::fs::write(path, report.json()) {
@@ -105,6 +114,9 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
         subjects: Vec::new(),
         rows: Vec::new(),
         stall: false,
+        memory: false,
+        memory_keys: 1_000_000,
+        idle: 10_000,
         pipelines: vec![1, 16],
         conns: 50,
         keys: 100_000,
@@ -127,6 +139,8 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
             "--conns" => setup.conns = number(&value()?)?,
             "--keys" => setup.keys = number(&value()?)?,
             "--docs" => setup.docs = number(&value()?)?,
+            "--memory-keys" => setup.memory_keys = number(&value()?)?,
+            "--idle" => setup.idle = number(&value()?)?,
             "--seconds" => setup.time = Duration::from_secs_f64(number(&value()?)?),
             "--ops" => setup.ops = number(&value()?)?,
             "--repeat" => setup.repeat = number(&value()?)?,
@@ -190,9 +204,10 @@ fn choose_rows(names: &str, setup: &mut Setup) -> Result<(), String> {
         setup.rows.extend(ROWS.iter().filter(wanted));
         let stall = ["all", "modules", "stall"].contains(&name);
         setup.stall |= stall;
-        if setup.rows.len() == before && !stall {
+        setup.memory |= name == "memory";
+        if setup.rows.len() == before && !stall && !setup.memory {
             let known: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-            return Err(format!("no row {name}; there are {}, stall", known.join(", ")));
+            return Err(format!("no row {name}; there are {}, stall, memory", known.join(", ")));
         }
     }
     Ok(())
@@ -234,7 +249,8 @@ fn prepare(
     fills: &[Fill],
 ) -> Result<Server, String> {
     let subject = &setup.subjects[index];
-    let mut args: Vec<String> = vec!["--save".into(), String::new()];
+    let mut args: Vec<String> =
+        ["--save", "", "--maxclients", "11000"].iter().map(|arg| arg.to_string()).collect();
     args.extend(subject.args.iter().cloned());
     for name in modules {
         let dir = setup.modules.as_ref().ok_or("no folder of modules: run tools/get-modules")?;
@@ -244,16 +260,23 @@ fn prepare(
     }
     let port = if setup.port == 0 { 0 } else { setup.port + index as u16 };
     let server = Server::start(&subject.command, &args, port)?;
-    let send = |load: &Batches| {
-        let outcome = closed(server.addr, 1, load, Limit::Once).map_err(|e| e.to_string())?;
-        match outcome.errors {
-            0 => Ok(()),
-            n => Err(format!("{n} errors while filling: {}", outcome.first_error)),
-        }
-    };
     for words in commands {
-        send(&build(1, 1, || words.clone()))?;
+        send(&server, &build(1, 1, || words.clone()))?;
     }
+    fill(&server, fills)?;
+    Ok(server)
+}
+
+/// Sends batches once, in order, over one connection.
+fn send(server: &Server, load: &Batches) -> Result<(), String> {
+    let outcome = closed(server.addr, 1, load, Limit::Once).map_err(|e| e.to_string())?;
+    match outcome.errors {
+        0 => Ok(()),
+        n => Err(format!("{n} errors while filling: {}", outcome.first_error)),
+    }
+}
+
+fn fill(server: &Server, fills: &[Fill]) -> Result<(), String> {
     for (count, fill) in fills {
         let mut random = Random::new(1);
         let mut done = 0;
@@ -265,11 +288,11 @@ fn prepare(
                 i += 1;
                 fill(&mut random, i - 1)
             });
-            send(&load)?;
+            send(server, &load)?;
             done = i;
         }
     }
-    Ok(server)
+    Ok(())
 }
 
 /// One server for each subject; what does not start is noted and left out.
@@ -413,6 +436,18 @@ fn busy_seconds() -> f64 {
     // user nice system idle iowait irq softirq steal; guest time is within user time already.
     let idle: f64 = fields.iter().skip(3).take(2).sum();
     (fields.iter().take(8).sum::<f64>() - idle) / ticks_per_second()
+}
+
+/// How many files this process may open.
+fn descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes the limits into the structure, and takes the raised one from it.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    }
+    limit.rlim_max as usize
 }
 
 fn ticks_per_second() -> f64 {

@@ -159,6 +159,29 @@ pub const ROWS: &[Row] = &[
         command: zadd,
     },
     Row {
+        name: "mget",
+        modules: &[],
+        setup: no_setup,
+        fill: Some(set),
+        entries: None,
+        command: |random, n| {
+            let mut command = words(&["MGET"]);
+            command.extend((0..10).map(|_| key("key", random.below(n))));
+            command
+        },
+    },
+    Row {
+        name: "xadd",
+        modules: &[],
+        setup: no_setup,
+        fill: None,
+        entries: Some(1000),
+        command: |random, n| {
+            let name = format!("stream:{}", random.below(n));
+            words(&["XADD", &name, "*", "field", &random.text(64)])
+        },
+    },
+    Row {
         name: "json.set",
         modules: &["rejson"],
         setup: no_setup,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod client;
 mod compare;
+mod generate;
 mod resp;
 mod runner;
 mod script;
@@ -32,6 +33,11 @@ backplane-diff [OPTION...] SCRIPT...
   --timeout MS         limit for one reply (default 10000)
   --max-lines N        lines of each reply in a report (default 20; 0: where it differs, and no more)
   --verbose            print every command and its reply
+  --generate N         no scripts: N random commands, each sequence of them on empty servers
+  --seed S             seed of the first sequence (default 1)
+  --resp 2|3           only this protocol
+  --families A,B       only these families of commands
+  --failures N         stop after so many different failures (default 1)
 The servers are started afresh for each script, with nothing saved and the debug commands on.
 
 A script has one command a line, quoted as in redis-cli. Lines beginning with # are comments. @ speaks to the tester:
@@ -61,6 +67,16 @@ struct Setup {
     repeat: usize,
     options: Options,
     scripts: Vec<String>,
+    generate: Generate,
+}
+
+/// What `--generate` was told.
+struct Generate {
+    commands: usize,
+    seed: u64,
+    resp: Option<u8>,
+    families: Vec<String>,
+    failures: usize,
 }
 
 fn main() -> ExitCode {
@@ -71,6 +87,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if setup.generate.commands > 0 {
+        return generate(&setup);
+    }
     let mut total = Tally::default();
     for _ in 0..setup.repeat {
         for name in &setup.scripts {
@@ -106,6 +125,8 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     let (mut a, mut b, mut modules) = (None, None, None);
     let (mut load, mut port, mut repeat, mut scripts) = (Vec::new(), 0, 1, Vec::new());
     let mut options = Options { wait: Duration::from_secs(10), verbose: false, max_lines: 20 };
+    let mut generate =
+        Generate { commands: 0, seed: 1, resp: None, families: Vec::new(), failures: 1 };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value\n{USAGE}"));
         match arg.as_str() {
@@ -120,12 +141,17 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             "--timeout" => options.wait = Duration::from_millis(number(&value()?)?),
             "--max-lines" => options.max_lines = number(&value()?)?,
             "--verbose" => options.verbose = true,
+            "--generate" => generate.commands = number(&value()?)?,
+            "--seed" => generate.seed = number(&value()?)?,
+            "--resp" => generate.resp = Some(number(&value()?)?),
+            "--families" => generate.families = value()?.split(',').map(str::to_string).collect(),
+            "--failures" => generate.failures = number(&value()?)?,
             "--help" | "-h" => return Err(USAGE.into()),
             _ if arg.starts_with("--") => return Err(format!("unknown option {arg}\n{USAGE}")),
             _ => scripts.push(arg),
         }
     }
-    if scripts.is_empty() {
+    if scripts.is_empty() && generate.commands == 0 {
         return Err(USAGE.into());
     }
     let reference = server::reference_dir();
@@ -139,7 +165,38 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     };
     let origins = [a.map_or_else(default_a, Ok)?, b.map_or_else(default_b, Ok)?];
     let modules = modules.or_else(|| Some(reference.as_ref()?.join("lib")));
-    Ok(Setup { origins, modules, load, port, repeat, options, scripts })
+    Ok(Setup { origins, modules, load, port, repeat, options, scripts, generate })
+}
+
+/// Runs the generator instead of scripts.
+fn generate(setup: &Setup) -> ExitCode {
+    let command = |origin: &Origin| match origin {
+        Origin::Started(command) => Ok(command.clone()),
+        Origin::Running(_) => Err("--generate starts its servers itself".to_string()),
+    };
+    let request = |args| -> Result<generate::Request, String> {
+        let told = &setup.generate;
+        Ok(generate::Request {
+            commands: told.commands,
+            seed: told.seed,
+            resp: told.resp,
+            families: told.families.clone(),
+            failures: told.failures,
+            servers: [command(&setup.origins[0])?, command(&setup.origins[1])?],
+            args,
+            port: setup.port,
+            wait: setup.options.wait,
+        })
+    };
+    let args = arguments(setup, &Script::default());
+    match args.and_then(request).and_then(|request| generate::run(&request)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn command(text: &str) -> Result<Vec<String>, String> {

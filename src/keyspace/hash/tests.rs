@@ -24,13 +24,13 @@ fn check(hash: &Hash, model: &Model) {
     assert_eq!(hash.len(), model.len());
     assert_eq!(&contents(hash), model);
     assert_eq!(hash.min_expire(), model.values().filter_map(|v| v.1).min());
-    if let Form::Table(big) = &hash.form {
+    if let View::Table(big) = hash.form.view() {
         let sizes = model.iter().map(|(f, (v, e))| 8 + f.len() + v.len() + e.map_or(0, |_| 8));
         assert_eq!(big.cell_bytes, sizes.sum());
         assert_eq!(big.expires.len(), model.values().filter(|v| v.1.is_some()).count());
     }
     if let Some(lp) = hash.as_listpack() {
-        let bytes = lp.as_bytes().to_vec();
+        let bytes = lp.to_bytes();
         let loaded = match hash.encoding() {
             "listpack" => Hash::from_listpack(bytes, &LIMITS),
             _ => Hash::from_listpack_ex(bytes, &LIMITS),
@@ -182,7 +182,7 @@ fn triplets_are_ordered_by_expiry() {
 fn bad_listpacks_are_refused() {
     let load = |items: &[&str], ex: bool| {
         let bytes =
-            items.iter().map(|i| LpItem::parse(i.as_bytes())).collect::<Listpack>().into_bytes();
+            items.iter().map(|i| LpItem::parse(i.as_bytes())).collect::<Listpack>().to_bytes();
         let load = if ex { Hash::from_listpack_ex } else { Hash::from_listpack };
         load(bytes, &LIMITS).map(|hash| hash.encoding())
     };

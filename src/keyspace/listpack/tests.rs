@@ -29,7 +29,7 @@ fn check(lp: &Listpack, model: &[Vec<u8>]) {
         pos = lp.prev(at);
     }
     assert_eq!(pos, None);
-    assert_eq!(Listpack::from_bytes(lp.as_bytes().to_vec()).as_ref(), Ok(lp));
+    assert_eq!(Listpack::from_bytes(lp.to_bytes()).as_ref(), Ok(lp));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn bytes_are_those_of_redis() {
     }
     lp.push_back(i64::MIN);
     assert_eq!(
-        lp.as_bytes(),
+        lp.to_bytes(),
         b"\x35\0\0\0\x0b\0\x81a\x02\x7f\x01\xc0\x80\x02\xdf\xff\x02\xcf\xff\x02\xd0\x00\x02\
           \xf1\x00\x10\x03\xf1\x00\x80\x03\xf2\xff\xff\x7f\x04\xf3\xff\xff\xff\x7f\x05\
           \xf4\0\0\0\0\0\0\0\x80\x09\xff"
@@ -126,7 +126,7 @@ fn long_entries_have_long_back_lengths() {
         lp.push_back(7);
         let last = lp.last().unwrap();
         assert_eq!(lp.get(lp.prev(last).unwrap()).text_len(), len);
-        assert!(Listpack::from_bytes(lp.into_bytes()).is_ok());
+        assert!(Listpack::from_bytes(lp.to_bytes()).is_ok());
     }
 }
 
@@ -154,7 +154,7 @@ fn more_elements_than_the_header_counts() {
     assert_eq!(lp.len(), 60_000);
     let tail = lp.split_off(lp.seek(59_990).unwrap());
     assert_eq!((lp.len(), tail.len()), (59_990, 10));
-    assert!(Listpack::from_bytes(lp.into_bytes()).is_ok());
+    assert!(Listpack::from_bytes(lp.to_bytes()).is_ok());
 }
 
 #[test]
@@ -170,12 +170,12 @@ fn corrupt_bytes_are_refused_or_readable() {
     }
     assert!(Listpack::from_bytes(Vec::new()).is_err());
     for cut in 0..good.byte_len() {
-        assert_eq!(Listpack::from_bytes(good.as_bytes()[..cut].to_vec()), Err(CorruptListpack));
+        assert_eq!(Listpack::from_bytes(good.to_bytes()[..cut].to_vec()), Err(CorruptListpack));
     }
     let mut state = 1234567;
     let mut refused = 0;
     for _ in 0..50_000 {
-        let mut bytes = good.as_bytes().to_vec();
+        let mut bytes = good.to_bytes();
         for _ in 0..=next(&mut state) % 3 {
             let at = (next(&mut state) % bytes.len() as u64) as usize;
             bytes[at] = next(&mut state) as u8;

@@ -63,7 +63,7 @@ fn behaves_as_a_set() {
         }
         assert_eq!(contents(&set), model);
         assert_eq!(contents(&set.clone()), model);
-        if let Form::Table(big) = &set.form {
+        if let View::Table(big) = set.form.view() {
             assert_eq!(big.cell_bytes, model.iter().map(|m| m.len() + 4).sum());
         }
         let mut seen = BTreeSet::new();
@@ -170,11 +170,11 @@ fn stored_forms_are_loaded_or_refused() {
     assert_eq!((contents(&loaded), loaded.encoding()), (contents(&set), "hashtable"));
 
     let set = of(&["5", "text", "9"]);
-    let bytes = set.as_listpack().unwrap().as_bytes().to_vec();
+    let bytes = set.as_listpack().unwrap().to_bytes();
     let loaded = Set::from_listpack(bytes.clone(), &LIMITS).unwrap();
     assert_eq!((contents(&loaded), loaded.encoding()), (contents(&set), "listpack"));
     let loaded = Set::from_listpack(bytes, &tight).unwrap();
     assert_eq!((contents(&loaded), loaded.encoding()), (contents(&set), "hashtable"));
     let twice = ["a", "b", "a"].iter().map(|m| LpItem::Str(m.as_bytes())).collect::<Listpack>();
-    assert!(Set::from_listpack(twice.into_bytes(), &LIMITS).is_err());
+    assert!(Set::from_listpack(twice.to_bytes(), &LIMITS).is_err());
 }

@@ -108,7 +108,7 @@ fn against_model(seed: u64, limits: NodeLimits, steps: usize) {
             // What a file would hold builds the same stream.
             let mut copy = Stream::new();
             for (id, lp) in stream.nodes() {
-                let lp = Listpack::from_bytes(lp.as_bytes().to_vec()).unwrap();
+                let lp = Listpack::from_bytes(lp.to_bytes()).unwrap();
                 copy.insert_node(id, lp.clone()).unwrap();
                 assert_eq!(copy.insert_node(id, lp), Err(NodeError::Duplicate));
             }

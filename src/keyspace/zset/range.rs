@@ -44,6 +44,8 @@ fn parse_end(text: &[u8]) -> Option<(f64, bool)> {
         Some(rest) => (rest, true),
         None => (text, false),
     };
+    // Redis reads it as a C string.
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         return Some((0.0, exclusive));
     }

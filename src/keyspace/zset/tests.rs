@@ -34,9 +34,9 @@ fn owned<'a>(items: impl Iterator<Item = (LpItem<'a>, f64)>) -> Vec<Pair> {
 }
 
 fn check(set: &SortedSet) {
-    match &set.repr {
-        Repr::Packed(lp) => assert!(packed::is_valid(lp)),
-        Repr::Full(full) => full.check(),
+    match set.repr.view() {
+        View::Packed(lp) => assert!(packed::is_valid(lp)),
+        View::Full(full) => full.check(),
     }
 }
 

@@ -3,7 +3,6 @@ use super::reply::command_name;
 use super::string::make;
 use crate::config::enums::maxmemory_policy;
 use crate::connection::client::{flag, ClientShared};
-use crate::keyspace::evict;
 use crate::module::abi;
 use crate::module::border::set_errno;
 use crate::module::context::Ctx;
@@ -38,16 +37,16 @@ fn server_flags(server: &Server) -> c_int {
     let config = &server.config;
     let ratio = memory_ratio(server);
     let limited = config.maxmemory() > 0;
-    let evicts = config.maxmemory_policy() != maxmemory_policy::NOEVICTION;
+    let evicts = limited && config.maxmemory_policy() != maxmemory_policy::NOEVICTION;
     let bits = [
         (true, abi::CTX_FLAGS_MASTER),
         (config.cluster_enabled(), abi::CTX_FLAGS_CLUSTER),
         (server.loading.load(Relaxed), abi::CTX_FLAGS_LOADING),
         (limited, abi::CTX_FLAGS_MAXMEMORY),
-        (limited && evicts, abi::CTX_FLAGS_EVICT),
+        (evicts, abi::CTX_FLAGS_EVICT),
         (config.appendonly(), abi::CTX_FLAGS_AOF),
         (!config.save().is_empty(), abi::CTX_FLAGS_RDB),
-        (evict::over_limit(server), abi::CTX_FLAGS_OOM),
+        (ratio > 1.0, abi::CTX_FLAGS_OOM),
         (ratio > MEMORY_WARNING, abi::CTX_FLAGS_OOM_WARNING),
         (server.persistence.saving.load(Relaxed), abi::CTX_FLAGS_ACTIVE_CHILD),
         (log::in_child(), abi::CTX_FLAGS_IS_CHILD),

@@ -19,21 +19,13 @@ mod heap {
     use std::ffi::{c_int, c_void, CStr};
     use tikv_jemalloc_sys as je;
 
-    fn flags_for(size: usize) -> c_int {
-        // MALLOCX_ALIGN(a) is the logarithm of `a`; every allocation is aligned to 16 anyhow.
-        match align_for(size) {
-            a if a <= 16 => 0,
-            a => a.trailing_zeros() as c_int,
-        }
-    }
+    /// Up to this size the plain functions align as [`align_for`] asks: size classes are multiples of the powers of two
+    /// that the sizes in them are, and blocks of a class lie side by side from the start of a page.
+    const PLAIN: usize = 8192;
 
-    /// Counts a block that took `before` bytes and is now at `p`; nothing if that failed.
-    fn count(before: usize, p: *mut c_void) {
-        if !p.is_null() {
-            heap::given(before);
-            // SAFETY: layout: the block was just allocated by this heap.
-            heap::taken(unsafe { size_of(p) });
-        }
+    fn flags_for(size: usize) -> c_int {
+        // MALLOCX_ALIGN(a) is the logarithm of `a`.
+        align_for(size).trailing_zeros() as c_int
     }
 
     /// Bytes in use, of modules and of the server.
@@ -42,34 +34,40 @@ mod heap {
     }
 
     /// Allocates `size` bytes, not zero.
+    #[inline]
     pub fn alloc(size: usize, zero: bool) -> *mut c_void {
-        let zero = if zero { je::MALLOCX_ZERO } else { 0 };
+        heap::here();
         // SAFETY: layout: the size is not zero.
-        let p = unsafe { je::mallocx(size, flags_for(size) | zero) };
-        count(0, p);
-        p
+        unsafe {
+            match (size <= PLAIN, zero) {
+                (true, false) => je::malloc(size),
+                (true, true) => je::calloc(1, size),
+                (false, false) => je::mallocx(size, flags_for(size)),
+                (false, true) => je::mallocx(size, flags_for(size) | je::MALLOCX_ZERO),
+            }
+        }
     }
 
     /// # Safety
     /// `p` came from this heap; `size` is not zero.
     pub unsafe fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
+        heap::here();
         // SAFETY: ABI: this function's contract.
         unsafe {
-            let before = size_of(p);
-            let new = je::rallocx(p, size, flags_for(size));
-            count(before, new);
-            new
+            match size <= PLAIN {
+                true => je::realloc(p, size),
+                false => je::rallocx(p, size, flags_for(size)),
+            }
         }
     }
 
     /// # Safety
     /// `p` came from this heap and is given up.
+    #[inline]
     pub unsafe fn free(p: *mut c_void) {
+        heap::here();
         // SAFETY: ABI: this function's contract.
-        unsafe {
-            heap::given(size_of(p));
-            je::dallocx(p, 0);
-        }
+        unsafe { je::free(p) }
     }
 
     /// # Safety
@@ -230,8 +228,7 @@ pub fn purge() -> bool {
     heap::purge()
 }
 
-/// Bytes that this thread has allocated less those that it has freed (with few other threads in between): for
-/// differences.
+/// Bytes that this thread has allocated less those that it has freed; wraps below zero. For differences.
 pub fn of_this_thread() -> u64 {
     heap::of_this_thread()
 }
@@ -370,5 +367,26 @@ api! {
     [Locked] fn AutoMemory(ctx: *mut Ctx) {
         // SAFETY: ABI: a live context.
         unsafe { (*ctx).flags |= flag::AUTO_MEMORY };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(feature = "jemalloc")]
+    fn sizes_imply_alignments() {
+        let _turn = crate::observe::heap::TURNS.lock().unwrap();
+        for size in (1..20_000).chain([65_536, 69_632, 1 << 20, (1 << 20) + 4096]) {
+            for zero in [false, true] {
+                let p = alloc(size, zero);
+                assert_eq!(p as usize % align_for(size), 0, "{size}");
+                let q = realloc(p, size + 64);
+                assert_eq!(q as usize % align_for(size + 64), 0, "{size} and 64");
+                // SAFETY: ABI: the block came from this heap.
+                unsafe { heap::free(q) };
+            }
+        }
     }
 }

@@ -55,10 +55,10 @@ thread_local! {
 pub fn enter(name: &'static str, _class: LockClass) {
     NEXT.with(|n| {
         let i = n.get();
-        n.set((i + 1) % TRAIL);
+        n.set(i.wrapping_add(1));
         CALLS.with(|c| {
-            // SAFETY: layout: a cell of this thread, index in bounds; written without copying the whole array.
-            unsafe { (*c.as_ptr())[i] = name };
+            // SAFETY: layout: a cell of this thread; written without copying the whole array.
+            unsafe { (*c.as_ptr())[i % TRAIL] = name };
         });
     });
 }
@@ -67,7 +67,7 @@ pub fn enter(name: &'static str, _class: LockClass) {
 pub fn trail() -> Vec<&'static str> {
     let next = NEXT.with(Cell::get);
     let calls = CALLS.with(Cell::get);
-    (0..TRAIL).map(|i| calls[(next + TRAIL - 1 - i) % TRAIL]).filter(|c| !c.is_empty()).collect()
+    (1..=TRAIL).map(|i| calls[next.wrapping_sub(i) % TRAIL]).filter(|c| !c.is_empty()).collect()
 }
 
 /// Declares API functions: `[Class] fn Name(args) -> ret { body }`. Each becomes an `extern "C"` function that notes its

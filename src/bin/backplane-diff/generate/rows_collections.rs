@@ -1,0 +1,203 @@
+//! Lists, sets, hashes with field expiry, sorted sets, geo, HyperLogLog.
+use super::rows::Line;
+
+/// Lists.
+pub const LISTS: &[Line] = &[
+    (12, "RPUSH <list> { <v> }", ""),
+    (8, "LPUSH <list> { <v> }", ""),
+    (3, "RPUSHX <list> { <v> }", ""),
+    (3, "LPUSHX <list> { <v> }", ""),
+    (5, "LPOP <list> [ <few> ]", ""),
+    (5, "RPOP <list> [ <few> ]", ""),
+    (4, "LLEN <list>", ""),
+    (6, "LRANGE <list> <idx> <idx>", ""),
+    (5, "LINDEX <list> <idx>", ""),
+    (5, "LSET <list> <idx> <v>", ""),
+    (5, "LINSERT <list> ( BEFORE | AFTER ) <v> <v>", ""),
+    (5, "LREM <list> <idx> <v>", ""),
+    (4, "LTRIM <list> <idx> <idx>", ""),
+    (6, "LPOS <list> <v> &( [ RANK <idx> ] | [ COUNT <few> ] | [ MAXLEN <few> ] )", ""),
+    (6, "LMOVE <list> <list> ( LEFT | RIGHT ) ( LEFT | RIGHT )", ""),
+    (3, "RPOPLPUSH <list> <list>", ""),
+    (4, "LMPOP #{ <list> } ( LEFT | RIGHT ) [ COUNT <few> ]", ""),
+    (2, "RPUSH <list> <v> ; BLPOP <same> <list> 0.01", ""),
+    (2, "RPUSH <list> <v> ; BRPOP <same> 0.01", ""),
+    (2, "RPUSH <list> <v> ; BLMOVE <same> <list> ( LEFT | RIGHT ) ( LEFT | RIGHT ) 0.01", ""),
+    (2, "RPUSH <list> <v> ; BRPOPLPUSH <same> <list> 0.01", ""),
+    (2, "RPUSH <list> <v> ; BLMPOP 0.01 #{ <list> } ( LEFT | RIGHT ) [ COUNT <few> ]", ""),
+    (1, "DEL none ; BLPOP none 0.001", ""),
+];
+
+/// Sets.
+pub const SETS: &[Line] = &[
+    (14, "SADD <set> { <m> }", ""),
+    (4, "SADD <set> { <int> }", ""),
+    (6, "SREM <set> { <m> }", ""),
+    (4, "SCARD <set>", ""),
+    (5, "SISMEMBER <set> <m>", ""),
+    (4, "SMISMEMBER <set> { <m> }", ""),
+    (4, "SMEMBERS <set>", "@unordered"),
+    (5, "SMOVE <set> <set> <m>", ""),
+    (3, "SPOP <set> [ <few> ] ; DEL <same>", "@type-only"),
+    (2, "SPOP <set> 1000", "@unordered"),
+    (4, "SRANDMEMBER <set> [ <idx> ]", "@type-only"),
+    (5, "SINTER { <set> }", "@unordered"),
+    (5, "SUNION { <set> }", "@unordered"),
+    (5, "SDIFF { <set> }", "@unordered"),
+    (4, "SINTERSTORE <set> { <set> }", ""),
+    (4, "SUNIONSTORE <set> { <set> }", ""),
+    (4, "SDIFFSTORE <set> { <set> }", ""),
+    (4, "SINTERCARD #{ <set> } [ LIMIT <few> ]", ""),
+    (3, "SSCAN <set> 0 &( [ MATCH <pattern> ] | [ COUNT 100000 ] )", "@ignore"),
+    (3, "SSCAN <set> 0 &( [ MATCH <pattern> ] | COUNT 100000 )", "@unordered-at 1"),
+];
+
+/// Hashes.
+pub const HASHES: &[Line] = &[
+    (14, "HSET <hash> { <m> <v> }", ""),
+    (3, "HMSET <hash> { <m> <v> }", ""),
+    (3, "HSETNX <hash> <m> <v>", ""),
+    (6, "HGET <hash> <m>", ""),
+    (4, "HMGET <hash> { <m> }", ""),
+    (4, "HGETALL <hash>", "@pairs"),
+    (3, "HKEYS <hash>", "@unordered"),
+    (3, "HVALS <hash>", "@unordered"),
+    (3, "HLEN <hash>", ""),
+    (3, "HSTRLEN <hash> <m>", ""),
+    (4, "HEXISTS <hash> <m>", ""),
+    (6, "HDEL <hash> { <m> }", ""),
+    (5, "HINCRBY <hash> <m> <int>", ""),
+    (5, "HINCRBYFLOAT <hash> <m> <float>", ""),
+    (4, "HRANDFIELD <hash> [ <idx> [ WITHVALUES ] ]", "@type-only"),
+    (3, "HSCAN <hash> 0 &( [ MATCH <pattern> ] | COUNT 100000 )", "@pairs-at 1"),
+    (3, "HSCAN <hash> 0 &( [ MATCH <pattern> ] | COUNT 100000 | NOVALUES )", "@unordered-at 1"),
+    (6, "HEXPIRE <hash> <sec> [ ( NX | XX | GT | LT ) ] FIELDS #{ <m> }", ""),
+    (4, "HPEXPIRE <hash> <ms> [ ( NX | XX | GT | LT ) ] FIELDS #{ <m> }", ""),
+    (5, "HEXPIREAT <hash> <anyat> [ ( NX | XX | GT | LT ) ] FIELDS #{ <m> }", ""),
+    (4, "HPEXPIREAT <hash> <anyatms> [ ( NX | XX | GT | LT ) ] FIELDS #{ <m> }", ""),
+    (4, "HTTL <hash> FIELDS #{ <m> }", "@near 20"),
+    (4, "HPTTL <hash> FIELDS #{ <m> }", "@near 20000"),
+    (4, "HEXPIRETIME <hash> FIELDS #{ <m> }", "@near 20"),
+    (4, "HPEXPIRETIME <hash> FIELDS #{ <m> }", "@near 20000"),
+    (4, "HPERSIST <hash> FIELDS #{ <m> }", ""),
+];
+
+/// Sorted sets.
+pub const ZSETS: &[Line] = &[
+    (16, "ZADD <zset> &( [ ( NX | XX ) ] | [ ( GT | LT ) ] | [ CH ] ) { <score> <m> }", ""),
+    (3, "ZADD <zset> &( [ ( NX | XX | GT | LT ) ] | [ CH ] | INCR ) <score> <m>", ""),
+    (5, "ZINCRBY <zset> <score> <m>", ""),
+    (3, "ZCARD <zset>", ""),
+    (4, "ZSCORE <zset> <m>", ""),
+    (3, "ZMSCORE <zset> { <m> }", ""),
+    (4, "ZRANK <zset> <m> [ WITHSCORE ]", ""),
+    (4, "ZREVRANK <zset> <m> [ WITHSCORE ]", ""),
+    (5, "ZREM <zset> { <m> }", ""),
+    (4, "ZCOUNT <zset> <bound> <bound>", ""),
+    (
+        6,
+        "ZRANGE <zset> <idx> <idx> &( [ REV ] | [ WITHSCORES ] )",
+        "",
+    ),
+    (
+        5,
+        "ZRANGE <zset> <bound> <bound> &( BYSCORE | [ REV ] | [ LIMIT <few> <idx> ] | [ WITHSCORES ] )",
+        "",
+    ),
+    (4, "ZREVRANGE <zset> <idx> <idx> [ WITHSCORES ]", ""),
+    (4, "ZRANGEBYSCORE <zset> <bound> <bound> &( [ WITHSCORES ] | [ LIMIT <few> <idx> ] )", ""),
+    (4, "ZREVRANGEBYSCORE <zset> <bound> <bound> &( [ WITHSCORES ] | [ LIMIT <few> <idx> ] )", ""),
+    (3, "ZRANGESTORE <zset> <zset> <idx> <idx> [ REV ]", ""),
+    (
+        3,
+        "ZRANGESTORE <zset> <zset> <bound> <bound> &( BYSCORE | [ REV ] | [ LIMIT <few> <idx> ] )",
+        "",
+    ),
+    (3, "ZREMRANGEBYRANK <zset> <idx> <idx>", ""),
+    (3, "ZREMRANGEBYSCORE <zset> <bound> <bound>", ""),
+    (4, "ZPOPMIN <zset> [ <few> ]", ""),
+    (4, "ZPOPMAX <zset> [ <few> ]", ""),
+    (4, "ZMPOP #{ <zset> } ( MIN | MAX ) [ COUNT <few> ]", ""),
+    (2, "ZADD <zset> <score> <m> ; BZPOPMIN <same> <zset> 0.01", ""),
+    (2, "ZADD <zset> <score> <m> ; BZPOPMAX <same> 0.01", ""),
+    (2, "ZADD <zset> <score> <m> ; BZMPOP 0.01 #{ <zset> } ( MIN | MAX ) [ COUNT <few> ]", ""),
+    (4, "ZRANDMEMBER <zset> [ <idx> [ WITHSCORES ] ]", "@type-only"),
+    (
+        5,
+        "ZUNION #{ ( <zset> | <zset> | <set> ) } &( [ WEIGHTS { <weight> } ] | [ AGGREGATE ( SUM | MIN | MAX ) ] | [ WITHSCORES ] )",
+        "",
+    ),
+    (
+        5,
+        "ZINTER #{ ( <zset> | <zset> | <set> ) } &( [ WEIGHTS { <weight> } ] | [ AGGREGATE ( SUM | MIN | MAX ) ] | [ WITHSCORES ] )",
+        "",
+    ),
+    (4, "ZDIFF #{ ( <zset> | <set> ) } [ WITHSCORES ]", ""),
+    (
+        4,
+        "ZUNIONSTORE <zset> 2 <zset> ( <zset> | <set> ) &( [ WEIGHTS <weight> <weight> ] | [ AGGREGATE ( SUM | MIN | MAX ) ] )",
+        "",
+    ),
+    (
+        4,
+        "ZINTERSTORE <zset> 2 <zset> ( <zset> | <set> ) &( [ WEIGHTS <weight> <weight> ] | [ AGGREGATE ( SUM | MIN | MAX ) ] )",
+        "",
+    ),
+    (3, "ZDIFFSTORE <zset> #{ ( <zset> | <set> ) }", ""),
+    (3, "ZINTERCARD #{ ( <zset> | <set> ) } [ LIMIT <few> ]", ""),
+    (3, "ZSCAN <zset> 0 &( [ MATCH <pattern> ] | COUNT 100000 )", "@pairs-at 1"),
+    // Ranges by text mean something only where all scores are equal.
+    (
+        4,
+        "DEL <zset> ; ZADD <same> { 0 <m> } 0 a1 0 b2 ; ZRANGEBYLEX <same> <lex> <lex> [ LIMIT <few> <idx> ] ; ZREVRANGEBYLEX <same> <lex> <lex> [ LIMIT <few> <idx> ] ; ZLEXCOUNT <same> <lex> <lex> ; ZRANGE <same> <lex> <lex> &( BYLEX | [ REV ] | [ LIMIT <few> <idx> ] ) ; ZRANGESTORE <zset> <same> <lex> <lex> BYLEX ; ZREMRANGEBYLEX <same> <lex> <lex>",
+        "",
+    ),
+    (1, "ZRANGE <zset> <lex> <lex> ( BYSCORE | REV | LIMIT 0 1 | WITHSCORES | <odd> )", ""),
+];
+
+/// Places.
+pub const GEO: &[Line] = &[
+    (8, "GEOADD <geo> &( [ ( NX | XX ) ] | [ CH ] ) { <lon> <lat> <m> }", ""),
+    (12, "GEOADD <geo> &( [ ( NX | XX ) ] | [ CH ] ) { <nearlon> <nearlat> <m> }", ""),
+    (4, "GEOPOS <geo> { <m> }", ""),
+    (4, "GEOHASH <geo> { <m> }", ""),
+    (4, "GEODIST <geo> <m> <m> [ <unit> ]", ""),
+    (
+        6,
+        "GEOSEARCH <geo> &( ( FROMMEMBER <m> | FROMLONLAT <nearlon> <nearlat> ) | ( BYRADIUS <distance> <unit> | BYBOX <distance> <distance> <unit> ) | [ ( ASC | DESC ) ] | [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] )",
+        "",
+    ),
+    (
+        4,
+        "GEOSEARCH <geo> &( FROMLONLAT <nearlon> <nearlat> | BYRADIUS <distance> km | ( ASC | DESC ) | COUNT <few> )",
+        "",
+    ),
+    (
+        3,
+        "GEOSEARCHSTORE <zset> <geo> &( FROMLONLAT <nearlon> <nearlat> | BYBOX <distance> <distance> km | [ ( ASC | DESC ) ] | [ STOREDIST ] )",
+        "",
+    ),
+    (
+        3,
+        "GEORADIUS <geo> <nearlon> <nearlat> <distance> <unit> &( [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] | [ ( ASC | DESC ) ] )",
+        "",
+    ),
+    (2, "GEORADIUS <geo> <nearlon> <nearlat> <distance> km ( STORE | STOREDIST ) <zset>", ""),
+    (2, "GEORADIUS_RO <geo> <nearlon> <nearlat> <distance> km [ COUNT <n> ASC ]", ""),
+    (3, "GEORADIUSBYMEMBER <geo> <m> <distance> <unit> [ ( ASC | DESC ) ] [ COUNT <n> ]", ""),
+    (2, "GEORADIUSBYMEMBER_RO <geo> <m> <distance> <unit> [ ( ASC | DESC ) ]", ""),
+    (2, "ZREM <geo> <m>", ""),
+];
+
+/// HyperLogLog.
+pub const HLL: &[Line] = &[
+    (10, "PFADD <hll> { <m> }", ""),
+    (2, "PFADD <hll>", ""),
+    (6, "PFCOUNT { <hll> }", ""),
+    (5, "PFMERGE <hll> { <hll> }", ""),
+    (2, "GET <hll>", ""),
+    (2, "PFDEBUG ENCODING <hll>", ""),
+    (1, "PFDEBUG GETREG <hll>", ""),
+    (1, "PFDEBUG DECODE <hll>", ""),
+    (1, "SETRANGE <hll> <off> <v>", ""),
+];

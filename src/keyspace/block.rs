@@ -1,0 +1,223 @@
+//! One word for a collection: a pointer to bytes or to a box, with a mark in the pointer's lowest bits.
+//!
+//! A hash, set or sorted set is one [`Word`], kept inside its key's entry. While the collection is small the word is its
+//! [`Block`], whose bytes tell their own length; a large one is in a box.
+use std::alloc::{alloc, dealloc, handle_alloc_error, realloc, Layout};
+use std::ptr::NonNull;
+
+/// Bits of a pointer that are free for a mark: every allocation here is aligned to eight bytes.
+const MARK: usize = 7;
+
+fn layout(len: usize) -> Layout {
+    Layout::from_size_align(len, MARK + 1).expect("a block that fits memory")
+}
+
+fn unmarked(p: NonNull<u8>) -> NonNull<u8> {
+    let p = p.as_ptr().map_addr(|address| address & !MARK);
+    NonNull::new(p).expect("an address beyond the mark")
+}
+
+/// Bytes on the heap whose length the owner knows. The word may carry a mark, which is the business of the [`Word`] that
+/// it is a part of and stays the same whatever happens here.
+#[repr(transparent)]
+pub(super) struct Block(NonNull<u8>);
+
+// SAFETY: layout: a block is plain bytes that its owner alone reaches.
+unsafe impl Send for Block {}
+// SAFETY: layout: nothing changes through a shared reference.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// A block with these bytes, at least one.
+    pub(super) fn new(bytes: &[u8]) -> Block {
+        let layout = layout(bytes.len());
+        debug_assert!(!bytes.is_empty());
+        // SAFETY: layout: the size is not zero.
+        let Some(p) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        // SAFETY: layout: just allocated for so many bytes.
+        unsafe { p.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
+        Block(p)
+    }
+
+    /// The first `N` bytes.
+    ///
+    /// # Safety
+    /// The block has so many.
+    #[inline]
+    pub(super) unsafe fn head<const N: usize>(&self) -> [u8; N] {
+        // SAFETY: layout: this function's contract.
+        unsafe { unmarked(self.0).cast().read() }
+    }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    /// The block has `len` bytes, all of them written.
+    #[inline]
+    pub(super) unsafe fn bytes(&self, len: usize) -> &[u8] {
+        // SAFETY: layout: this function's contract.
+        unsafe { std::slice::from_raw_parts(unmarked(self.0).as_ptr(), len) }
+    }
+
+    /// The bytes, to be changed.
+    ///
+    /// # Safety
+    /// As [`Block::bytes`].
+    #[inline]
+    pub(super) unsafe fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
+        // SAFETY: layout: this function's contract.
+        unsafe { std::slice::from_raw_parts_mut(unmarked(self.0).as_ptr(), len) }
+    }
+
+    /// Changes the length; new bytes are zero.
+    ///
+    /// # Safety
+    /// The block has `from` bytes; `to` is not zero.
+    pub(super) unsafe fn resize(&mut self, from: usize, to: usize) {
+        if from == to {
+            return;
+        }
+        let mark = self.0.addr().get() & MARK;
+        // SAFETY: layout: allocated with the layout of `from` bytes, as the caller says.
+        let moved = unsafe { realloc(unmarked(self.0).as_ptr(), layout(from), to) };
+        let Some(moved) = NonNull::new(moved) else { handle_alloc_error(layout(to)) };
+        if to > from {
+            // SAFETY: layout: there are `to` bytes now.
+            unsafe { moved.add(from).write_bytes(0, to - from) };
+        }
+        self.0 = moved.map_addr(|address| address | mark);
+    }
+
+    /// Frees it.
+    ///
+    /// # Safety
+    /// The block has `len` bytes, and nobody uses it afterwards.
+    pub(super) unsafe fn free(&mut self, len: usize) {
+        // SAFETY: layout: allocated with this layout; the caller gives it up.
+        unsafe { dealloc(unmarked(self.0).as_ptr(), layout(len)) };
+    }
+}
+
+/// A pointer with a mark that says what it points to. Its owner frees it.
+#[repr(transparent)]
+pub(super) struct Word(NonNull<u8>);
+
+// SAFETY: layout: what a word points to is `Send` wherever a collection makes one.
+unsafe impl Send for Word {}
+// SAFETY: layout: as above.
+unsafe impl Sync for Word {}
+
+impl Word {
+    /// A word for a `T` that is itself one word, a [`Block`] in the end.
+    pub(super) fn of_block<T>(value: T, mark: usize) -> Word {
+        const { assert!(size_of::<T>() == size_of::<Block>()) };
+        debug_assert!(mark <= MARK);
+        let value = std::mem::ManuallyDrop::new(value);
+        // SAFETY: layout: `T` is a block, that is a pointer that is not null.
+        let p: NonNull<u8> = unsafe { std::mem::transmute_copy(&value) };
+        Word(p.map_addr(|address| address | mark))
+    }
+
+    /// A word for a box.
+    pub(super) fn of_box<T>(value: Box<T>, mark: usize) -> Word {
+        const { assert!(align_of::<T>() > MARK) };
+        debug_assert!(mark <= MARK);
+        let p = NonNull::from(Box::leak(value)).cast::<u8>();
+        Word(p.map_addr(|address| address | mark))
+    }
+
+    /// The mark.
+    #[inline]
+    pub(super) fn mark(&self) -> usize {
+        self.0.addr().get() & MARK
+    }
+
+    /// What it was made of.
+    ///
+    /// # Safety
+    /// It was made by [`Word::of_block`] of a `T`.
+    #[inline]
+    pub(super) unsafe fn block<T>(&self) -> &T {
+        // SAFETY: layout: a `T` is a word too and bears with the mark.
+        unsafe { &*std::ptr::from_ref(self).cast() }
+    }
+
+    /// What it was made of, to be changed.
+    ///
+    /// # Safety
+    /// As [`Word::block`]; the `T` is not taken away or replaced as a whole.
+    #[inline]
+    pub(super) unsafe fn block_mut<T>(&mut self) -> &mut T {
+        // SAFETY: layout: as above.
+        unsafe { &mut *std::ptr::from_mut(self).cast() }
+    }
+
+    /// What is in the box.
+    ///
+    /// # Safety
+    /// It was made by [`Word::of_box`] of a `T`.
+    #[inline]
+    pub(super) unsafe fn boxed<T>(&self) -> &T {
+        // SAFETY: layout: this function's contract.
+        unsafe { unmarked(self.0).cast().as_ref() }
+    }
+
+    /// What is in the box, to be changed.
+    ///
+    /// # Safety
+    /// As [`Word::boxed`].
+    #[inline]
+    pub(super) unsafe fn boxed_mut<T>(&mut self) -> &mut T {
+        // SAFETY: layout: this function's contract.
+        unsafe { unmarked(self.0).cast().as_mut() }
+    }
+
+    /// Drops what it was made of, a block.
+    ///
+    /// # Safety
+    /// As [`Word::block`]; the word is not used afterwards.
+    pub(super) unsafe fn drop_block<T>(&mut self) {
+        // SAFETY: layout: this function's contract.
+        unsafe { std::ptr::drop_in_place(self.block_mut::<T>()) };
+    }
+
+    /// Drops the box.
+    ///
+    /// # Safety
+    /// As [`Word::boxed`]; the word is not used afterwards.
+    pub(super) unsafe fn drop_box<T>(&mut self) {
+        // SAFETY: layout: this function's contract.
+        drop(unsafe { Box::from_raw(unmarked(self.0).cast::<T>().as_ptr()) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_stay_while_blocks_move() {
+        let mut word = Word::of_block(Block::new(b"abc"), 5);
+        let mut len = 3;
+        for to in [4, 100, 5000, 2, 70_000, 1] {
+            // SAFETY: a block of `len` bytes.
+            unsafe {
+                let block = word.block_mut::<Block>();
+                block.resize(len, to);
+                assert_eq!(block.bytes(to)[0], b'a');
+                assert!(block.bytes(to).iter().skip(len).all(|byte| *byte == 0));
+            }
+            len = to;
+            assert_eq!(word.mark(), 5);
+        }
+        // SAFETY: not used any more.
+        unsafe { word.block_mut::<Block>().free(len) };
+        let mut word = Word::of_box(Box::new(17u64), 3);
+        // SAFETY: a box of a u64.
+        unsafe {
+            *word.boxed_mut::<u64>() += 1;
+            assert_eq!((*word.boxed::<u64>(), word.mark()), (18, 3));
+            word.drop_box::<u64>();
+        }
+    }
+}
