@@ -9,13 +9,14 @@
 //! 6. [`reply`]: the RESP writer
 //! 7. [`propagate`]: the ordered effect log
 //!
-//! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`module`] (the module ABI), [`script`] (Lua),
-//! [`config`] and [`observe`] (statistics, logging).
+//! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`persist`] (the append-only file), [`module`] (the
+//! module ABI), [`script`] (Lua), [`config`], [`acl`] (users and permissions) and [`observe`] (statistics, logging).
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 // Links the C side of the module API.
 use backplane_ffi as _;
 
+pub mod acl;
 pub mod config;
 pub mod connection;
 pub mod dispatch;
@@ -25,6 +26,7 @@ pub mod lock;
 pub mod module;
 pub mod observe;
 pub mod parse;
+pub mod persist;
 pub mod propagate;
 pub mod reply;
 pub mod script;

@@ -1,4 +1,5 @@
 //! The server: shared state, and who owns what.
+use crate::acl::Acl;
 use crate::config::load::Startup;
 use crate::config::Config;
 use crate::connection::client::ClientShared;
@@ -30,12 +31,16 @@ pub struct Holder {
     pub ready: Vec<(usize, Vec<u8>)>,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
+    /// What the present unit leaves for the effect log.
+    pub effects: Vec<crate::propagate::Effect>,
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
     pub running: Option<(&'static Module, *const str)>,
     /// A session that a callback's context had and the next one can have.
     pub spare_session: Option<Box<crate::connection::client::Session>>,
+    /// The client whose commands the module thread executes, for reports; none in callbacks of the server's own accord.
+    pub client: Option<Arc<ClientShared>>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
     pub rename_from: *mut crate::module::string::RStr,
     /// The client whose command runs, while somebody tracks keys: commands of scripts and modules belong to it.
@@ -52,6 +57,8 @@ impl Default for Holder {
             running: None,
             spare_session: None,
             ready: Default::default(),
+            effects: Vec::new(),
+            client: None,
             rename_from: std::ptr::null_mut(),
             current: None,
         }
@@ -87,10 +94,14 @@ pub struct Server {
     pub stats: Stats,
     /// Effects of writes.
     pub log: Log,
+    /// The append-only file.
+    pub aof: crate::persist::Aof,
     /// Channels and their subscribers.
     pub pubsub: PubSub,
     /// Modules and what they own.
     pub modules: Registry,
+    /// Users and what they may do.
+    pub acl: Acl,
     /// Changes since the last save.
     pub dirty: Counter,
     /// Keys somebody waits for in a blocking call; zero in the usual case.
@@ -99,6 +110,8 @@ pub struct Server {
     pub watched_keys: AtomicUsize,
     /// How many keys native commands wait for (`BLPOP`). Counted under the latch of the key's shard, as above.
     pub awaited_keys: AtomicUsize,
+    /// Of these, keys with a waiter that is told too when its key goes (`XREADGROUP`).
+    pub awaited_nokeys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
     pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
     /// Started at, Unix milliseconds.
@@ -172,12 +185,15 @@ impl Server {
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
+            aof: Default::default(),
             pubsub: PubSub::default(),
             modules: Registry::default(),
+            acl: Acl::default(),
             dirty: Counter::default(),
             blocked_keys: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
             awaited_keys: AtomicUsize::new(0),
+            awaited_nokeys: AtomicUsize::new(0),
             ready_keys: Mutex::default(),
             started: crate::observe::clock::now_ms(),
             run_id: crate::observe::random::hex(40),
@@ -250,6 +266,12 @@ impl Server {
         self.module_events.store(table.module_events, SeqCst);
         self.table.store(Arc::new(table));
         self.table_version.fetch_add(1, SeqCst);
+        self.settle_serving();
+    }
+
+    /// Waits until every serving thread has left the commands that it is in. The caller has the module lock, which serving
+    /// threads never wait for inside a command, and nothing else that they may wait for.
+    pub fn settle_serving(&self) {
         for t in self.serving.get().into_iter().flatten() {
             t.wait_until_left();
         }

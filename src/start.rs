@@ -28,6 +28,10 @@ impl LoadHooks for Hooks {
             Ok(())
         }
     }
+
+    fn check_user(&self, args: &[Vec<u8>]) -> Result<(), (usize, String)> {
+        crate::acl::file::check_line(args)
+    }
 }
 
 /// Runs the server until it is told to stop. Returns the exit code.
@@ -44,6 +48,9 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         log::log(*level, text);
     }
     let server = Server::init(config, startup);
+    if let Some(password) = server.config.requirepass() {
+        server.acl.set_default_password(Some(&password));
+    }
     crate::log_notice!("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
     crate::log_notice!(
         "Redis version={}, bits=64, commit=00000000, modified=0, pid={}, just started",
@@ -73,14 +80,20 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is
         // read by its module.
         server.module_lock.lock();
-        let ok = load_modules(server);
+        let ok = load_modules(server) && crate::acl::file::load_at_start(server);
         server.startup_memory.store(server.used_memory(), SeqCst);
         server.starting.store(false, SeqCst);
         // Clients that come from now on are told that the server is loading.
         server.persistence.starting.store(true, SeqCst);
         server.loading.store(true, SeqCst);
         let _ = loaded.send(ok);
-        let ok = ok && crate::snapshot::load_at_start(server);
+        let ok = ok
+            && if server.config.appendonly() {
+                crate::persist::load::read_manifest(server).is_ok()
+                    && crate::persist::load::load_at_start(server)
+            } else {
+                crate::snapshot::load_at_start(server)
+            };
         if !ok {
             server.module_lock.unlock();
             std::process::exit(1);
@@ -122,6 +135,24 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         // A module's child has our sockets open: a new server could not listen while it lives.
         crate::log_warning!("There is a module fork child. Killing it!");
         crate::module::fork::kill(pid);
+    }
+    if server.aof.rewriting.runs() {
+        if server.aof.state() == crate::persist::state::WAITS_FOR_BASE {
+            if flags & how::FORCE == 0 {
+                crate::log_warning!("Writing initial AOF, can't exit.");
+                crate::log_warning!(
+                    "Errors trying to shut down the server. Check the logs for more information."
+                );
+                server.shutting_down.store(false, SeqCst);
+                return;
+            }
+            crate::log_warning!("Writing initial AOF. Exit anyway.");
+        }
+        crate::log_warning!("There is a child rewriting the AOF. Killing it!");
+    }
+    if server.aof.is_on() {
+        crate::log_notice!("Calling fsync() on the AOF file.");
+        server.aof.finish(server);
     }
     let points = !server.config.save().is_empty();
     if points && flags & how::NOSAVE == 0 || flags & how::SAVE != 0 {

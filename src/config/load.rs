@@ -64,7 +64,7 @@ pub trait LoadHooks {
         Ok(())
     }
 
-    /// `user`: name and rules. An error is the argument it is about (0 is the name) and the reason.
+    /// `user`: name and rules. An error is the word of the line that the reference shows (0 is `user`) and the reason.
     fn check_user(&self, _args: &[Vec<u8>]) -> Result<(), (usize, String)> {
         Ok(())
     }
@@ -218,12 +218,18 @@ impl<'a> Loader<'a> {
                 self.startup.renamed_commands.push((args.remove(1), new));
             }
             (b"user", 2..) => {
-                args.remove(0);
-                self.hooks.check_user(&args).map_err(|(index, reason)| {
+                let known = self.startup.users.iter().any(|user| user[0] == args[1]);
+                let checked = if known {
+                    Err((1, crate::acl::rules::RuleError::Duplicate.text().to_owned()))
+                } else {
+                    self.hooks.check_user(&args[1..])
+                };
+                checked.map_err(|(index, reason)| {
                     let arg = args.get(index).map(|a| String::from_utf8_lossy(a));
                     let arg = arg.unwrap_or_default();
                     LineError::Reason(format!("Error in user declaration '{arg}': {reason}"))
                 })?;
+                args.remove(0);
                 self.startup.users.push(args);
             }
             (b"loadmodule", 2..) => {

@@ -1,5 +1,6 @@
 //! The state of one client: what its commands may look at ([`Session`]), and what other threads may ([`ClientShared`]).
 use super::limits::{self, Footprint};
+use crate::acl::User;
 use crate::dispatch::table::Command;
 use crate::parse::Parser;
 use crate::reply::Reply;
@@ -40,6 +41,8 @@ pub mod flag {
     pub const INTERNAL: u32 = 1 << 10;
     /// The client behind the calls of a script.
     pub const SCRIPT: u32 = 1 << 11;
+    /// To be closed behind the reply to the present command.
+    pub const LAST_REPLY: u32 = 1 << 19;
     /// `CLIENT TRACKING ON`
     pub const TRACKING: u32 = 1 << 20;
     /// Tracking by prefixes.
@@ -99,8 +102,10 @@ pub struct ClientShared {
     pub name: Mutex<String>,
     /// `CLIENT SETINFO LIB-NAME` and `LIB-VER`
     pub lib: Mutex<(String, String)>,
-    /// The user's name.
-    pub user: Mutex<String>,
+    /// The user; `None` for clients that the server made for itself.
+    pub user: Mutex<Option<Arc<User>>>,
+    /// The module that authenticated the client and wants to hear when it is somebody else.
+    pub follower: Mutex<Option<crate::module::auth::Follower>>,
     /// Push messages from other threads.
     pub mailbox: Mutex<Mailbox>,
     /// The wait for keys that the client is in, for `CLIENT UNBLOCK`.
@@ -146,7 +151,8 @@ impl ClientShared {
             last_command: AtomicU32::new(u32::MAX),
             name: Mutex::default(),
             lib: Mutex::default(),
-            user: Mutex::new("default".into()),
+            user: Mutex::default(),
+            follower: Mutex::default(),
             mailbox: Mutex::default(),
             waiter: Mutex::default(),
             subscriptions: Default::default(),
@@ -159,6 +165,16 @@ impl ClientShared {
             footprint: Footprint::default(),
             tracking: Mutex::default(),
         }
+    }
+
+    /// The user's name, as `CLIENT LIST` shows it.
+    pub fn user_name(&self) -> String {
+        self.user.lock().as_ref().map_or("(superuser)".into(), |u| u.display_name().into_owned())
+    }
+
+    /// Whether the client is this user.
+    pub fn is_user(&self, user: &Arc<User>) -> bool {
+        self.user.lock().as_ref().is_some_and(|u| Arc::ptr_eq(u, user))
     }
 
     /// Whether a bit of [`flag`] is set.
@@ -219,10 +235,20 @@ impl ClientShared {
 
     /// Ends the connection: its thread sees an end of file.
     pub fn kill(&self) {
+        self.shut_down(libc::SHUT_RDWR);
+    }
+
+    /// Ends the connection behind the reply to the present command, if it is in one.
+    pub fn kill_after_reply(&self) {
+        self.put(flag::LAST_REPLY, true);
+        self.shut_down(libc::SHUT_RD);
+    }
+
+    fn shut_down(&self, how: libc::c_int) {
         self.put(flag::KILLED, true);
         if let Some(fd) = *self.fd.lock() {
             // SAFETY: layout: the descriptor is open while it stands under the lock.
-            unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+            unsafe { libc::shutdown(fd, how) };
         }
     }
 }
@@ -278,8 +304,8 @@ pub struct Session {
     pub db: usize,
     /// Whether the client passed `AUTH`, or needs not.
     pub authenticated: bool,
-    /// Name of the user; `None` for internal callers, who may do everything.
-    pub user: Option<String>,
+    /// The user; `None` for internal callers, who may do everything.
+    pub user: Option<Arc<User>>,
     /// Between `MULTI` and `EXEC`.
     pub multi: Option<Multi>,
     /// Watched keys.
@@ -294,6 +320,8 @@ pub struct Session {
     pub close: bool,
     /// `CLIENT REPLY`
     pub reply_mode: ReplyMode,
+    /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
+    pub pushed: bool,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
@@ -308,6 +336,12 @@ pub struct Session {
     pub last_was_native: bool,
     /// A module blocked this client; its reply comes later.
     pub blocked_on: Option<Arc<crate::module::blocked::BlockedClient>>,
+    /// The log's offset behind this client's last write.
+    pub written: u64,
+    /// Modules have a say in the authentication that the present command asks for.
+    pub module_auth: Option<Box<crate::module::auth::Attempt>>,
+    /// Arguments of the present command that are not to be shown.
+    pub redacted: Vec<usize>,
     /// The present command waits for keys.
     pub waiting: Option<Box<crate::execute::blocking::Waiting>>,
     /// The present command waited for keys before and runs again.
@@ -315,13 +349,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session for `shared`.
+    /// A session for `shared`, without a user as yet.
     pub fn new(shared: Arc<ClientShared>) -> Session {
         Session {
             shared,
             db: 0,
             authenticated: false,
-            user: Some("default".into()),
+            user: None,
             multi: None,
             watched: Vec::new(),
             channels: HashSet::new(),
@@ -329,6 +363,7 @@ impl Session {
             shard_channels: HashSet::new(),
             close: false,
             reply_mode: ReplyMode::On,
+            pushed: false,
             input_bytes: 0,
             deny_blocking: false,
             paused_script: false,
@@ -336,6 +371,9 @@ impl Session {
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,
+            written: 0,
+            module_auth: None,
+            redacted: Vec::new(),
             waiting: None,
             retry: None,
         }
@@ -345,19 +383,22 @@ impl Session {
     pub fn internal() -> Session {
         let mut s = Session::new(ClientShared::internal());
         s.authenticated = true;
-        s.user = None;
         s
     }
 
     /// Whether this internal session, but for its database, is as it was made, and nobody else knows its shared part.
     pub fn is_untouched(&self) -> bool {
-        let Session { multi, watched, blocked_on, waiting, retry, user, .. } = self;
+        let Session {
+            multi, watched, blocked_on, waiting, retry, user, module_auth, redacted, ..
+        } = self;
         let nothing_left = multi.is_none()
             && watched.is_empty()
             && blocked_on.is_none()
             && waiting.is_none()
             && retry.is_none()
-            && user.is_none();
+            && user.is_none()
+            && module_auth.is_none()
+            && redacted.is_empty();
         nothing_left
             && !self.close
             && !self.deny_blocking
@@ -365,6 +406,29 @@ impl Session {
             && self.subscription_count() + self.shard_channels.len() == 0
             && Arc::strong_count(&self.shared) == 1
             && self.shared.flags.load(Relaxed) == flag::INTERNAL
+    }
+
+    /// The user, if there is something that it may not do.
+    #[inline]
+    pub fn limited_user(&self) -> Option<&Arc<User>> {
+        self.user.as_ref().filter(|u| !u.is_open())
+    }
+
+    /// Makes the client this user.
+    pub fn set_user(&mut self, user: Arc<User>) {
+        *self.shared.user.lock() = Some(user.clone());
+        self.user = Some(user);
+    }
+
+    /// Makes the client what it is when it connects: the default user, who may have to give a password first.
+    pub fn set_default_user(&mut self, server: &Server) {
+        self.authenticated = server.acl.default_is_open();
+        self.set_user(server.acl.default_user().clone());
+    }
+
+    /// Whether the present command is queued for, or part of, a transaction.
+    pub fn in_transaction(&self) -> bool {
+        self.multi.is_some() || self.shared.has(flag::MULTI)
     }
 
     /// Selects a database.

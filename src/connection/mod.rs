@@ -68,6 +68,13 @@ async fn wait_event<S: Socket>(
     .await
 }
 
+/// Waits until what replies say or show survives, as `appendfsync` promises.
+async fn safe(server: &Server) {
+    if let Some(offset) = server.aof.before_replies(server) {
+        server.aof.wait_until_safe(offset).await;
+    }
+}
+
 /// Sends what the socket takes of all pending replies; the rest waits in `outbox`. False when the peer is gone, or the
 /// client has to go.
 async fn flush<S: Socket>(
@@ -78,6 +85,7 @@ async fn flush<S: Socket>(
 ) -> bool {
     client.session.shared.collect(&mut client.out.buf);
     if !client.out.buf.is_empty() {
+        safe(server).await;
         let fresh = &mut client.out.buf;
         if !poll_fn(|cx| Poll::Ready(outbox.send(cx, server, socket, fresh))).await {
             return false;
@@ -94,13 +102,14 @@ async fn finish<S: Socket>(
     outbox: &mut Outbox,
 ) {
     let shared = client.session.shared.clone();
-    if shared.has(flag::KILLED) {
+    if shared.has(flag::KILLED) && !shared.has(flag::LAST_REPLY) {
         return;
     }
     // Whoever gets the last reply finds the client gone.
     shared.put(flag::KILLED, true);
     server.clients.lock().remove(&shared.id);
     shared.collect(&mut client.out.buf);
+    safe(server).await;
     outbox.add(&mut client.out.buf);
     poll_fn(|cx| {
         if outbox.drain(cx, server, socket) && !outbox.is_empty() {
@@ -301,6 +310,7 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     server.monitors.remove(&shared);
     crate::execute::pubsub::unsubscribe_all(server, &mut client.session);
     crate::execute::transaction::unwatch(server, &mut client.session);
+    crate::module::auth::disconnected(server, &shared);
     crate::module::event::client_disconnected(server, &shared);
 }
 

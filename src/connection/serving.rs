@@ -236,20 +236,27 @@ impl Cached {
             }
         }
         let (mut arrived, mut ended) = (Vec::new(), false);
+        let mut early = Vec::new();
         let mut client = poll_fn(|cx| {
             {
                 let mut s = slot.state.lock();
-                outbox.add(&mut s.early);
+                early.append(&mut s.early);
                 if let Some(c) = s.client.take() {
                     return Poll::Ready(c);
                 }
                 s.waker = Some(cx.waker().clone());
                 // A blocked client has no replies but the early ones; its messages need not wait for its next.
                 if s.blocked {
-                    let mut mail = Vec::new();
-                    shared.collect(&mut mail);
-                    outbox.add(&mut mail);
+                    shared.collect(&mut early);
                 }
+            }
+            if !early.is_empty() {
+                if let Some(offset) = server.aof.before_replies(server) {
+                    if server.aof.poll_safe(offset, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                outbox.add(&mut early);
             }
             // An error shows when the connection is read.
             outbox.drain(cx, server, socket);
@@ -266,6 +273,9 @@ impl Cached {
         })
         .await;
         client.input.extend_from_slice(&arrived);
+        if !early.is_empty() {
+            client.out.buf.splice(0..0, early);
+        }
         client
     }
 
@@ -309,7 +319,12 @@ impl Cached {
                     // Messages that were there while the client was still parked belong before its reply. Whoever takes
                     // it may run a command that reads a key: what is said of the key afterwards goes behind the reply.
                     shared.collect(&mut mail);
-                    if waiter.has_client() {
+                    let is_safe = mail.is_empty()
+                        || server
+                            .aof
+                            .before_replies(server)
+                            .is_none_or(|offset| server.aof.poll_safe(offset, cx).is_ready());
+                    if is_safe && waiter.has_client() {
                         outbox.add(&mut mail);
                     }
                     outbox.drain(cx, server, socket);
@@ -453,7 +468,7 @@ fn begin<S: Socket>(
     server.clients.lock().insert(shared.id, shared.clone());
     server.stats.connections_received.add(1);
     let mut session = Session::new(shared);
-    session.authenticated = crate::execute::connection::default_user_is_open(server);
+    session.set_default_user(server);
     crate::module::event::client_connected(server, &session.shared);
     tokio::spawn(serve(server, cached.clone(), socket, Client::new(session)));
 }

@@ -105,7 +105,7 @@ pub fn run_input(
         if next == found.len() {
             let limits = Limits {
                 max_bulk: server.config.proto_max_bulk_len() as i64,
-                authenticated: client.session.authenticated,
+                authenticated: client.session.authenticated || server.acl.default_is_open(),
             };
             // What is found ahead must not depend on what the requests before it do.
             let most = match !table.filters && limits.authenticated {
@@ -216,6 +216,7 @@ fn reject(session: &mut Session, out: &mut Reply, e: CommandError) -> Step {
     if let Some(m) = &mut session.multi {
         m.aborted = true;
     }
+    session.retry = None;
     out.error(e.0.as_bytes());
     count_errors(Server::get(), out);
     Step::Done
@@ -274,14 +275,17 @@ pub fn check<'t>(
     if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }
-    if !session.authenticated
-        && !command.has(flags::NO_AUTH)
-        && !crate::execute::connection::default_user_is_open(server)
-    {
+    if !session.authenticated && !command.has(flags::NO_AUTH) && !server.acl.default_is_open() {
         return Err(error::err("NOAUTH Authentication required."));
     }
     if command.has(flags::PROTECTED) {
         crate::execute::server::check_protected(server, session, command)?;
+    }
+    if session.multi.is_some() && command.has(flags::NO_MULTI) {
+        return Err(error::err("ERR Command not allowed inside a transaction"));
+    }
+    if let Some(user) = session.limited_user() {
+        crate::acl::check::refuse(server, session, user, command, args)?;
     }
     if session.subscription_count() > 0
         && !session.shared.has(flag::RESP3)
@@ -293,18 +297,17 @@ pub fn check<'t>(
             command.full_name
         )));
     }
-    if server.persistence.last_bgsave_failed.load(Relaxed)
+    if (server.persistence.last_bgsave_failed.load(Relaxed) || server.aof.in_trouble())
         && (command.has(flags::WRITE) || command.name == "ping")
-        && crate::snapshot::control::writes_denied(server)
         && !session.shared.has(flag::INTERNAL)
     {
-        return Err(error::MISCONF);
+        crate::persist::check_disk(server)?;
+    }
+    if !command.has(flags::ALLOW_BUSY) {
+        crate::script::run::check_not_busy()?;
     }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
-    }
-    if session.multi.is_some() && command.has(flags::NO_MULTI) {
-        return Err(error::err("ERR Command not allowed inside a transaction"));
     }
     Ok(command)
 }
@@ -363,6 +366,9 @@ fn execute(
     side: Side<'_>,
     now: i64,
 ) -> Step {
+    if matches!(side, Side::Serving(_)) && crate::acl::check::needs_module(session, table, args) {
+        return hand_over(server, Reason::ModuleCommand);
+    }
     let command = match check(server, table, session, args) {
         Ok(c) => c,
         Err(e) => {
@@ -466,8 +472,10 @@ fn execute(
 pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: usize) {
     server.stats.commands_processed.add(1);
     session.retry = None;
+    let pushed = std::mem::take(&mut session.pushed);
     match session.reply_mode {
         ReplyMode::On => {}
+        _ if pushed => {}
         ReplyMode::Off | ReplyMode::Skip => out.buf.truncate(start),
         ReplyMode::SkipNext => {}
     }
@@ -525,7 +533,14 @@ fn run(
                 Side::Module => Tx::module(server, session, now),
             };
             call(&mut tx, command, args, out);
-            Step::Done
+            if matches!(side, Side::Module) {
+                unit_done(server, session, now);
+            }
+            match session.blocked_on {
+                // A module thinks about an `AUTH`.
+                Some(_) => Step::Blocked,
+                None => called(session, command),
+            }
         }
         (Path::Module(reason), Side::Serving(_)) => hand_over(server, reason),
         (Path::Native, Side::Serving(waker)) => {
@@ -554,7 +569,8 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call_body(&mut tx, command, args, out, Nested::No);
-            blocking::serve_module(server, || now);
+            unit_done(server, session, now);
+            blocking::serve_module(server);
             if let Some(b) = &session.blocked_on {
                 b.state.lock().stats = Some(command.stats.clone());
                 Step::Blocked
@@ -562,6 +578,13 @@ fn run(
                 called(session, command)
             }
         }
+    }
+}
+
+/// A unit of the module path is over. The calling thread has the module lock.
+pub fn unit_done(server: &'static Server, session: &mut Session, now: i64) {
+    if let Some(at) = crate::module::thread::unit_done(server, || now) {
+        session.written = at;
     }
 }
 
@@ -591,9 +614,6 @@ fn call_body(
     let start = if follows { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let tracked = tx.server.tracking.any();
-    if tracked {
-        tx.expire_met(command, args);
-    }
     let result = match &command.body {
         Body::Native(f) => f(tx, args, out),
         Body::Module(m) => crate::module::command::run(m, tx, args, out),
@@ -602,10 +622,11 @@ fn call_body(
     if let Err(e) = result {
         out.error(e.0.as_bytes());
     }
+    if tx.lapsed.any() {
+        tx.delete_lapsed();
+    }
     if tracked {
         tx.remember_keys(command, args);
-    } else if tx.met_expired.replace(false) {
-        tx.expire_met(command, args);
     }
     let end = mono_ns();
     let ns = end.saturating_sub(start);
@@ -613,7 +634,7 @@ fn call_body(
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    if again || tx.session.waiting.is_none() {
+    if (again || tx.session.waiting.is_none()) && tx.session.module_auth.is_none() {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     }
     if !again {
@@ -625,6 +646,19 @@ fn call_body(
     }
     if tx.server.log.active() {
         crate::propagate::finish(tx, command, args, changed);
+    }
+}
+
+/// Runs a command's body when files are loaded: nothing is counted, shown or logged.
+pub fn replay(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut Reply) {
+    let result = match &command.body {
+        _ if !command.arity_ok(args.len()) => Err(error::arity(&command.full_name)),
+        Body::Native(f) => f(tx, args, out),
+        Body::Module(m) => crate::module::command::run(m, tx, args, out),
+        Body::Container => Err(error::arity(&command.full_name)),
+    };
+    if let Err(e) = result {
+        out.error(e.0.as_bytes());
     }
 }
 

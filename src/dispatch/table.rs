@@ -507,6 +507,8 @@ pub struct Table {
     slots: Vec<Option<(u128, Arc<Command>)>>,
     long: HashMap<Vec<u8>, Arc<Command>>,
     all: Vec<Arc<Command>>,
+    /// Commands that `rename-command` removed: rules of the ACL may still name them.
+    removed: Vec<Arc<Command>>,
     /// Classes of events that modules subscribed to.
     pub module_events: u32,
     /// A module registered a command filter.
@@ -544,13 +546,20 @@ impl Table {
         while size < all.len() * 3 {
             size *= 2;
         }
-        let mut table =
-            Table { slots: vec![None; size], long: HashMap::new(), all, module_events, filters };
+        let mut table = Table {
+            slots: vec![None; size],
+            long: HashMap::new(),
+            all,
+            removed: Vec::new(),
+            module_events,
+            filters,
+        };
         let renamed = RENAMED.get();
         for c in table.all.clone() {
             let name = renamed.and_then(|r| r.get(&c.name)).unwrap_or(&c.name);
             if name.is_empty() {
                 table.all.retain(|known| !Arc::ptr_eq(known, &c));
+                table.removed.push(c);
                 continue;
             }
             match pack(name.as_bytes()) {
@@ -603,6 +612,28 @@ impl Table {
             return Some(c);
         }
         c.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(args[1]))
+    }
+
+    /// All commands, those that `rename-command` removed included.
+    pub fn originals(&self) -> impl Iterator<Item = &Arc<Command>> {
+        self.all.iter().chain(&self.removed)
+    }
+
+    /// Finds a command by the name that it has without `rename-command`; `container|sub` for a subcommand.
+    pub fn original(&self, name: &[u8]) -> Option<&Arc<Command>> {
+        let mut words = name.split(|c| *c == b'|');
+        let (first, sub) = (words.next()?, words.next());
+        let container = match RENAMED.get().filter(|r| !r.is_empty()) {
+            None => self.find(first),
+            Some(_) => self.originals().find(|c| c.name.as_bytes().eq_ignore_ascii_case(first)),
+        }?;
+        match (sub, words.next()) {
+            (None, _) => Some(container),
+            (Some(sub), None) => {
+                container.subs.iter().find(|s| s.name.as_bytes().eq_ignore_ascii_case(sub))
+            }
+            _ => None,
+        }
     }
 
     /// All commands, in the order of their families.

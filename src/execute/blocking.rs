@@ -45,6 +45,8 @@ pub enum Needs {
     Entries(Vec<StreamId>),
     /// A stream with an entry that is new to this group, or anything else: then the group is gone, which is an error.
     Group(Vec<u8>),
+    /// No key: the log on the disk, up to this offset (`WAITAOF`).
+    Disk(u64),
 }
 
 /// How the arguments of a waiting command are put together again, for some of its keys. It will not wait again, so its
@@ -199,7 +201,11 @@ impl Waiter {
             // SAFETY: lock: taken on the line above; only this one.
             let data = unsafe { shard.data() };
             if let Some(list) = data.blocked.get_mut(key) {
+                let before = ends_without_key(list);
                 list.retain(|w| !Arc::ptr_eq(w, self));
+                if before && !ends_without_key(list) {
+                    server.awaited_nokeys.fetch_sub(1, Relaxed);
+                }
                 if list.is_empty() {
                     data.blocked.remove(key);
                     server.awaited_keys.fetch_sub(1, Relaxed);
@@ -213,10 +219,18 @@ impl Waiter {
     /// Answers that the time is over. The caller took the client out.
     pub fn time_out(&self, server: &Server, client: &mut Client) {
         let start = client.out.buf.len();
-        client.out.null_array();
+        match self.wait.needs {
+            Needs::Disk(offset) => super::generic::reply_synced(server, offset, &mut client.out),
+            _ => client.out.null_array(),
+        }
         crate::dispatch::observe::wait_over(server, &client.session, false);
         answered(server, client, start);
     }
+}
+
+/// Whether one of a key's waiters is told too when the key goes.
+fn ends_without_key(list: &[Arc<Waiter>]) -> bool {
+    list.iter().any(|w| matches!(w.wait.needs, Needs::Group(_)))
 }
 
 /// Something under a key of a waiting command.
@@ -255,7 +269,11 @@ impl Tx<'_> {
                     self.server.awaited_keys.fetch_add(1, Relaxed);
                 }
                 if !list.iter().any(|w| Arc::ptr_eq(w, &waiter)) {
+                    let before = ends_without_key(list);
                     list.push(waiter.clone());
+                    if !before && ends_without_key(list) {
+                        self.server.awaited_nokeys.fetch_add(1, Relaxed);
+                    }
                 }
             });
         }
@@ -277,6 +295,22 @@ impl Tx<'_> {
             }
         }
     }
+}
+
+/// Rights may have been taken away while a client waits: then it is told so, and not served.
+fn refused(server: &Server, waiter: &Waiter, command: &Command, client: &mut Client) -> bool {
+    let Some(user) = client.session.limited_user().cloned() else { return false };
+    let all: Vec<usize> = (0..waiter.wait.keys.len()).collect();
+    let owned = waiter.wait.form.arguments(&waiter.wait.keys, &all);
+    let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
+    let checked = crate::acl::check::refuse(server, &client.session, &user, command, &args);
+    let Err(e) = checked else { return false };
+    let start = client.out.buf.len();
+    command.stats.rejected();
+    client.out.error(e.0.as_bytes());
+    crate::dispatch::count_errors(server, &mut client.out);
+    answered(server, client, start);
+    true
 }
 
 /// The request of a waiting client is answered: it is done with, and the wait is over.
@@ -371,6 +405,9 @@ fn run_native(
     now: i64,
 ) -> Option<Vec<(usize, Vec<u8>)>> {
     let command = client.session.waiting.as_ref()?.command.clone()?;
+    if refused(server, waiter, &command, client) {
+        return Some(Vec::new());
+    }
     let path = server.table.load().find(command.name.as_bytes())?.path;
     if path != Path::Native {
         return None;
@@ -403,7 +440,9 @@ fn run_native(
 }
 
 /// Runs waiting commands for keys that changed in the present unit. The calling thread has the module lock.
-pub fn serve_module(server: &'static Server, now: impl Fn() -> i64) {
+///
+/// The time is looked at anew: what changed the keys may have taken long, and they may have expired meanwhile.
+pub fn serve_module(server: &'static Server) {
     loop {
         // SAFETY: lock: this function's contract.
         let ready = &mut unsafe { server.holder() }.ready;
@@ -411,8 +450,9 @@ pub fn serve_module(server: &'static Server, now: impl Fn() -> i64) {
             return;
         }
         let ready = std::mem::take(ready);
+        let now = crate::observe::clock::now_ms();
         for (db, key) in ready {
-            serve_key(server, db, &key, now());
+            serve_key(server, db, &key, now);
         }
     }
 }
@@ -435,6 +475,7 @@ fn serve_key(server: &'static Server, db: usize, key: &[u8], now: i64) {
         let Some(mut parked) = waiter.take() else { continue };
         let client = &mut *parked.client;
         match client.session.waiting.as_ref().and_then(|w| w.command.clone()) {
+            Some(command) if refused(server, &waiter, &command, client) => {}
             Some(command) => {
                 let owned = waiter.wait.form.arguments(&waiter.wait.keys, &some);
                 let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
@@ -442,6 +483,7 @@ fn serve_key(server: &'static Server, db: usize, key: &[u8], now: i64) {
                 let deny = std::mem::replace(&mut client.session.deny_blocking, true);
                 let mut tx = Tx::module(server, &mut client.session, now);
                 call(&mut tx, &command, &args, &mut client.out);
+                crate::dispatch::unit_done(server, &mut client.session, now);
                 client.session.deny_blocking = deny;
                 answered(server, client, start);
             }
@@ -465,6 +507,14 @@ pub fn all_changed(server: &'static Server, db: usize) {
         unsafe { shard.latch.unlock() };
         // SAFETY: lock: this function's contract.
         unsafe { server.holder() }.ready.extend(keys.into_iter().map(|k| (db, k)));
+    }
+}
+
+/// What a client waits for that waits for no key may have come: it runs its command again.
+pub fn look_again(server: &Server, waiter: &Arc<Waiter>) {
+    if let Some(mut parked) = waiter.take() {
+        run_again(&mut parked.client);
+        send_home(server, vec![parked]);
     }
 }
 

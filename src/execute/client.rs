@@ -69,7 +69,7 @@ fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
         get(&f.queued),
         if omem > 0 { "rw" } else { "r" },
         name_of(c.last_command.load(Relaxed)).unwrap_or("NULL"),
-        c.user.lock(),
+        c.user_name(),
         super::tracking::redirection(c),
         if c.has(flag::RESP3) { 3 } else { 2 },
         lib.0,
@@ -224,7 +224,7 @@ struct Victims<'a> {
     kind: Option<Type>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
-    user: Option<&'a [u8]>,
+    user: Option<Arc<crate::acl::User>>,
 }
 
 impl Victims<'_> {
@@ -234,7 +234,7 @@ impl Victims<'_> {
             && self.kind.is_none_or(|kind| type_of(c) == kind)
             && self.addr.is_none_or(|a| c.addr.as_bytes() == a)
             && self.laddr.is_none_or(|a| c.laddr.as_bytes() == a)
-            && self.user.is_none_or(|u| c.user.lock().as_bytes() == u)
+            && self.user.as_ref().is_none_or(|u| c.is_user(u))
     }
 }
 
@@ -266,10 +266,9 @@ fn kill(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
                 b"addr" => wanted.addr = Some(value),
                 b"laddr" => wanted.laddr = Some(value),
                 b"user" => {
-                    if value != b"default" {
-                        return Err(err(format!("ERR No such user '{}'", text(value))));
-                    }
-                    wanted.user = Some(value);
+                    let user = tx.server.acl.find(value);
+                    let none = || err(format!("ERR No such user '{}'", text(value)));
+                    wanted.user = Some(user.ok_or_else(none)?);
                 }
                 b"skipme" if is(value, "yes") => skip_me = true,
                 b"skipme" if is(value, "no") => skip_me = false,

@@ -327,6 +327,30 @@ fn write_docs(c: &Command, out: &mut Reply) {
             write_args(&info.args, out);
         }
     }
+    let docs = match &c.body {
+        Body::Module(_) => None,
+        _ => super::command_docs::of(&c.full_name),
+    };
+    if let Some(docs) = docs {
+        if !docs.flags.is_empty() {
+            n += 1;
+            out.bulk(b"doc_flags");
+            out.set(docs.flags.len());
+            docs.flags.iter().for_each(|flag| out.simple(flag));
+        }
+        if let Some((since, instead)) = docs.deprecated {
+            n += 2;
+            out.bulk(b"deprecated_since");
+            out.bulk_str(since);
+            out.bulk(b"replaced_by");
+            out.bulk_str(instead);
+        }
+        if !docs.args.is_empty() {
+            n += 1;
+            out.bulk(b"arguments");
+            write_args(&docs.args, out);
+        }
+    }
     if !c.subs.is_empty() {
         n += 1;
         out.bulk(b"subcommands");

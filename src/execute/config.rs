@@ -1,7 +1,7 @@
 //! `CONFIG`.
 use super::error::err;
 use super::server::{admin_noscript, any, is_local, write_help};
-use super::{CommandResult, Tx};
+use super::{is, CommandResult, Tx};
 use crate::config::enums::maxmemory_policy;
 use crate::config::{
     glob, ApplyError, ConfigHooks, ExtraConfigs, LoadModule, RewriteContext, SetContext,
@@ -27,10 +27,14 @@ pub fn asks_modules(_: &Server, args: &[&[u8]]) -> bool {
         .any(|pattern| all.iter().any(|row| glob::glob_match(pattern, row.name.as_bytes(), true)))
 }
 
-/// Whether `CONFIG SET` concerns modules, by a directive of theirs or because they want to hear of changes, and so needs
-/// the module lock.
+/// Whether `CONFIG SET` concerns modules, by a directive of theirs or because they want to hear of changes, or the
+/// append-only file, and so needs the module lock.
 pub fn concerns_modules(server: &Server, args: &[&[u8]]) -> bool {
-    args.iter().skip(2).step_by(2).any(|name| name.contains(&b'.'))
+    const OF_AOF: [&str; 2] = ["appendonly", "aof-disable-auto-gc"];
+    args.iter()
+        .skip(2)
+        .step_by(2)
+        .any(|name| name.contains(&b'.') || OF_AOF.iter().any(|word| is(name, word)))
         || server.modules.events.load().iter().any(|s| s.event.id == abi::EVENT_CONFIG)
 }
 
@@ -40,7 +44,12 @@ pub fn modules_have_directives() -> bool {
 }
 
 /// What the server does when directives change.
-pub struct Hooks(pub &'static Server);
+pub struct Hooks {
+    /// The server.
+    pub server: &'static Server,
+    /// Inside a transaction.
+    pub in_exec: bool,
+}
 
 impl Hooks {
     fn refuse(name: &str, reason: impl Into<String>) -> Result<(), ApplyError> {
@@ -48,7 +57,7 @@ impl Hooks {
     }
 
     fn apply_one(&self, name: &'static str) -> Result<(), ApplyError> {
-        let (server, c) = (self.0, &self.0.config);
+        let (server, c) = (self.server, &self.server.config);
         match name {
             "notify-keyspace-events" => server.set_client_events(c.notify_keyspace_events()),
             "loglevel" => crate::observe::log::set_verbosity(c.loglevel()),
@@ -67,6 +76,7 @@ impl Hooks {
             "maxmemory-clients" => crate::connection::limits::evict(server),
             "client-output-buffer-limit" => crate::connection::limits::apply(c),
             "maxmemory-policy" => apply_policy(server),
+            "requirepass" => server.acl.set_default_password(c.requirepass().as_deref()),
             "port" if !crate::connection::listener::reopen(c) => {
                 return Self::refuse(name, "Unable to listen on this port. Check server logs.");
             }
@@ -76,9 +86,15 @@ impl Hooks {
             "tls-port" if c.tls_port() != 0 => {
                 return Self::refuse(name, "This server is built without TLS");
             }
-            "appendonly" if c.appendonly() => {
-                return Self::refuse(name, "This server has no append only file");
+            "appendonly" if c.appendonly() != server.aof.is_on() => {
+                if !c.appendonly() {
+                    crate::persist::rewrite::switch_off(server);
+                } else if !crate::persist::rewrite::switch_on(server, self.in_exec) {
+                    return Self::refuse(name, "Unable to turn on AOF. Check server logs.");
+                }
             }
+            "appendfsync" | "no-appendfsync-on-rewrite" => server.aof.choose_gate(server),
+            "aof-disable-auto-gc" => crate::persist::delete_history(server),
             "activedefrag" if c.activedefrag() => {
                 return Self::refuse(
                     name,
@@ -126,7 +142,7 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         local_client: is_local(tx.session),
         loading: tx.server.loading.load(Relaxed),
         extra: extra(),
-        hooks: Some(&Hooks(tx.server)),
+        hooks: Some(&Hooks { server: tx.server, in_exec: tx.session.deny_blocking }),
     };
     let outcome = tx.server.config.set(&pairs, context).map_err(|e| err(e.to_string()))?;
     if tx.mode() == super::Mode::Module {
@@ -139,6 +155,7 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `CONFIG RESETSTAT`
 fn resetstat(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     tx.server.stats.reset();
+    crate::script::FIGURES.evicted.store(0, std::sync::atomic::Ordering::Relaxed);
     for c in tx.server.table.load().all() {
         c.stats.reset();
         c.subs.iter().for_each(|s| s.stats.reset());
@@ -156,7 +173,7 @@ pub fn rewrite_file(server: &Server, force_all: bool) -> Result<(), Option<std::
         .iter()
         .map(|m| LoadModule { path: m.path.clone().into_bytes(), args: m.args.clone() })
         .collect();
-    let users = [super::acl::default_user(server).into_bytes()];
+    let users = server.acl.lines();
     let context = RewriteContext { users: &users, modules: &modules, extra: extra(), force_all };
     server.config.rewrite(path, context).map_err(Some)
 }

@@ -1,15 +1,14 @@
 //! Commands about the connection itself.
 use super::error::{arity, err, DB_RANGE, SYNTAX};
 use super::{is, text, CommandError, CommandResult, Tx};
+use crate::acl::log::{self as acl_log, Place, Reason};
+use crate::acl::DEFAULT_NAME;
 use crate::connection::client::{flag, ReplyMode, Session};
 use crate::dispatch::table::{flags, PathRule, Row};
+use crate::module::auth;
 use crate::reply::Reply;
 use crate::server::Server;
-
-/// Whether a new connection is the default user without giving a password.
-pub fn default_user_is_open(server: &Server) -> bool {
-    server.config.requirepass().is_none_or(|p| p.is_empty())
-}
+use std::borrow::Cow;
 
 /// `PING [message]`
 fn ping(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
@@ -56,39 +55,63 @@ fn quit(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// Checks a password for the default user and authenticates the session.
-fn authenticate(tx: &mut Tx<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    let required = tx.server.config.requirepass();
-    let right =
-        user == b"default" && required.as_ref().is_none_or(|p| p.is_empty() || same(p, password));
-    if !right {
-        tx.server.stats.acl_denied_auth.add(1);
-        return Err(err("WRONGPASS invalid username-password pair or user is disabled."));
+/// Makes the client a user, if a module or the password says so. False if a module has to think about it: the command
+/// runs again later. `args` is the whole command.
+fn authenticate(
+    tx: &mut Tx<'_>,
+    name: &[u8],
+    password: &[u8],
+    args: &[&[u8]],
+    out: &mut Reply,
+) -> Result<bool, CommandError> {
+    let (server, start) = (tx.server, out.buf.len());
+    match auth::attempt(tx, name, password, args, out) {
+        auth::Outcome::NotHandled => {}
+        auth::Outcome::Authenticated => return Ok(true),
+        auth::Outcome::Blocked => return Ok(false),
+        // It was told why not, by the refusal to block it.
+        auth::Outcome::Denied(_) if out.buf.len() > start => return Ok(false),
+        auth::Outcome::Denied(Some(text)) => {
+            let own_code = text.strip_prefix('-').map(str::to_owned);
+            return Err(err(own_code.unwrap_or_else(|| format!("ERR {text}"))));
+        }
+        auth::Outcome::Denied(None) => return Err(WRONG_PASSWORD),
     }
+    let user = server.acl.find(name);
+    let user = user.filter(|u| {
+        let rules = u.rules();
+        rules.enabled && rules.accept(password)
+    });
+    let Some(user) = user else {
+        let place = if tx.session.in_transaction() { Place::Multi } else { Place::TopLevel };
+        acl_log::add(server, Reason::Auth, place, args[0], name, &tx.session.shared);
+        return Err(WRONG_PASSWORD);
+    };
+    tx.session.set_user(user);
     tx.session.authenticated = true;
-    Ok(())
+    auth::user_changed(server, &tx.session.shared);
+    Ok(true)
 }
 
-/// Compares in a time that does not depend on where the texts differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |d, (x, y)| d | (x ^ y)) == 0
-}
+const WRONG_PASSWORD: CommandError =
+    CommandError(Cow::Borrowed("WRONGPASS invalid username-password pair or user is disabled."));
 
 /// `AUTH [user] password`
-fn auth(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+fn auth_command(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() > 3 {
         return Err(SYNTAX);
     }
-    if args.len() == 2 && default_user_is_open(tx.server) {
+    if args.len() == 2 && tx.server.acl.default_user().rules().nopass {
         return Err(err(
             "ERR AUTH <password> called without any password configured for the default user. \
              Are you sure your configuration is correct?",
         ));
     }
     let (user, password) =
-        if args.len() == 3 { (args[1], args[2]) } else { (&b"default"[..], args[1]) };
-    authenticate(tx, user, password)?;
-    out.ok();
+        if args.len() == 3 { (args[1], args[2]) } else { (DEFAULT_NAME, args[1]) };
+    if authenticate(tx, user, password, args, out)? {
+        out.ok();
+    }
     Ok(())
 }
 
@@ -126,7 +149,9 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         return Err(err("ERR Client names cannot contain spaces, newlines or special characters."));
     }
     if let Some((user, password)) = login {
-        authenticate(tx, user, password)?;
+        if !authenticate(tx, user, password, args, out)? {
+            return Ok(());
+        }
     }
     if !tx.session.authenticated {
         return Err(err(
@@ -170,7 +195,8 @@ fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     super::pubsub::unsubscribe_all(tx.server, tx.session);
     tx.session.select(0);
     tx.session.reply_mode = ReplyMode::On;
-    tx.session.authenticated = default_user_is_open(tx.server);
+    tx.session.set_default_user(tx.server);
+    auth::user_changed(tx.server, &tx.session.shared);
     set_protocol(tx.session, out, false);
     tx.server.monitors.remove(&tx.session.shared);
     tx.server.tracking.disable(&tx.session.shared);
@@ -183,6 +209,9 @@ fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 const ALWAYS: u64 = flags::LOADING | flags::STALE | flags::FAST;
+/// Who the client is; modules may have a say.
+const LOGIN: u64 =
+    ALWAYS | flags::NOSCRIPT | flags::NO_AUTH | flags::ALLOW_BUSY | flags::ARGS_DECIDE;
 
 /// The family's commands.
 pub static ROWS: &[Row] = &[
@@ -219,7 +248,7 @@ pub static ROWS: &[Row] = &[
         acl: &["connection"],
         group: "connection",
         summary: "Authenticates the connection.",
-        ..Row::new("auth", -2, ALWAYS | flags::NOSCRIPT | flags::NO_AUTH | flags::ALLOW_BUSY, auth)
+        ..Row::new("auth", -2, LOGIN, auth_command)
     },
     Row {
         path: PathRule::Connection,
@@ -227,12 +256,7 @@ pub static ROWS: &[Row] = &[
         group: "connection",
         since: "6.0.0",
         summary: "Greets the server: protocol version, authentication, name.",
-        ..Row::new(
-            "hello",
-            -1,
-            ALWAYS | flags::NOSCRIPT | flags::NO_AUTH | flags::ALLOW_BUSY,
-            hello,
-        )
+        ..Row::new("hello", -1, LOGIN, hello)
     },
     Row {
         path: PathRule::Connection,
@@ -240,6 +264,6 @@ pub static ROWS: &[Row] = &[
         group: "connection",
         since: "6.2.0",
         summary: "Puts the connection back into its first state.",
-        ..Row::new("reset", 1, ALWAYS | flags::NOSCRIPT | flags::NO_AUTH | flags::ALLOW_BUSY, reset)
+        ..Row::new("reset", 1, LOGIN, reset)
     },
 ];

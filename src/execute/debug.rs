@@ -128,7 +128,7 @@ fn reload(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// `DEBUG OBJECT key`
 fn object(tx: &mut Tx<'_>, key: &[u8], out: &mut Reply) -> CommandResult {
-    let e = tx.peek_entry(key).ok_or(NO_SUCH_KEY)?;
+    let e = tx.any_entry(key).ok_or(NO_SUCH_KEY)?;
     let compress = tx.server.config.rdbcompression();
     // Without the type before the value, and version and checksum behind it.
     let length = crate::snapshot::dump(e.value(), (key, tx.db()), compress)
@@ -150,9 +150,11 @@ fn object(tx: &mut Tx<'_>, key: &[u8], out: &mut Reply) -> CommandResult {
             })
             .sum();
         shown.push_str(&format!(
-            " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:0 ql_uncompressed_size:{bytes}",
+            " ql_nodes:{nodes} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{bytes}",
             list.len() as f64 / nodes as f64,
             tx.server.config.list_max_listpack_size(),
+            // What is configured; nodes are kept as they are.
+            u8::from(tx.server.config.list_compress_depth() != 0),
         ));
     }
     out.simple(shown);
@@ -230,10 +232,24 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             out.ok();
         }
         (b"reload", _) => reload(tx, args, out)?,
+        (b"loadaof", 2) => {
+            if !crate::persist::load::reload(server) {
+                return Err(err("ERR Error trying to load the AOF files, check server logs."));
+            }
+            crate::log_notice!("Append Only File loaded by DEBUG LOADAOF");
+            out.ok();
+        }
+        (b"aof-flush-sleep", 3) => {
+            server.aof.flush_sleep.store(int(args[2]).unwrap_or(0), Relaxed);
+            out.ok();
+        }
         (b"object", 3) => object(tx, args[2], out)?,
         (b"listpack", 3) => listpack(tx, args[2], out)?,
         (b"sdslen", 3) => sdslen(tx, args[2], out)?,
         (b"set-active-expire", 3) => set_switch(&server.active_expire, args[2], out),
+        (b"set-disable-deny-scripts", 3) => {
+            set_switch(&crate::script::run::ALL_FOR_SCRIPTS, args[2], out);
+        }
         (b"pause-cron", 3) => set_switch(&server.pause_cron, args[2], out),
         // Reply buffers belong to the threads and are not resized, whatever is asked for.
         (b"replybuffer", 4) if is(args[2], "resizing") => out.ok(),
@@ -267,6 +283,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
         out,
         args,
         &[
+            "AOF-FLUSH-SLEEP <microseconds>",
+            "    Sleep before each write to the append-only file.",
             "ASSERT",
             "    End the process with a failed assertion.",
             "CHANGE-REPL-ID",
@@ -283,6 +301,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    Answer with this error.",
             "LISTPACK <key>",
             "    Print the elements of a listpack on standard output.",
+            "LOADAOF",
+            "    Write the append-only file, empty the databases, and load it again.",
             "LOG <message>",
             "    Write to the log.",
             "OBJECT <key>",
@@ -306,6 +326,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    End the process with a bad access.",
             "SET-ACTIVE-EXPIRE <0|1>",
             "    Whether keys expire in the background.",
+            "SET-DISABLE-DENY-SCRIPTS <0|1>",
+            "    Whether scripts may call commands that are not for scripts.",
             "SLEEP <seconds>",
             "    Let the module thread sleep, with the module lock.",
             "STRINGMATCH-LEN <pattern> <string>",

@@ -64,7 +64,7 @@ fn expire_generic(
         out.int(0);
         return Ok(());
     }
-    if at <= tx.now {
+    if tx.is_past(at) {
         tx.remove_with(key, tx.server.config.lazyfree_lazy_expire());
         tx.dirty += 1;
         tx.propagate_as(&[b"DEL", key]);

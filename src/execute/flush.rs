@@ -9,6 +9,7 @@ use crate::keyspace::value::Kind;
 use crate::lock::held::Access;
 use crate::module::abi;
 use crate::module::event::server_event;
+use crate::observe::clock::now_ms;
 use crate::reply::Reply;
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,8 +21,10 @@ fn touch_watched(data: &ShardData, changes: impl Fn(&[u8]) -> bool) {
     }
 }
 
-fn has(data: &ShardData, key: &[u8]) -> bool {
-    data.find(hash_bytes(key), key).is_some()
+/// Whether a shard has a key that is not past its time. A watched key that is may go, or be replaced by another such key,
+/// without a change; if it was alive when it was watched, `EXEC` sees that by itself.
+fn has(data: &ShardData, key: &[u8], now: i64) -> bool {
+    data.find(hash_bytes(key), key).is_some_and(|e| !e.is_expired(now))
 }
 
 /// Holds a shard as a whole until the end of the unit. The caller has its latch and the module lock.
@@ -37,13 +40,13 @@ fn hold_whole(server: &Server, shard: &Shard, index: u32) {
 /// Empties a database, shard by shard; each is held until the end of the unit, so nobody sees a half-empty one.
 /// Returns how many keys there were. The calling thread has the module lock.
 pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
-    let mut removed = 0;
+    let (mut removed, now) = (0, now_ms());
     for (i, shard) in server.keyspace.dbs()[db].used_shards().iter().enumerate() {
         shard.latch.lock();
         hold_whole(server, shard, (db * SHARDS + i) as u32);
         // SAFETY: lock: taken above, released below.
         let data = unsafe { shard.data() };
-        touch_watched(data, |key| has(data, key));
+        touch_watched(data, |key| has(data, key, now));
         let entries = data.take_all(shard);
         // SAFETY: lock: taken above.
         unsafe { shard.latch.unlock() };
@@ -105,6 +108,7 @@ fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
 fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let lazily = lazily(tx, args)?;
     tx.dirty += empty(tx.server, None, lazily);
+    tx.propagate_always();
     out.ok();
     Ok(())
 }
@@ -113,6 +117,7 @@ fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let lazily = lazily(tx, args)?;
     tx.dirty += empty(tx.server, Some(tx.db()), lazily);
+    tx.propagate_always();
     out.ok();
     Ok(())
 }
@@ -151,14 +156,15 @@ fn swap_databases(server: &'static Server, a: usize, b: usize) {
             unsafe { shard.latch.unlock() };
         }
     }
+    let now = now_ms();
     for ((_, x), (_, y)) in shards(a).zip(shards(b)) {
         // Whoever has several latches never waits, so two at once cannot end in a circle.
         x.latch.lock();
         y.latch.lock();
         // SAFETY: lock: both latches were taken above, and are released below.
         let (of_x, of_y) = unsafe { (x.data(), y.data()) };
-        touch_watched(of_x, |key| has(of_x, key) || has(of_y, key));
-        touch_watched(of_y, |key| has(of_x, key) || has(of_y, key));
+        touch_watched(of_x, |key| has(of_x, key, now) || has(of_y, key, now));
+        touch_watched(of_y, |key| has(of_x, key, now) || has(of_y, key, now));
         of_x.swap_entries(x, of_y, y);
         // SAFETY: lock: taken above.
         unsafe {

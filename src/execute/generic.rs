@@ -1,10 +1,12 @@
 //! Keys of any type.
+use super::blocking::{Form, Needs, Wait};
 use super::error::{err, DB_RANGE, NO_SUCH_KEY, SYNTAX};
 use super::{is, CommandError, CommandResult, Expiry, Tx};
 use crate::dispatch::table::{flags, key, keys, PathRule, Row};
 use crate::keyspace::event::{self, class};
 use crate::keyspace::value::{StringValue, Value, ValueRef};
 use crate::reply::Reply;
+use crate::server::Server;
 
 /// Deletes keys with all that follows; counts those that were there.
 fn delete(tx: &mut Tx<'_>, keys: &[&[u8]], lazily: bool) -> i64 {
@@ -243,32 +245,56 @@ fn wait(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// `WAITAOF numlocal numreplicas timeout`: there are neither replicas nor an append-only file.
-fn waitaof(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+/// Answers a `WAITAOF`: whether the log is on the disk up to an offset, and on how many replicas.
+pub fn reply_synced(server: &Server, offset: u64, out: &mut Reply) {
+    out.array(2);
+    out.int(i64::from(server.aof.synced().is_some_and(|at| at >= offset)));
+    out.int(0);
+}
+
+/// `WAITAOF numlocal numreplicas timeout`: there are no replicas.
+fn waitaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let local = super::int_between(args[1], 0, 1)?;
-    if super::int(args[2])? < 0 {
+    let replicas = super::int(args[2])?;
+    if replicas < 0 {
         return Err(super::error::NOT_POSITIVE);
     }
-    check_timeout(args[3])?;
-    if local > 0 {
+    let timeout = check_timeout(args[3])?;
+    if local > 0 && !tx.server.config.appendonly() {
         return Err(err(
             "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
         ));
     }
-    out.array(2);
-    out.int(0);
-    out.int(0);
+    let (server, offset) = (tx.server, tx.session.written);
+    let synced = server.aof.synced().is_some_and(|at| at >= offset);
+    if replicas == 0 && (local == 0 || synced) || tx.session.deny_blocking {
+        reply_synced(server, offset, out);
+        return Ok(());
+    }
+    tx.wait_for(
+        Wait {
+            keys: Vec::new(),
+            needs: Needs::Disk(offset),
+            form: Form::Keys(Vec::new()),
+            timeout,
+            null_is_bulk: false,
+        },
+        out,
+    )?;
+    if let (true, Some(w)) = (replicas == 0, &tx.session.waiting) {
+        server.aof.wait_for(offset, w.waiter.clone());
+    }
     Ok(())
 }
 
 /// A timeout in milliseconds that must not be negative.
-fn check_timeout(arg: &[u8]) -> CommandResult {
+fn check_timeout(arg: &[u8]) -> Result<i64, CommandError> {
     let ms = crate::keyspace::number::parse_i64(arg)
         .ok_or(err("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {
         return Err(err("ERR timeout is negative"));
     }
-    Ok(())
+    Ok(ms)
 }
 
 const FAST: u64 = flags::FAST;

@@ -30,9 +30,14 @@ pub(super) fn bulk_item(out: &mut Reply, item: LpItem<'_>) {
     out.bulk(item.bytes(&mut NumBuf::new()));
 }
 
-/// A field that readers can see.
-fn visible<'h>(h: &'h Hash, field: &[u8], now: i64) -> Option<HashEntry<'h>> {
-    h.get(field).filter(|e| !e.is_expired(now))
+/// A field that readers can see. One that has expired is noted.
+fn visible<'h>(tx: &Tx<'_>, key: &[u8], h: &'h Hash, field: &[u8]) -> Option<HashEntry<'h>> {
+    let e = h.get(field)?;
+    if e.is_expired(tx.now) {
+        tx.lapsed.field(tx.db(), key, field);
+        return None;
+    }
+    Some(e)
 }
 
 /// Deletes a field whose time has come, for a write that would meet it.
@@ -43,8 +48,9 @@ pub(super) fn drop_if_expired(tx: &mut Tx<'_>, key: &[u8], field: &[u8]) -> Comm
         return Ok(());
     }
     h.remove(field);
+    tx.fields_may_stay(key, true);
     tx.server.stats.expired_fields.add(1);
-    tx.propagate_before(&[b"HDEL", key, field]);
+    tx.propagate_also(&[b"HDEL", key, field]);
     tx.notify(&event::HEXPIRED, key);
     tx.delete_if_empty(key);
     tx.modified(key);
@@ -61,9 +67,11 @@ fn hset(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let h = hash_or_create(tx, args[1])?;
     h.prepare(args[2..].iter().copied(), &limits);
     let mut created = 0;
+    let expires = h.min_expire().is_some();
     for pair in args[2..].chunks_exact(2) {
         created += i64::from(h.set(pair[0], pair[1], &limits));
     }
+    tx.fields_may_stay(args[1], expires);
     if hmset {
         out.ok();
     } else {
@@ -95,8 +103,7 @@ fn hsetnx(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// `HGET key field`
 fn hget(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let now = tx.now;
-    match tx.hash(args[1])?.and_then(|h| visible(h, args[2], now)) {
+    match tx.hash(args[1])?.and_then(|h| visible(tx, args[1], h, args[2])) {
         Some(e) => bulk_item(out, e.value),
         None => out.null(),
     }
@@ -105,11 +112,10 @@ fn hget(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// `HMGET key field ...`
 fn hmget(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let now = tx.now;
     let h = tx.hash(args[1])?;
     out.array(args.len() - 2);
     for field in &args[2..] {
-        match h.and_then(|h| visible(h, field, now)) {
+        match h.and_then(|h| visible(tx, args[1], h, field)) {
             Some(e) => bulk_item(out, e.value),
             None => out.null(),
         }
@@ -121,9 +127,11 @@ fn hmget(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn hdel(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let mut deleted = 0;
     if let Some(h) = tx.hash_mut(args[1])? {
+        let expires = h.min_expire().is_some();
         for field in &args[2..] {
             deleted += u64::from(h.remove(field));
         }
+        tx.fields_may_stay(args[1], expires);
     }
     if deleted > 0 {
         let emptied = tx.hash(args[1])?.is_some_and(Hash::is_empty) && tx.remove(args[1]);
@@ -146,16 +154,16 @@ fn hlen(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 
 /// `HSTRLEN key field`
 fn hstrlen(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let now = tx.now;
-    let entry = tx.hash(args[1])?.and_then(|h| visible(h, args[2], now));
+    let entry = tx.hash(args[1])?.and_then(|h| visible(tx, args[1], h, args[2]));
     out.int(entry.map_or(0, |e| e.value.text_len()) as i64);
     Ok(())
 }
 
 /// `HEXISTS key field`
 fn hexists(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let now = tx.now;
-    out.int(i64::from(tx.hash(args[1])?.is_some_and(|h| visible(h, args[2], now).is_some())));
+    out.int(i64::from(
+        tx.hash(args[1])?.is_some_and(|h| visible(tx, args[1], h, args[2]).is_some()),
+    ));
     Ok(())
 }
 
@@ -265,6 +273,9 @@ fn random_entry(h: &Hash, live: usize, now: i64) -> Option<HashEntry<'_>> {
 /// `HRANDFIELD key [count [WITHVALUES]]`
 fn hrandfield(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let now = tx.now;
+    if tx.hash(args[1])?.is_some_and(|h| h.min_expire().is_some_and(|at| at < now)) {
+        tx.lapsed.fields(tx.db(), args[1]);
+    }
     if args.len() == 2 {
         match tx.hash(args[1])?.and_then(|h| random_entry(h, h.len() - h.expired_count(now), now)) {
             Some(e) => bulk_item(out, e.field),

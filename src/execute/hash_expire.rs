@@ -101,7 +101,7 @@ fn expire(
     for field in fields {
         drop_if_expired(tx, key, field)?;
     }
-    let past = at <= tx.now;
+    let past = tx.is_past(at);
     let mut deleted = Vec::new();
     let mut updated = Vec::new();
     out.array(fields.len());
@@ -131,6 +131,7 @@ fn expire(
         }
         had_some
     };
+    tx.fields_may_stay(key, had_some);
     tx.server.stats.expired_fields.add(deleted.len() as u64);
     tx.dirty += (deleted.len() + updated.len()) as u64;
     if !updated.is_empty() {
@@ -238,6 +239,7 @@ fn hpersist(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.array(fields.len());
     let mut changed = false;
     let mut h = tx.hash_mut(key)?;
+    let expires = h.as_ref().is_some_and(|h| h.min_expire().is_some());
     for field in fields {
         let entry = h.as_ref().and_then(|h| h.get(field)).filter(|e| !e.is_expired(now));
         out.int(match (entry.map(|e| e.expire), &mut h) {
@@ -251,6 +253,7 @@ fn hpersist(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         });
     }
     if changed {
+        tx.fields_may_stay(key, expires);
         tx.notify(&event::HPERSIST, key);
         tx.modified(key);
         tx.dirty += 1;

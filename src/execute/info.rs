@@ -194,7 +194,7 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("total_watched_keys", watched);
     let awaited = server.blocked_keys.load(Relaxed) + server.awaited_keys.load(Relaxed);
     f.put("total_blocking_keys", awaited);
-    f.put("total_blocking_keys_on_nokey", 0);
+    f.put("total_blocking_keys_on_nokey", server.awaited_nokeys.load(Relaxed));
 }
 
 /// Bytes of the table slot and the header that each key costs beside its own bytes.
@@ -264,7 +264,7 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     }
     f.put("mem_clients_normal", clients);
     f.put("mem_cluster_links", 0);
-    f.put("mem_aof_buffer", 0);
+    f.put("mem_aof_buffer", server.aof.buffer_length(server));
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
     f.put("active_defrag_running", 0);
@@ -298,19 +298,29 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("rdb_last_cow_size", 0);
     f.put("rdb_last_load_keys_expired", p.last_load_keys_expired.load(Relaxed));
     f.put("rdb_last_load_keys_loaded", p.last_load_keys_loaded.load(Relaxed));
-    // There is no AOF in this version, whatever `appendonly` says.
-    f.put("aof_enabled", 0);
-    f.put("aof_rewrite_in_progress", 0);
-    f.put("aof_rewrite_scheduled", 0);
-    f.put("aof_last_rewrite_time_sec", -1);
-    f.put("aof_current_rewrite_time_sec", -1);
-    f.put("aof_last_bgrewrite_status", "ok");
-    f.put("aof_rewrites", 0);
-    f.put("aof_rewrites_consecutive_failures", 0);
-    f.put("aof_last_write_status", "ok");
+    let (aof, rewriting) = (&server.aof, &server.aof.rewriting);
+    let ok = |failed: bool| if failed { "err" } else { "ok" };
+    let since = rewriting.started.load(Relaxed);
+    f.put("aof_enabled", u32::from(aof.is_on()));
+    f.put("aof_rewrite_in_progress", u32::from(rewriting.runs()));
+    f.put("aof_rewrite_scheduled", u32::from(rewriting.scheduled.load(Relaxed)));
+    f.put("aof_last_rewrite_time_sec", rewriting.last_seconds.load(Relaxed));
+    f.put("aof_current_rewrite_time_sec", if since < 0 { -1 } else { now - since });
+    f.put("aof_last_bgrewrite_status", ok(rewriting.last_failed.load(Relaxed)));
+    f.put("aof_rewrites", rewriting.count.load(Relaxed));
+    f.put("aof_rewrites_consecutive_failures", rewriting.failures.load(Relaxed));
+    f.put("aof_last_write_status", ok(aof.in_trouble()));
     f.put("aof_last_cow_size", 0);
     f.put("module_fork_in_progress", u32::from(fork::child().is_some()));
     f.put("module_fork_last_cow_size", fork::last_own_memory());
+    if server.config.appendonly() {
+        f.put("aof_current_size", aof.current_size.load(Relaxed));
+        f.put("aof_base_size", aof.base_size.load(Relaxed));
+        f.put("aof_pending_rewrite", u32::from(rewriting.scheduled.load(Relaxed)));
+        f.put("aof_buffer_length", aof.buffer_length(server));
+        f.put("aof_pending_bio_fsync", u32::from(aof.is_syncing()));
+        f.put("aof_delayed_fsync", aof.delayed_fsync.load(Relaxed));
+    }
     if loading {
         let (loaded, total) =
             (p.loading_loaded_bytes.load(Relaxed), p.loading_total_bytes.load(Relaxed));
@@ -364,10 +374,10 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("pubsubshard_channels", server.pubsub.shard_channel_count());
     f.put("latest_fork_usec", 0);
     f.put("total_forks", s.forks.get());
+    f.put("migrate_cached_sockets", super::migrate::kept());
     zeros(
         f,
         &[
-            "migrate_cached_sockets",
             "slave_expires_tracked_keys",
             "active_defrag_hits",
             "active_defrag_misses",
@@ -399,7 +409,9 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("instantaneous_eventloop_cycles_per_sec", turns);
     f.put("instantaneous_eventloop_duration_usec", busy / turns.max(1));
     f.put("acl_access_denied_auth", s.acl_denied_auth.get());
-    zeros(f, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    f.put("acl_access_denied_cmd", s.acl_denied_cmd.get());
+    f.put("acl_access_denied_key", s.acl_denied_key.get());
+    f.put("acl_access_denied_channel", s.acl_denied_channel.get());
 }
 
 fn replication_fields(server: &Server, f: &mut Fields) {

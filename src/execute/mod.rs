@@ -10,6 +10,7 @@ use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
 use crate::keyspace::value::{Kind, ModuleValue, Value, ValueMut, ValueRef};
 use crate::lock::held::Access;
 use crate::module::abi;
+use crate::propagate::{to, Effect};
 use crate::server::Server;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,6 +22,7 @@ pub mod client;
 pub mod cluster;
 mod collection;
 pub mod command;
+mod command_docs;
 pub mod command_keys;
 mod command_tips;
 pub mod config;
@@ -39,10 +41,12 @@ pub mod hash;
 pub mod hash_expire;
 pub mod hyperloglog;
 pub mod info;
+mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod memory;
+pub mod migrate;
 pub mod module;
 pub mod monitor;
 pub mod object;
@@ -109,6 +113,7 @@ pub static FAMILIES: &[&[Row]] = &[
     cluster::ROWS,
     persistence::ROWS,
     dump::ROWS,
+    migrate::ROWS,
     flush::ROWS,
     sort::ROWS,
     script::ROWS,
@@ -122,6 +127,7 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
     command.has(flags::ARGS_DECIDE)
         && match command.full_name.as_str() {
             "info" => info::asks_modules(server, args),
+            "auth" | "hello" | "reset" => crate::module::auth::listening(server),
             "config|get" => config::asks_modules(server, args),
             "shutdown" => {
                 persistence::before_shutdown(args);
@@ -180,12 +186,10 @@ pub struct Tx<'a> {
     pub dirty: u64,
     /// What goes to the effect log in place of the command itself; see `propagate`.
     pub effects: crate::propagate::Effects,
-    /// Where finished commands leave their effects in place of the log: a module's call, whose caller decides about them.
-    pub collected: Option<Vec<crate::propagate::Effect>>,
-    /// A key was read whose time has come.
-    pub met_expired: std::cell::Cell<bool>,
     /// Keys that changed and that somebody waits for, with their databases (native path).
     pub ready: Vec<(usize, Vec<u8>)>,
+    /// What reads met past its time; it is deleted when the body is done.
+    pub lapsed: lapsed::Lapsed,
     mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -206,9 +210,8 @@ impl<'a> Tx<'a> {
             now,
             dirty: 0,
             effects: Default::default(),
-            collected: None,
-            met_expired: Default::default(),
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan,
         }
@@ -224,9 +227,8 @@ impl<'a> Tx<'a> {
             now,
             dirty: 0,
             effects: Default::default(),
-            collected: None,
-            met_expired: Default::default(),
             ready: Vec::new(),
+            lapsed: Default::default(),
             mode,
             plan: None,
         }
@@ -259,6 +261,17 @@ impl<'a> Tx<'a> {
             // SAFETY: lock: module mode means that this thread has the module lock.
             unsafe { self.server.holder() }.structure += 1;
         }
+    }
+
+    /// While files are loaded no key expires: the next command in the file may be about it.
+    #[cold]
+    fn keeps_expired(&self) -> bool {
+        self.server.loading.load(Relaxed)
+    }
+
+    /// Whether a time has come for which a key, or a field, is to be deleted.
+    pub fn is_past(&self, at: i64) -> bool {
+        at <= self.now && !self.keeps_expired()
     }
 
     /// The shard of a key with its index over all databases, and the key's hash.
@@ -314,8 +327,8 @@ impl<'a> Tx<'a> {
     #[inline]
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
-        if e.is_expired(self.now) {
-            self.met_expired.set(true);
+        if e.is_expired(self.now) && !self.keeps_expired() {
+            self.lapsed.key(db, key);
             return None;
         }
         Some(e)
@@ -380,16 +393,9 @@ impl<'a> Tx<'a> {
         self.live(self.db(), key, Access::Read)
     }
 
-    /// The entry of a key of the selected database whose time has come, and which is still there.
-    fn expired_entry(&self, key: &[u8]) -> Option<Entry> {
-        self.reaches(key)
-            .then(|| self.place(self.db(), key, Access::Read))?
-            .filter(|e| e.is_expired(self.now))
-    }
-
-    /// The shard of a key of the selected database.
-    fn shard_index(&self, key: &[u8]) -> u32 {
-        self.shard(self.db(), key).1
+    /// The entry of a key, even of one past its time, which stays (`DEBUG OBJECT`).
+    pub fn any_entry(&self, key: &[u8]) -> Option<Entry> {
+        self.place(self.db(), key, Access::Read)
     }
 
     /// Whether a key exists.
@@ -417,7 +423,7 @@ impl<'a> Tx<'a> {
     /// The entry of a key for a change. An expired key is deleted first, with its event.
     fn live_mut(&mut self, key: &[u8]) -> Option<Entry> {
         let e = self.place(self.db(), key, Access::Write)?;
-        if e.is_expired(self.now) {
+        if e.is_expired(self.now) && !self.keeps_expired() {
             self.expire_now(key);
             return None;
         }
@@ -439,7 +445,8 @@ impl<'a> Tx<'a> {
             e.free();
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
-                self.effects.also(db, &[b"DEL", key]);
+                let lazily = self.server.config.lazyfree_lazy_expire();
+                self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
             if self.server.tracking.any() {
@@ -460,16 +467,12 @@ impl<'a> Tx<'a> {
         let freed = freed.max(0) as u64;
         if !removed {
             // Gone, or past its expiry: its deletion was told as that.
-            crate::propagate::finish_alone(self);
             return freed;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
-        if self.server.log.active() {
-            self.propagate_also(&[b"DEL", key]);
-            crate::propagate::finish_alone(self);
-        }
+        self.propagate_also(&[deletion(lazily), key]);
         freed
     }
 
@@ -557,7 +560,7 @@ impl<'a> Tx<'a> {
             }
         }
         let clock = self.server.access_clock(self.now, 0);
-        let now = self.now;
+        let (now, keeps) = (self.now, self.keeps_expired());
         let mut make = Some(make);
         let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
@@ -567,7 +570,7 @@ impl<'a> Tx<'a> {
                 }
                 return Put::New;
             };
-            if old.is_expired(now) || old.kind() == Kind::Module {
+            if old.is_expired(now) && !keeps || old.kind() == Kind::Module {
                 return Put::Slow(old);
             }
             let at = match expiry {
@@ -618,7 +621,7 @@ impl<'a> Tx<'a> {
         old: Entry,
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
     ) {
-        if old.is_expired(self.now) {
+        if old.is_expired(self.now) && !self.keeps_expired() {
             self.expire_in(db, key);
             return self.put(db, key, expiry, make, None);
         }
@@ -803,18 +806,16 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Adds an effect to the log beside the command itself.
+    /// Adds an effect to the log; the command itself comes behind all of these.
     pub fn propagate_also(&mut self, args: &[&[u8]]) {
         if self.server.log.active() {
-            self.effects.also(self.session.db, args);
+            self.leave(Effect::new(self.session.db, to::ALL, args));
         }
     }
 
-    /// Adds an effect to the log before the command itself.
-    pub fn propagate_before(&mut self, args: &[&[u8]]) {
-        if self.server.log.active() {
-            self.effects.before(self.session.db, args);
-        }
+    /// Sends the command itself to the log even if it changed nothing.
+    pub fn propagate_always(&mut self) {
+        self.effects.force = to::ALL;
     }
 
     /// Replaces the command by this one in the log.
@@ -826,7 +827,7 @@ impl<'a> Tx<'a> {
 
     /// Keeps the command itself out of the log.
     pub fn propagate_nothing(&mut self) {
-        self.effects.instead.get_or_insert_default();
+        self.effects.nothing();
     }
 
     /// A module's value under a key, to change in place.
@@ -835,6 +836,15 @@ impl<'a> Tx<'a> {
             Some(ValueMut::Module(m)) => Some(m),
             _ => None,
         }
+    }
+}
+
+/// The command that deletes a key in the log.
+fn deletion(lazily: bool) -> &'static [u8] {
+    if lazily {
+        b"UNLINK"
+    } else {
+        b"DEL"
     }
 }
 

@@ -123,7 +123,10 @@ pub static ROWS: &[Row] = &[Row {
             },
             row("list", 2, flags::ADMIN | flags::NOSCRIPT, "Lists the loaded modules.", list),
             row("load", -3, ADMIN, "Loads a module.", load),
-            row("loadex", -3, ADMIN, "Loads a module, with configs and arguments.", loadex),
+            Row {
+                since: "7.0.0",
+                ..row("loadex", -3, ADMIN, "Loads a module, with configs and arguments.", loadex)
+            },
             row("unload", 3, ADMIN, "Unloads a module.", unload),
         ],
     )

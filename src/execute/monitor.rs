@@ -45,7 +45,7 @@ impl Monitors {
         };
         let mut line = format!("+{}.{:06} [{} {from}]", us / 1_000_000, us % 1_000_000, session.db)
             .into_bytes();
-        for a in redacted(command, args) {
+        for a in redacted(session, command, args) {
             line.push(b' ');
             line.extend(quote(a));
         }
@@ -59,14 +59,18 @@ impl Monitors {
 const REDACTED: &[u8] = b"(redacted)";
 
 /// The arguments of a command as logs may show them: without passwords.
-pub fn redacted<'a>(command: &Command, args: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 8]> {
+pub fn redacted<'a>(
+    session: &Session,
+    command: &Command,
+    args: &[&'a [u8]],
+) -> SmallVec<[&'a [u8]; 8]> {
     let mut shown: SmallVec<[&[u8]; 8]> = args.iter().copied().collect();
     let hide = |shown: &mut SmallVec<[&'a [u8]; 8]>, from: usize| {
         shown.iter_mut().skip(from).for_each(|a| *a = REDACTED);
     };
     match command.full_name.as_str() {
         "auth" => hide(&mut shown, 1),
-        "acl|setuser" => hide(&mut shown, 2),
+        "acl|setuser" | "acl|deluser" | "acl|getuser" => hide(&mut shown, 2),
         "hello" | "migrate" => {
             let word = |w: &str, i: usize| args[i].eq_ignore_ascii_case(w.as_bytes());
             let mut i = 1;
@@ -94,6 +98,11 @@ pub fn redacted<'a>(command: &Command, args: &[&'a [u8]]) -> SmallVec<[&'a [u8];
             }
         }
         _ => {}
+    }
+    for &i in &session.redacted {
+        if let Some(a) = shown.get_mut(i) {
+            *a = REDACTED;
+        }
     }
     shown
 }

@@ -3,6 +3,7 @@ use super::error::{err, SYNTAX};
 use super::{is, CommandResult, Tx};
 use crate::config::enums::shutdown_on_sig as how;
 use crate::dispatch::table::{flags, PathRule, Row};
+use crate::persist::rewrite::{self, Begun};
 use crate::reply::Reply;
 use crate::snapshot::{self, control};
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,6 +33,23 @@ fn bgsave(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     // Redis cannot fork inside EXEC, so it says that the save comes later there.
     let later = tx.session.deny_blocking;
     out.simple(if later { "Background saving scheduled" } else { "Background saving started" });
+    Ok(())
+}
+
+/// `BGREWRITEAOF`
+fn bgrewriteaof(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    out.simple(match rewrite::ask(tx.server, tx.session.deny_blocking) {
+        Begun::Started => "Background append only file rewriting started",
+        Begun::Scheduled => "Background append only file rewriting scheduled",
+        Begun::Running => {
+            return Err(err("ERR Background append only file rewriting already in progress"));
+        }
+        Begun::Failed => {
+            return Err(err(
+                "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
+            ));
+        }
+    });
     Ok(())
 }
 
@@ -95,6 +113,17 @@ pub static ROWS: &[Row] = &[
         group: "server",
         summary: "Writes all data into a file after it has answered.",
         ..Row::new("bgsave", -1, flags::NO_ASYNC_LOADING | flags::ADMIN | flags::NOSCRIPT, bgsave)
+    },
+    Row {
+        path: PathRule::ServerWide,
+        group: "server",
+        summary: "Writes the append-only file anew, as short as it can be.",
+        ..Row::new(
+            "bgrewriteaof",
+            1,
+            flags::NO_ASYNC_LOADING | flags::ADMIN | flags::NOSCRIPT,
+            bgrewriteaof,
+        )
     },
     Row {
         path: PathRule::Connection,

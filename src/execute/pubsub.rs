@@ -62,6 +62,26 @@ impl PubSub {
             .map_or(0, |s| send(s, &[b"smessage", channel, payload]))
     }
 
+    /// Clients that are subscribed to something that none of these patterns of the ACL allows.
+    pub fn subscribers_beyond(&self, allowed: &[Vec<u8>]) -> Subscribers {
+        use crate::acl::check::channel_is_among;
+        let mut found: Subscribers = Vec::new();
+        let mut look = |name: &[u8], is_pattern: bool, who: &Subscribers| {
+            if !channel_is_among(allowed, name, is_pattern) {
+                for c in who {
+                    if !found.iter().any(|f| Arc::ptr_eq(f, c)) {
+                        found.push(c.clone());
+                    }
+                }
+            }
+        };
+        self.patterns.read().iter().for_each(|(name, who)| look(name, true, who));
+        for map in [&self.channels, &self.shard_channels] {
+            map.read().iter().for_each(|(name, who)| look(name, false, who));
+        }
+        found
+    }
+
     /// Number of patterns with subscribers, for `INFO`.
     pub fn pattern_count(&self) -> usize {
         self.patterns.read().len()
@@ -211,6 +231,7 @@ fn subscribe_to(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, sort: Sort) ->
         let text = format!("ERR {} isn't allowed for a DENY BLOCKING client", super::text(&name));
         return Err(super::error::err(text));
     }
+    tx.session.pushed = true;
     for name in &args[1..] {
         add(tx.server, sort, tx.session, name);
         out.push(3);
@@ -228,6 +249,7 @@ fn unsubscribe_from(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, sort: Sort
     } else {
         sort.own(tx.session).iter().cloned().collect()
     };
+    tx.session.pushed = true;
     for name in &names {
         remove(tx.server, sort, tx.session, name);
         out.push(3);

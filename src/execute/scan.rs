@@ -125,10 +125,12 @@ fn scan(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         *sampled += found.len() as u64;
         for e in &found {
             let of_type = |t: &[u8]| t.eq_ignore_ascii_case(e.value().type_name().as_bytes());
-            let wanted = !e.is_expired(tx.now)
-                && options.matches(e.key())
-                && options.kind.is_none_or(of_type);
-            if wanted {
+            if !options.matches(e.key()) {
+                continue;
+            }
+            if e.is_expired(tx.now) {
+                tx.lapsed.key(tx.db(), e.key());
+            } else if options.kind.is_none_or(of_type) {
                 items.bulk(e.key());
                 number += 1;
             }

@@ -94,8 +94,10 @@ fn dbsize(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 /// `TIME`
-fn time(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let us = crate::observe::clock::now_us();
+fn time(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    // In a script or a transaction time stands still.
+    let frozen = tx.session.deny_blocking;
+    let us = if frozen { tx.now * 1000 } else { crate::observe::clock::now_us() };
     out.array(2);
     out.bulk_int(us / 1_000_000);
     out.bulk_int(us % 1_000_000);

@@ -42,7 +42,7 @@ impl SlowLog {
         if max == 0 {
             return;
         }
-        let args = super::monitor::redacted(command, args);
+        let args = super::monitor::redacted(session, command, args);
         let kept = args.len().min(MAX_ARGS);
         let shorten = |(i, arg): (usize, &&[u8])| -> Vec<u8> {
             if kept < args.len() && i == kept - 1 {

@@ -1,6 +1,8 @@
 //! `SORT` and `SORT_RO`.
 use super::error::{err, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Expiry, Tx};
+use crate::acl::check::every_key;
+use crate::connection::client::flag;
 use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, PathRule, Row};
 use crate::keyspace::event::{self, class};
 use crate::keyspace::list::List;
@@ -22,7 +24,12 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: &[&'a [u8]], readonly: bool) -> Result<Options<'a>, CommandError> {
+    /// `every_key`: the user may read every key, so patterns of keys may be looked up.
+    fn parse(
+        args: &[&'a [u8]],
+        readonly: bool,
+        every_key: bool,
+    ) -> Result<Options<'a>, CommandError> {
         let mut o = Options {
             descending: false,
             alpha: false,
@@ -49,9 +56,16 @@ impl<'a> Options<'a> {
                 i += 1;
             } else if is(word, "by") && more >= 1 {
                 o.by = Some(args[i + 1]);
-                o.as_stored |= !args[i + 1].contains(&b'*');
+                let is_pattern = args[i + 1].contains(&b'*');
+                if is_pattern && !every_key {
+                    return Err(denied("BY"));
+                }
+                o.as_stored |= !is_pattern;
                 i += 1;
             } else if is(word, "get") && more >= 1 {
+                if !every_key {
+                    return Err(denied("GET"));
+                }
                 o.get.push(args[i + 1]);
                 i += 1;
             } else {
@@ -68,6 +82,16 @@ impl<'a> Options<'a> {
         let count = u64::try_from(self.limit.1).map_or(len, |n| n.min(len as u64) as usize);
         start..(start + count).min(len)
     }
+}
+
+fn denied(option: &str) -> CommandError {
+    err(format!("ERR {option} option of SORT denied due to insufficient ACL permissions."))
+}
+
+/// Whether the user may run this command and read every key besides.
+fn may_read_every_key(tx: &Tx<'_>, args: &[&[u8]]) -> bool {
+    let table = tx.server.table.load();
+    table.resolve(args).is_none_or(|c| every_key(tx.session, c, args, key::ACCESS))
 }
 
 /// What a pattern stands for with an element in the place of its `*`: a string, or with `->` a field of a hash.
@@ -147,8 +171,8 @@ fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -
             set.prepare(usize::MAX, &limits);
         }
     }
-    if o.as_stored && is_set && o.store.is_some() {
-        // A set is stored in no order, but what is made of it must not depend on that.
+    if o.as_stored && is_set && (o.store.is_some() || tx.session.shared.has(flag::SCRIPT)) {
+        // A set is stored in no order, but what is made of it, by a script too, must not depend on that.
         (o.as_stored, o.alpha, o.by) = (false, true, None);
     }
     if o.as_stored {
@@ -224,13 +248,15 @@ fn store(tx: &mut Tx<'_>, destination: &[u8], results: Vec<Option<Vec<u8>>>, out
 
 /// `SORT key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA] [STORE destination]`
 fn sort(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let options = Options::parse(&args[2..], false)?;
+    let every_key = may_read_every_key(tx, args);
+    let options = Options::parse(&args[2..], false, every_key)?;
     sort_with(tx, args[1], options, out)
 }
 
 /// `SORT_RO`: as `SORT`, without `STORE`
 fn sort_ro(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let options = Options::parse(&args[2..], true)?;
+    let every_key = may_read_every_key(tx, args);
+    let options = Options::parse(&args[2..], true, every_key)?;
     sort_with(tx, args[1], options, out)
 }
 
@@ -270,7 +296,7 @@ mod tests {
 
     #[test]
     fn limits_cut_what_is_there() {
-        let with = |limit| Options { limit, ..Options::parse(&[], false).ok().unwrap() };
+        let with = |limit| Options { limit, ..Options::parse(&[], false, true).ok().unwrap() };
         assert_eq!(with((0, -1)).range(5), 0..5);
         assert_eq!(with((2, 2)).range(5), 2..4);
         assert_eq!(with((-3, 2)).range(5), 0..2);

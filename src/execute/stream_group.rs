@@ -196,7 +196,7 @@ fn delconsumer(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResul
 
 /// The command itself does not go to the log: only what it did, by other commands.
 pub(super) fn propagate_only_effects(tx: &mut Tx<'_>) {
-    tx.effects.instead.get_or_insert_default();
+    tx.propagate_nothing();
 }
 
 /// Logs the state of a pending entry as an `XCLAIM` that can be repeated.

@@ -3,7 +3,7 @@ use super::{Mode, Tx};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::event;
 use crate::keyspace::shard::SHARDS;
-use crate::keyspace::value::ValueMut;
+use crate::keyspace::value::{ValueMut, ValueRef};
 use crate::lock::held::Access;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,6 +13,22 @@ impl Tx<'_> {
         self.with_shard(self.db(), key, Access::Write, |shard, data, _| {
             data.note_field_expiry(shard, at, more);
         });
+    }
+
+    /// Fields of a hash went or lost their expiry; some of its fields had one before, or none. Notes when the last one of
+    /// those is gone.
+    pub fn fields_may_stay(&mut self, key: &[u8], expired: bool) {
+        if !expired {
+            return;
+        }
+        let Some(e) = self.place(self.db(), key, Access::Write) else { return };
+        if let ValueRef::Hash(h) = e.value() {
+            if h.min_expire().is_none() {
+                self.with_shard(self.db(), key, Access::Write, |shard, data, _| {
+                    data.no_field_expiry(shard);
+                });
+            }
+        }
     }
 
     /// Deletes the fields of a hash whose time has come, and the hash with the last of them (the expiry cycle).

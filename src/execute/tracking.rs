@@ -16,11 +16,7 @@ use super::{int, is, text, CommandError, CommandResult, Mode, Tx};
 use crate::connection::client::{flag, ClientShared, Session};
 use crate::connection::limits;
 use crate::dispatch::table::{flags, Command};
-use crate::keyspace::event::class;
 use crate::keyspace::shard::hash_bytes;
-use crate::keyspace::value::Kind;
-use crate::lock::held::Access;
-use crate::lock::native::{Latches, PlannedKey};
 use crate::observe::random;
 use crate::reply::Reply;
 use crate::server::Server;
@@ -421,34 +417,6 @@ impl Tx<'_> {
         // SAFETY: lock: callers have the module lock.
         let current = unsafe { server.holder() }.current.clone();
         server.tracking.flushed(current.as_ref());
-    }
-
-    /// Deletes those keys of a reading command whose time has come, as Redis does. The read itself treats them as missing;
-    /// where this is not possible (another thread looks at the key, a module wants to hear of it), the expiry cycle follows.
-    ///
-    /// While somebody tracks keys this comes before the read: else the read would be remembered, and the deletion told
-    /// as a change.
-    #[cold]
-    pub fn expire_met(&mut self, command: &Command, args: &[&[u8]]) {
-        if !command.has(flags::READONLY) {
-            return;
-        }
-        let expiry_owed = self.server.module_events() & class::EXPIRED != 0;
-        for (i, _) in command.key_positions(args).unwrap_or_default() {
-            let Some(e) = self.expired_entry(args[i]) else { continue };
-            let free = match self.mode() {
-                Mode::Module => true,
-                Mode::Native => {
-                    let hash = hash_bytes(args[i]);
-                    let shard = self.shard_index(args[i]);
-                    let key = PlannedKey { shard, hash, access: Access::Write };
-                    !expiry_owed && e.kind() != Kind::Module && !self.server.conflicts(&key)
-                }
-            };
-            if free && !self.server.pause.active() {
-                self.expire_now(args[i]);
-            }
-        }
     }
 
     /// A command that reads ran: its keys are remembered for the client.

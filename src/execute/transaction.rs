@@ -1,6 +1,8 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
 use super::error::err;
 use super::{blocking, CommandResult, Tx};
+use crate::acl::check;
+use crate::acl::log::Place;
 use crate::connection::client::{flag, Session, Watched};
 use crate::dispatch::table::{flags, key, keys, Path, PathRule, Reason, Row, Table};
 use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
@@ -176,7 +178,9 @@ pub fn exec(
                 }
                 let multi = session.multi.take().expect("looked above");
                 let mut tx = Tx::native(server, session, now, Some(&plan));
+                tx.effects.collecting = true;
                 run_queue(&mut tx, &queue, &multi, out);
+                crate::propagate::finish_native(&mut tx);
                 let ready = std::mem::take(&mut tx.ready);
                 let served = blocking::serve_native(server, ready, &plan, now);
                 drop(guard);
@@ -192,7 +196,8 @@ pub fn exec(
         let multi = session.multi.take().expect("looked above");
         let mut tx = Tx::module(server, session, now);
         run_queue(&mut tx, &queue, &multi, out);
-        blocking::serve_module(server, || now);
+        crate::dispatch::unit_done(server, session, now);
+        blocking::serve_module(server);
     }
     discard_state(server, session);
     Step::Done
@@ -210,6 +215,18 @@ fn run_queue(
         let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
         if command.is_container() {
             continue;
+        }
+        if let Some(user) = tx.session.limited_user().cloned() {
+            // Rights may have changed since the command was queued, and by the commands before it.
+            if let Err(denied) = check::command(&user.rules(), command, &args) {
+                denied.note(tx.server, &tx.session.shared, &user, Place::Multi, command, &args);
+                out.error(format!(
+                    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. \
+                     This command is no longer allowed for the following reason: {}",
+                    denied.exec_text()
+                ));
+                continue;
+            }
         }
         call(tx, command, &args, out);
     }

@@ -247,6 +247,9 @@ pub fn make_room(server: &'static Server) -> bool {
     // further keys.
     let needed = server.used_memory().saturating_sub(server.config.maxmemory());
     let mut freed = 0;
+    // Before a script that is part of a transaction, what is evicted belongs to that.
+    // SAFETY: lock: this function's contract.
+    let alone = unsafe { server.holder() }.effects.is_empty();
     let room = loop {
         if freed >= needed || !over_limit(server) {
             break true;
@@ -255,6 +258,9 @@ pub fn make_room(server: &'static Server) -> bool {
         let Some((db, key)) = policy.next_victim(server, now) else { break false };
         session.select(db);
         freed += Tx::module(server, &mut session, now).evict(&key);
+        if alone {
+            crate::module::thread::unit_done(server, || now);
+        }
         if mono_ns() - start > limit {
             continue_later(server);
             break true;

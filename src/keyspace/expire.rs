@@ -26,16 +26,16 @@ pub fn cycle(server: &'static Server, now: i64) {
                 let mut tx = Tx::module(server, &mut session, now);
                 for key in keys {
                     tx.expire_if_due(key);
+                    crate::module::thread::unit_done(server, || now);
                 }
-                crate::propagate::finish_alone(&mut tx);
                 crate::module::thread::end_unit(server);
             }
             for keys in hashes.chunks(BATCH) {
                 let mut tx = Tx::module(server, &mut session, now);
                 for key in keys {
                     tx.expire_fields(key);
+                    crate::propagate::end_of_single_effects(server, now);
                 }
-                crate::propagate::finish_alone(&mut tx);
                 crate::module::thread::end_unit(server);
             }
         }

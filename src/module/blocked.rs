@@ -83,6 +83,10 @@ pub struct BlockedClient {
 pub struct State {
     /// Makes the reply when unblocked.
     pub reply: abi::CommandFn,
+    /// Decides when a client that authenticates is unblocked.
+    pub auth_reply: abi::AuthFn,
+    /// The client authenticates: its command runs again.
+    pub on_auth: bool,
     /// Makes the reply when the time is over.
     pub timeout: abi::CommandFn,
     /// Frees the private data.
@@ -271,11 +275,12 @@ pub fn unblock(handle: *const BlockedClient) {
 fn finish(server: &'static Server, b: Arc<BlockedClient>) {
     forget(server, &b);
     let home = std::mem::replace(&mut *b.home.lock(), Home::Gone);
-    let (reply, by_hand) = {
+    let (reply, by_hand, on_auth) = {
         let s = b.state.lock();
-        (s.reply, s.by_hand)
+        (s.reply, s.by_hand, s.on_auth)
     };
     match home {
+        Home::Connection(parked) if on_auth => super::auth::resume(server, &b, parked),
         Home::Connection(mut parked) => {
             let Client { session, out, .. } = &mut *parked.client;
             let (start, errors, began) = (out.buf.len(), out.errors, mono_ns());
@@ -329,7 +334,8 @@ fn timed_out(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Reply) {
     b.state.lock().disconnected = None;
 }
 
-fn free_privdata(b: &Arc<BlockedClient>, client: Option<(&mut Session, &mut Reply)>) {
+/// Frees the private data of a block that is over. The calling thread has the module lock.
+pub fn free_privdata(b: &Arc<BlockedClient>, client: Option<(&mut Session, &mut Reply)>) {
     let (free, data) = {
         let mut s = b.state.lock();
         (s.free_privdata, std::mem::take(&mut s.privdata))

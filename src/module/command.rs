@@ -192,6 +192,7 @@ pub fn run(
     let mut argv: SmallVec<[*mut RStr; 16]> = args.iter().map(|a| RStr::new(a)).collect();
     let _running = callback::running(command.module, &command.full_name);
     let now = tx.now;
+    tx.session.redacted.clear();
     let mut ctx = Ctx::for_client(Some(command.module), tx.session, out);
     ctx.now = now;
     ctx.flags |= flag::COMMAND;
@@ -201,8 +202,6 @@ pub fn run(
     unsafe {
         function((&raw mut ctx).cast(), argv.as_mut_ptr().cast(), argv.len() as i32);
     }
-    // The command's effects follow those of its calls, and are the caller's to decide about if this is a call.
-    tx.effects.also.append(&mut ctx.effects);
     ctx.finish();
     for s in argv {
         // SAFETY: ABI: the command's own reference; the module retained what it keeps.

@@ -4,7 +4,7 @@
 use super::blocked::BlockedClient;
 use super::registry::Module;
 use super::string::RStr;
-use crate::connection::client::Session;
+use crate::connection::client::{ClientShared, Session};
 use crate::execute::Tx;
 use crate::observe::clock::now_ms;
 use crate::reply::{Deferred, Reply};
@@ -84,8 +84,6 @@ pub struct Ctx {
     pub ready_key: *mut RStr,
     /// Name of the user set by `SetContextUser`.
     pub user: Option<Arc<super::api::acl::ModuleUser>>,
-    /// `ReplicateVerbatim` or `Replicate` was called: effects to append at the end.
-    pub effects: Vec<crate::propagate::Effect>,
     /// Key positions collected in a keys-position request: position and flags.
     pub key_positions: Vec<(usize, u64)>,
 }
@@ -109,7 +107,6 @@ impl Ctx {
             privdata: std::ptr::null_mut(),
             ready_key: std::ptr::null_mut(),
             user: None,
-            effects: Vec::new(),
             key_positions: Vec::new(),
         }
     }
@@ -145,7 +142,6 @@ impl Ctx {
         if let Some(b) = blocked {
             let mut own = Box::new(Session::new(b.shared.clone()));
             own.authenticated = true;
-            own.user = None;
             own.db = b.db;
             ctx.session = &mut *own;
             ctx.own_session = Some(own);
@@ -166,6 +162,15 @@ impl Ctx {
     /// Whether a client, not the server itself, is behind this context.
     pub fn has_client(&self) -> bool {
         self.own_session.is_none()
+    }
+
+    /// The client that the ACL log shows for what this context does. The caller has the module lock.
+    pub fn logged_client(&self) -> Arc<ClientShared> {
+        let client = match self.has_client() {
+            true => self.session().shared.clone(),
+            false => ClientShared::internal(),
+        };
+        crate::acl::log::behind(Server::get(), &client)
     }
 
     /// The reply to write to, if somebody reads it.
@@ -212,21 +217,12 @@ impl Ctx {
         }
     }
 
-    /// Passes the effects of `Replicate` and its kin on to the log.
-    pub fn pass_effects_on(&mut self) {
-        let server = Server::get();
-        if !self.effects.is_empty() && server.log.active() {
-            server.log.append(&self.effects);
-        }
-        self.effects.clear();
-    }
-
     /// The context's own session, if nothing was left in it that the next call would see.
     pub fn into_session(mut self) -> Option<Box<Session>> {
         self.own_session.take().filter(|s| s.is_untouched())
     }
 
-    /// Ends the call: frees what is owed, closes what was left open, passes effects on.
+    /// Ends the call: frees what is owed, closes what was left open.
     pub fn finish(&mut self) {
         // In the order of making: a key handle may use a string that came before it, never one that came later.
         for a in std::mem::take(&mut self.auto).into_iter().rev() {
@@ -241,6 +237,5 @@ impl Ctx {
             self.postponed.clear();
         }
         self.pool.clear();
-        self.pass_effects_on();
     }
 }

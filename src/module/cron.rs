@@ -31,6 +31,8 @@ fn round(server: &'static Server, now: i64) {
         server.latency.add_if_slow(&server.config, "expire-cycle", ns / 1_000_000);
     }
     crate::snapshot::control::check_save_points(server, now);
+    crate::execute::migrate::close_unused(now);
+    crate::persist::rewrite::cron(server, now);
     super::fork::reap();
     super::event::cron_event(server.config.hz());
 }

@@ -92,14 +92,10 @@ pub struct StreamEntry {
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Runs `f` with a transaction of the context, and keeps the effects that it leaves for the end of the call.
+/// Runs `f` with a transaction of the context.
 pub fn with_tx<R>(ctx: &mut Ctx, f: impl FnOnce(&mut Tx<'_>) -> R) -> R {
     let mut tx = ctx.tx();
-    let r = f(&mut tx);
-    let effects = std::mem::take(&mut tx.effects);
-    ctx.effects.extend(effects.before);
-    ctx.effects.extend(effects.also);
-    r
+    f(&mut tx)
 }
 
 /// The holder's count of changes that may have moved entries. The caller has the module lock.

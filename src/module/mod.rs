@@ -3,6 +3,7 @@
 //! Rust to C goes through [`callback`] alone; C to Rust through the functions of [`api`], one family a file.
 pub mod abi;
 pub mod api;
+pub mod auth;
 pub mod blocked;
 pub mod border;
 pub mod callback;

@@ -149,6 +149,8 @@ pub struct Registry {
     pub events: ArcSwap<Vec<EventSubscription>>,
     /// Exported functions, by name.
     pub shared: Mutex<HashMap<String, SharedApi>>,
+    /// Callbacks for authentication.
+    pub auth: super::auth::Callbacks,
     /// Timers of modules.
     pub timers: Timers,
     /// Jobs that notification callbacks left for the end of the unit.
@@ -213,6 +215,7 @@ impl Registry {
         let filters = !self.filters.load().is_empty();
         let old = server.table.load();
         let table = Table::build(&commands, events, filters, Some(&old));
+        server.acl.recompute(&table);
         server.swap_table(table);
     }
 }

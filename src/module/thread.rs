@@ -141,6 +141,7 @@ pub fn run(server: &'static Server) {
             next_cron = now_ms() + 1000 / server.config.hz().clamp(1, 500) as i64;
         }
         super::event::loop_event(abi::SUBEVENT_EVENTLOOP_BEFORE_SLEEP);
+        server.aof.write_if_needed(server);
         server.module_lock.unlock();
         returns.send(server);
     }
@@ -148,10 +149,17 @@ pub fn run(server: &'static Server) {
 
 /// Ends an execution unit: jobs that notification callbacks left, then the held keys.
 pub fn end_unit(server: &'static Server) {
-    crate::module::event::run_post_jobs(server);
-    crate::execute::blocking::serve_module(server, now_ms);
+    unit_done(server, now_ms);
+    crate::execute::blocking::serve_module(server);
     server.release_keys();
     server.tracking.broadcast(server);
+}
+
+/// What ended as a unit for the effect log: jobs that notification callbacks left still belong to it. Held keys stay held.
+/// Returns the log's offset behind the unit, if it left something.
+pub fn unit_done(server: &'static Server, now: impl FnOnce() -> i64) -> Option<u64> {
+    crate::module::event::run_post_jobs(server);
+    crate::propagate::end_of_unit(server, now)
 }
 
 /// Executes the requests of a client that belong here, then sends it home.
@@ -164,7 +172,11 @@ fn run_client(
 ) {
     let table = server.table.load_full();
     let input = std::mem::take(&mut client.input);
+    // SAFETY: lock: the module thread has the module lock here, as on the line after the commands.
+    unsafe { server.holder() }.client = Some(client.session.shared.clone());
     let (done, outcome) = run_input(server, &table, &mut client, &input, Side::Module, now_ms());
+    // SAFETY: lock: as above.
+    unsafe { server.holder() }.client = None;
     client.input = input;
     client.consume(done);
     if outcome == Outcome::Blocked {

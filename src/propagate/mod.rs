@@ -1,82 +1,188 @@
 //! STEP 7: effects of writes, on their way to the ordered log.
 //!
 //! A write appends its effect while it still has its latches or holds its keys, so that the order of the log is an
-//! order in which the writes could have run. The log has no reader yet: neither AOF nor replicas exist in this version,
-//! so nothing is kept, and nothing pays for it.
+//! order in which the writes could have run. What one *execution unit* did (a command with everything that it led to, a
+//! transaction, a script, a callback of a module) goes to the log at once, in `MULTI` and `EXEC` if it is more than one
+//! command, as Redis does it:
+//! - on the native path the unit's effects are collected in its `Tx`;
+//! - on the module path, where units nest (a module's call inside a script inside a callback), they are collected with the
+//!   holder of the module lock, in the order in which they happened, and [`end_of_unit`] appends them.
+//!
+//! Without a reader (`appendonly no`) nothing is built: every way in asks [`log::Log::active`] first.
+use crate::dispatch::table::{flags, Command};
+use crate::execute::{Mode, Tx};
+use crate::server::Server;
+
 pub mod log;
+
+/// Where effects go: bits.
+pub mod to {
+    /// The append-only file.
+    pub const AOF: u8 = 1;
+    /// Replicas.
+    pub const REPLICAS: u8 = 2;
+    /// Both.
+    pub const ALL: u8 = AOF | REPLICAS;
+}
 
 /// One effect: a command in a database.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Effect {
     /// Database.
     pub db: usize,
-    /// The command and its arguments.
-    pub args: Vec<Vec<u8>>,
+    /// Bits of [`to`].
+    pub to: u8,
+    /// The command, as RESP.
+    pub resp: Vec<u8>,
+}
+
+impl Effect {
+    /// An effect from a command's arguments.
+    pub fn new<A: AsRef<[u8]>>(db: usize, to: u8, args: &[A]) -> Effect {
+        let mut resp =
+            Vec::with_capacity(16 + args.iter().map(|a| a.as_ref().len() + 16).sum::<usize>());
+        encode(&mut resp, args);
+        Effect { db, to, resp }
+    }
+}
+
+/// Appends a command in RESP.
+pub fn encode<A: AsRef<[u8]>>(out: &mut Vec<u8>, args: &[A]) {
+    let number = |out: &mut Vec<u8>, mark: u8, n: usize| {
+        out.push(mark);
+        out.extend_from_slice(&crate::keyspace::number::format_u64(n as u64));
+        out.extend_from_slice(b"\r\n");
+    };
+    number(out, b'*', args.len());
+    for a in args {
+        let a = a.as_ref();
+        number(out, b'$', a.len());
+        out.extend_from_slice(a);
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// The effects of one command.
-#[derive(Default)]
 pub struct Effects {
-    /// Before all others: deletions of what the command found expired.
-    pub before: Vec<Effect>,
+    /// What goes before the command itself, in order; on the native path only.
+    done: Vec<Effect>,
     /// In place of the command itself; `Some` and empty suppresses it.
-    pub instead: Option<Vec<Effect>>,
-    /// Beside it.
-    pub also: Vec<Effect>,
+    instead: Option<Vec<Effect>>,
+    /// The command itself goes there even if it changed nothing: bits of [`to`].
+    pub force: u8,
+    /// The command itself may go there: bits of [`to`]. Less for calls of scripts and modules that say so.
+    pub allowed: u8,
+    /// Native path: the commands are part of a transaction, which appends all of them together.
+    pub collecting: bool,
 }
 
-fn effect(db: usize, args: &[&[u8]]) -> Effect {
-    Effect { db, args: args.iter().map(|a| a.to_vec()).collect() }
+impl Default for Effects {
+    fn default() -> Effects {
+        Effects { done: Vec::new(), instead: None, force: 0, allowed: to::ALL, collecting: false }
+    }
 }
 
 impl Effects {
-    /// Adds an effect before the command itself.
-    pub fn before(&mut self, db: usize, args: &[&[u8]]) {
-        self.before.push(effect(db, args));
-    }
-
-    /// Adds an effect beside the command itself.
-    pub fn also(&mut self, db: usize, args: &[&[u8]]) {
-        self.also.push(effect(db, args));
-    }
-
-    /// Adds an effect in place of the command itself.
+    /// Puts an effect in place of the command itself; behind those that are there already.
     pub fn instead(&mut self, db: usize, args: &[&[u8]]) {
-        self.instead.get_or_insert_default().push(effect(db, args));
+        self.instead.get_or_insert_default().push(Effect::new(db, to::ALL, args));
+    }
+
+    /// Keeps the command itself out of the log.
+    pub fn nothing(&mut self) {
+        self.instead.get_or_insert_default();
     }
 }
 
-/// Appends the effects of a finished command to the log, or to what the transaction collects. The caller has its latches
-/// or holds its keys. `changed`: the command itself changed something.
-pub fn finish(
-    tx: &mut crate::execute::Tx<'_>,
-    command: &crate::dispatch::table::Command,
-    args: &[&[u8]],
-    changed: bool,
-) {
-    let effects = std::mem::take(&mut tx.effects);
-    let mut all = effects.before;
-    match effects.instead {
-        Some(list) => all.extend(list),
-        None if !changed || command.has(crate::dispatch::table::flags::MODULE) => {}
-        None => all.push(effect(tx.db(), args)),
+impl Tx<'_> {
+    /// Adds an effect in the order of events. The log has a reader.
+    pub fn leave(&mut self, effect: Effect) {
+        match self.mode() {
+            Mode::Native => self.effects.done.push(effect),
+            Mode::Module => leave(self.server, effect),
+        }
     }
-    all.extend(effects.also);
-    append(tx, all);
 }
 
-/// Appends what a transaction without a command left (expiry, eviction). The caller holds its keys.
-pub fn finish_alone(tx: &mut crate::execute::Tx<'_>) {
-    let effects = std::mem::take(&mut tx.effects);
-    append(tx, effects.before.into_iter().chain(effects.also).collect());
+/// Adds an effect to the present unit of the module path. The calling thread has the module lock.
+pub fn leave(server: &Server, effect: Effect) {
+    // SAFETY: lock: this function's contract.
+    unsafe { server.holder() }.effects.push(effect);
 }
 
-fn append(tx: &mut crate::execute::Tx<'_>, all: Vec<Effect>) {
-    if all.is_empty() {
-        return;
+/// Adds the effects of a finished command to its unit; a native one that is a unit of its own goes to the log. The caller
+/// has its latches or holds its keys. `changed`: the command itself changed something.
+pub fn finish(tx: &mut Tx<'_>, command: &Command, args: &[&[u8]], changed: bool) {
+    let instead = tx.effects.instead.take();
+    let force = std::mem::take(&mut tx.effects.force);
+    let target = if changed { to::ALL } else { force } & tx.effects.allowed;
+    let own = target != 0 && !command.has(flags::MODULE) && command.name != "exec";
+    let native = tx.mode() == Mode::Native;
+    match instead {
+        Some(list) => {
+            for mut e in list {
+                e.to &= tx.effects.allowed;
+                if e.to != 0 {
+                    tx.leave(e);
+                }
+            }
+        }
+        None if own && native && tx.effects.done.is_empty() && !tx.effects.collecting => {
+            // The usual case: one command, one effect, without a copy of its own.
+            let at = tx.server.log.append_command(tx.server, tx.now, tx.db(), target, args);
+            tx.session.written = at;
+            return;
+        }
+        None if own => {
+            let effect = Effect::new(tx.db(), target, args);
+            tx.leave(effect);
+        }
+        None => {}
     }
-    match &mut tx.collected {
-        Some(list) => list.extend(all),
-        None => tx.server.log.append(&all),
+    if native && !tx.effects.collecting {
+        finish_native(tx);
+    }
+}
+
+/// Appends what a native unit collected. The caller has its latches.
+pub fn finish_native(tx: &mut Tx<'_>) {
+    let done = std::mem::take(&mut tx.effects.done);
+    if !done.is_empty() {
+        tx.session.written = tx.server.log.append(tx.server, tx.now, &done, done.len() > 1);
+    }
+}
+
+/// Appends what the present unit of the module path left, one transaction if it is more than one command. Returns the
+/// log's offset behind it, if there was something. The calling thread has the module lock, and still holds the keys.
+pub fn end_of_unit(server: &Server, now: impl FnOnce() -> i64) -> Option<u64> {
+    append_left(server, now, true)
+}
+
+/// As [`end_of_unit`], but every command stands for itself: expiry and eviction.
+pub fn end_of_single_effects(server: &Server, now: i64) {
+    append_left(server, || now, false);
+}
+
+fn append_left(server: &Server, now: impl FnOnce() -> i64, together: bool) -> Option<u64> {
+    // SAFETY: lock: this function's contract.
+    let holder = unsafe { server.holder() };
+    if holder.effects.is_empty() {
+        return None;
+    }
+    let effects = std::mem::take(&mut holder.effects);
+    if !server.log.active() {
+        return None;
+    }
+    Some(server.log.append(server, now(), &effects, together && effects.len() > 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_are_resp() {
+        let e = Effect::new(3, to::ALL, &[b"SET".as_slice(), b"", b"12345678901"]);
+        assert_eq!(e.resp, b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$11\r\n12345678901\r\n");
     }
 }

@@ -173,6 +173,8 @@ pub fn write_error(out: &mut Reply, text: &[u8], counted: bool) {
         out.error(text);
         return;
     }
+    // In the statistics already, but a failure of the command that ran the script all the same.
+    out.errors += 1;
     let line: Vec<u8> = text.iter().map(|c| if b"\r\n".contains(c) { b' ' } else { *c }).collect();
     out.raw(b"-");
     out.raw(&line);

@@ -479,6 +479,13 @@ pub fn save(tx: &Tx<'_>, out: &mut Writer) {
     }
 }
 
+/// Shows the code of all libraries.
+pub fn each_library(tx: &Tx<'_>, mut f: impl FnMut(&[u8])) {
+    for library in engines(tx).functions.iter().flat_map(|f| f.set.libraries.values()) {
+        f(&library.code);
+    }
+}
+
 /// All libraries as one payload (`FUNCTION DUMP`).
 pub fn dump(tx: &Tx<'_>) -> Result<Vec<u8>, CommandError> {
     functions(tx)?;

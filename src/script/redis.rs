@@ -99,7 +99,7 @@ fn set_repl(lua: Lua) -> Results {
     Ok(0)
 }
 
-/// `redis.acl_check_cmd (command [, arg ...])`: this version has no users with limited rights.
+/// `redis.acl_check_cmd (command [, arg ...])`
 fn acl_check_cmd(lua: Lua) -> Results {
     if lua.top() == 0 {
         return Err(raise(lua, NO_ARGUMENTS));
@@ -107,11 +107,13 @@ fn acl_check_cmd(lua: Lua) -> Results {
     let Some(args) = string_arguments(lua) else {
         return Err(raise(lua, BAD_ARGUMENTS));
     };
-    if !current().is_some_and(|run| run.knows(&args)) {
-        return Err(raise(lua, b"Invalid command passed to redis.acl_check_cmd()"));
+    match current().and_then(|run| run.may(&args)) {
+        Some(may) => {
+            lua.push_bool(may);
+            Ok(1)
+        }
+        None => Err(raise(lua, b"Invalid command passed to redis.acl_check_cmd()")),
     }
-    lua.push_bool(true);
-    Ok(1)
 }
 
 /// `redis.log (level, message, ...)`

@@ -2,6 +2,7 @@
 use super::lua::{lua_State, Lua, REGISTRY};
 use super::sandbox::State;
 use super::{convert, script_flag};
+use crate::acl::{check, log as acl_log};
 use crate::config::enums::shutdown_on_sig;
 use crate::connection::client::{flag as client_flag, ClientShared, Session};
 use crate::dispatch;
@@ -9,21 +10,20 @@ use crate::dispatch::table::{flags, Body};
 use crate::execute::{error, CommandError, CommandResult, Tx};
 use crate::keyspace::evict;
 use crate::observe::clock::mono_ns;
-use crate::propagate::Effect;
 use crate::reply::Reply;
 use crate::server::Server;
 use smallvec::SmallVec;
 use std::ffi::c_int;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicU8, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// What of a script's effects goes to the log: bits of `redis.set_repl`.
 pub mod repl {
     /// The append-only file.
-    pub const AOF: i32 = 1;
+    pub const AOF: i32 = crate::propagate::to::AOF as i32;
     /// Replicas.
-    pub const REPLICA: i32 = 2;
+    pub const REPLICA: i32 = crate::propagate::to::REPLICAS as i32;
     /// Both.
     pub const ALL: i32 = AOF | REPLICA;
 }
@@ -32,6 +32,7 @@ pub mod repl {
 pub struct Run<'a> {
     server: &'static Server,
     session: Session,
+    caller: Arc<ClientShared>,
     now: i64,
     began: u64,
     name: &'a str,
@@ -43,7 +44,6 @@ pub struct Run<'a> {
     wrote: bool,
     warned: bool,
     repl: i32,
-    effects: Vec<Effect>,
     reply: Reply,
 }
 
@@ -66,6 +66,25 @@ static SHUTDOWN_ASKED: AtomicBool = AtomicBool::new(false);
 pub fn ask_to_shut_down() {
     SHUTDOWN_ASKED.store(true, Relaxed);
 }
+
+/// A script or a function has been running for longer than `busy-reply-threshold`.
+static SLOW: AtomicU8 = AtomicU8::new(0);
+const SLOW_EVAL: u8 = 1;
+const SLOW_FUNCTION: u8 = 2;
+
+/// Refuses a command while a script has been running for too long. Commands without a key of the script could go on
+/// here, but clients rely on being told; until then they do.
+#[inline]
+pub fn check_not_busy() -> CommandResult {
+    match SLOW.load(Relaxed) {
+        0 => Ok(()),
+        SLOW_EVAL => Err(BUSY_EVAL),
+        _ => Err(BUSY_FUNCTION),
+    }
+}
+
+/// `DEBUG SET-DISABLE-DENY-SCRIPTS`: scripts may call commands that are not for scripts.
+pub static ALL_FOR_SCRIPTS: AtomicBool = AtomicBool::new(false);
 
 /// Instructions between two looks at the clock and at [`STATUS`].
 const HOOK_EVERY: c_int = 100_000;
@@ -97,9 +116,7 @@ pub fn kill(function: bool) -> CommandResult {
             ));
         }
         if !function && status & FUNCTION != 0 {
-            return Err(error::err(
-                "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
-            ));
+            return Err(BUSY_FUNCTION);
         }
         if function && status & FUNCTION == 0 {
             return Err(BUSY_EVAL);
@@ -113,6 +130,11 @@ pub fn kill(function: bool) -> CommandResult {
 /// What is told about functions while a script of `EVAL` runs.
 pub const BUSY_EVAL: CommandError = CommandError(std::borrow::Cow::Borrowed(
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+));
+
+/// What is told about scripts while a function runs.
+pub const BUSY_FUNCTION: CommandError = CommandError(std::borrow::Cow::Borrowed(
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
 ));
 
 /// A script or function that has been running for longer than `busy-reply-threshold`, as `FUNCTION STATS` tells about it.
@@ -175,6 +197,13 @@ impl<'a> Run<'a> {
             if crate::snapshot::control::writes_denied(server) {
                 return Err(error::err(MISCONF));
             }
+            if let Some(errno) = server.aof.error() {
+                return Err(error::err(format!(
+                    "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. \
+                     Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: {}",
+                    crate::persist::errno_text(errno)
+                )));
+            }
             if call.read_only {
                 return Err(error::err(
                     "ERR Can not execute a script with write flag using *_ro command.",
@@ -183,7 +212,8 @@ impl<'a> Run<'a> {
         }
         let caller = &tx.session;
         let shared = ClientShared::new(
-            0,
+            // As on Redis, numbers of the server's own: one for scripts, one for functions.
+            1 + u64::from(call.function),
             "lua".into(),
             String::new(),
             None,
@@ -198,6 +228,7 @@ impl<'a> Run<'a> {
         Ok(Run {
             server,
             session,
+            caller: caller.shared.clone(),
             now: tx.now,
             began: mono_ns(),
             name: call.name,
@@ -209,7 +240,6 @@ impl<'a> Run<'a> {
             wrote: false,
             warned: false,
             repl: repl::ALL,
-            effects: Vec::new(),
             reply: Reply::default(),
         })
     }
@@ -224,9 +254,12 @@ impl<'a> Run<'a> {
         self.session.shared.put(client_flag::RESP3, on);
     }
 
-    /// The command table, for `redis.acl_check_cmd`.
-    pub fn knows(&self, args: &[&[u8]]) -> bool {
-        self.server.modules.current_table(self.server).resolve(args).is_some()
+    /// Whether the caller may run a command, for `redis.acl_check_cmd`; `None` if there is no such command.
+    pub fn may(&self, args: &[&[u8]]) -> Option<bool> {
+        let table = self.server.modules.current_table(self.server);
+        let command = table.resolve(args)?;
+        let user = self.session.limited_user();
+        Some(user.is_none_or(|u| check::command(&u.rules(), command, args).is_ok()))
     }
 
     /// Runs a command for the script and returns its protocol. A refusal is its text only.
@@ -240,7 +273,7 @@ impl<'a> Run<'a> {
         let found = if args.is_empty() { None } else { table.resolve(args) };
         let checked = match found {
             None => Err(error::err("Unknown Redis command called from script")),
-            Some(c) => self.check(c, args.len()).map(|()| c),
+            Some(c) => self.check(c, args).map(|()| c),
         };
         let command = checked.inspect_err(|e| {
             let text = e.0.as_bytes();
@@ -261,12 +294,8 @@ impl<'a> Run<'a> {
         reply.errors = 0;
         reply.resp3 = self.session.shared.has(client_flag::RESP3);
         let mut tx = Tx::module(server, &mut self.session, self.now);
-        tx.collected = Some(Vec::new());
+        tx.effects.allowed = self.repl as u8;
         dispatch::call(&mut tx, command, args, &mut reply);
-        let effects = tx.collected.take().unwrap_or_default();
-        if self.repl != 0 {
-            self.effects.extend(effects);
-        }
         server.stats.commands_processed.add(1);
         self.reply = reply;
         Ok(&self.reply.buf)
@@ -275,22 +304,28 @@ impl<'a> Run<'a> {
     fn check(
         &self,
         command: &crate::dispatch::table::Command,
-        argc: usize,
+        args: &[&[u8]],
     ) -> Result<(), CommandError> {
-        if !command.arity_ok(argc) || matches!(command.body, Body::Container) {
+        if !command.arity_ok(args.len()) || matches!(command.body, Body::Container) {
             return Err(error::err("Wrong number of args calling Redis command from script"));
         }
-        if command.has(flags::NOSCRIPT) {
+        if command.has(flags::NOSCRIPT) && !ALL_FOR_SCRIPTS.load(Relaxed) {
             return Err(error::err("This Redis command is not allowed from script"));
+        }
+        if let Some(user) = self.session.limited_user() {
+            if let Err(denied) = check::command(&user.rules(), command, args) {
+                let client = acl_log::behind(self.server, &self.caller);
+                let place = acl_log::Place::Script;
+                denied.note(self.server, &client, user, place, command, args);
+                let text = denied.text(user, command, args, false);
+                return Err(error::err(format!("ACL failure in script: {text}")));
+            }
         }
         if self.read_only && command.has(flags::WRITE | flags::MAY_REPLICATE) {
             return Err(error::err("Write commands are not allowed from read-only scripts."));
         }
-        if !self.wrote
-            && command.has(flags::WRITE)
-            && crate::snapshot::control::writes_denied(self.server)
-        {
-            return Err(error::err(format!("-{}", error::MISCONF.0)));
+        if !self.wrote && command.has(flags::WRITE) && !self.server.loading.load(Relaxed) {
+            crate::persist::check_disk(self.server).map_err(|e| error::err(format!("-{}", e.0)))?;
         }
         if self.out_of_memory && !self.allow_oom && !self.wrote && command.has(flags::DENYOOM) {
             return Err(error::err("-OOM command not allowed when used memory > 'maxmemory'."));
@@ -341,10 +376,8 @@ impl<'a> Run<'a> {
                 convert::write_error(out, &text, false);
             }
         }
-        if tx.server.log.active() {
-            tx.propagate_nothing();
-            tx.effects.also.append(&mut self.effects);
-        }
+        // What its commands did is in the log's unit already.
+        tx.propagate_nothing();
     }
 }
 
@@ -376,6 +409,7 @@ impl Drop for Current {
         let run = CURRENT.swap(null_mut(), Relaxed);
         // SAFETY: lock: this thread set it and the run outlives this guard.
         if unsafe { run.as_ref() }.is_some_and(|r| r.warned) {
+            SLOW.store(0, Relaxed);
             *BUSY.lock() = None;
         }
     }
@@ -395,6 +429,7 @@ impl Run<'_> {
             return;
         }
         self.warned = true;
+        SLOW.store(if self.function { SLOW_FUNCTION } else { SLOW_EVAL }, Relaxed);
         let command = if self.function { "FUNCTION KILL" } else { "SCRIPT KILL" };
         crate::log_warning!(
             "Slow script detected: still in execution after {ms} milliseconds. You can try killing the script using the \

@@ -63,7 +63,7 @@ pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplic
     p.last_load_keys_expired.store(0, Relaxed);
     server.loading.store(true, Relaxed);
     fire(abi::SUBEVENT_LOADING_RDB_START);
-    let result = load(server, &mut r, duplicates);
+    let result = load(server, &mut r, duplicates, false);
     server.release_keys();
     server.loading.store(false, Relaxed);
     fire(match result {
@@ -95,6 +95,8 @@ struct Next {
 struct Load {
     server: &'static Server,
     limits: Limits,
+    /// Expired keys are loaded: commands that follow may still concern them.
+    keep_expired: bool,
     duplicates: Duplicates,
     now: i64,
     session: Session,
@@ -104,7 +106,20 @@ struct Load {
     progress_due: u64,
 }
 
-fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> Result<()> {
+/// Reads the base of an append-only file, or the part of one that begins like a snapshot. Returns where it ends. The
+/// calling thread has the module lock, and tells that the server is loading.
+pub fn load_base(server: &'static Server, file: File) -> Result<u64> {
+    let mut r = Reader::of_file(file, server.config.rdbchecksum()).map_err(RdbError::Io)?;
+    load(server, &mut r, Duplicates::Refuse, true)?;
+    Ok(r.position())
+}
+
+fn load(
+    server: &'static Server,
+    r: &mut Reader<'_>,
+    duplicates: Duplicates,
+    keep_expired: bool,
+) -> Result<()> {
     let magic: [u8; 9] = r.array()?;
     if &magic[..5] != b"REDIS" {
         return Err(r.corrupt("Wrong signature trying to load DB from file"));
@@ -118,6 +133,7 @@ fn load(server: &'static Server, r: &mut Reader<'_>, duplicates: Duplicates) -> 
     let mut l = Load {
         server,
         limits: Limits::of(&server.config),
+        keep_expired,
         duplicates,
         now: now_ms(),
         session: Session::internal(),
@@ -266,7 +282,7 @@ impl Load {
             }
             other => other?,
         };
-        if next.expire.is_some_and(|at| at < self.now) {
+        if !self.keep_expired && next.expire.is_some_and(|at| at < self.now) {
             self.expired += 1;
             self.server.persistence.last_load_keys_expired.store(self.expired, Relaxed);
             return Ok(());

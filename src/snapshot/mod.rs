@@ -26,9 +26,10 @@ mod writer;
 
 pub use control::{reload, save, Persistence};
 pub use decode::{Decoder, Limits};
-pub use load::load_at_start;
+pub use load::{load_at_start, load_base};
 pub use payload::{dump, restore, seal, unseal, RestoreError};
 pub use reader::Reader;
+pub use save::write_base;
 pub use writer::Writer;
 
 use std::borrow::Cow;

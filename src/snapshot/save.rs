@@ -38,11 +38,20 @@ fn usage(server: &Server) -> Usage {
 /// Writes everything into `path`, which is a temporary name: the caller renames it. The calling thread has the module
 /// lock, and ends its unit afterwards.
 pub(super) fn write_file(server: &'static Server, path: &Path) -> io::Result<()> {
+    write_as(server, path, false)
+}
+
+/// As `write_file`, for the base of an append-only file.
+pub fn write_base(server: &'static Server, path: &Path) -> io::Result<()> {
+    write_as(server, path, true)
+}
+
+fn write_as(server: &'static Server, path: &Path, aof_base: bool) -> io::Result<()> {
     let file = File::create(path)?;
     let config = &server.config;
     let sync_every = if config.rdb_save_incremental_fsync() { SYNC_EVERY } else { 0 };
     let mut out = Writer::to_file(file, config.rdbcompression(), config.rdbchecksum(), sync_every);
-    write_all(server, &mut out);
+    write_all(server, &mut out, aof_base);
     out.finish_file()
 }
 
@@ -53,14 +62,14 @@ fn aux(out: &mut Writer, name: &str, value: &str) {
 }
 
 /// Writes everything but the checksum.
-fn write_all(server: &'static Server, out: &mut Writer) {
+fn write_all(server: &'static Server, out: &mut Writer, aof_base: bool) {
     out.raw(format!("REDIS{VERSION:04}").as_bytes());
     aux(out, "redis-ver", crate::config::load::REDIS_VERSION);
     aux(out, "redis-bits", "64");
     aux(out, "ctime", &(now_ms() / 1000).to_string());
     aux(out, "used-mem", &server.used_memory().to_string());
     // Redis writes the replication id and offset only if it has a backlog; there is none in this version.
-    aux(out, "aof-base", "0");
+    aux(out, "aof-base", if aof_base { "1" } else { "0" });
     module_io::save_all_aux(out, abi::AUX_BEFORE_RDB);
     let usage = usage(server);
     let mut session = Session::internal();

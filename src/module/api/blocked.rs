@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 struct Block {
+    auth: Option<abi::AuthFn>,
     reply: abi::CommandFn,
     timeout: abi::CommandFn,
     free: abi::FreePrivdataFn,
@@ -31,6 +32,8 @@ fn block(ctx: &mut Ctx, b: Block) -> *const BlockedClient {
     };
     {
         let mut s = handle.state.lock();
+        s.on_auth = b.auth.is_some();
+        s.auth_reply = b.auth.flatten();
         s.reply = b.reply;
         s.timeout = b.timeout;
         s.free_privdata = b.free;
@@ -46,6 +49,8 @@ fn block(ctx: &mut Ctx, b: Block) -> *const BlockedClient {
         Some("ERR Blocking module command called from transaction")
     } else if ctx.flags & flag::BLOCKED_REPLY != 0 {
         Some("ERR Blocking module command called from a Reply callback context")
+    } else if b.auth.is_none() && session.module_auth.is_some() {
+        Some("ERR Clients undergoing module based authentication can only be blocked on auth")
     } else {
         None
     };
@@ -70,7 +75,34 @@ crate::api! {
         let ctx = unsafe { &mut *ctx };
         let keys = Vec::new();
         let privdata = std::ptr::null_mut();
-        block(ctx, Block { reply, timeout, free, milliseconds, keys, on_deletion: false, privdata })
+        let (auth, on_deletion) = (None, false);
+        block(ctx, Block { auth, reply, timeout, free, milliseconds, keys, on_deletion, privdata })
+    }
+
+    /// Blocks a client that authenticates, from a callback of `RegisterAuthCallback`. Null outside of one.
+    [Main] fn BlockClientOnAuth(
+        ctx: *mut Ctx, reply: abi::AuthFn, free: abi::FreePrivdataFn,
+    ) -> *const BlockedClient {
+        // SAFETY: ABI: a live context.
+        let ctx = unsafe { &mut *ctx };
+        if ctx.session().module_auth.is_none() {
+            if let Some(out) = ctx.out() {
+                out.error(
+                    "ERR Module blocking client on auth when not currently undergoing module authentication",
+                );
+            }
+            return std::ptr::null();
+        }
+        block(ctx, Block {
+            auth: Some(reply),
+            reply: None,
+            timeout: None,
+            free,
+            milliseconds: 0,
+            keys: Vec::new(),
+            on_deletion: false,
+            privdata: std::ptr::null_mut(),
+        })
     }
 
     /// Blocks the client until its reply callback is content with one of the keys.
@@ -97,7 +129,8 @@ crate::api! {
             unsafe { (&mut *ctx, super::command::bytes_of(keys, count.max(0) as usize)) };
         let keys = keys.into_iter().map(<[u8]>::to_vec).collect();
         let on_deletion = flags & abi::BLOCK_UNBLOCK_DELETED != 0;
-        block(ctx, Block { reply, timeout, free, milliseconds, keys, on_deletion, privdata })
+        let auth = None;
+        block(ctx, Block { auth, reply, timeout, free, milliseconds, keys, on_deletion, privdata })
     }
 
     /// Whoever waits for this key looks at it.
@@ -134,6 +167,7 @@ crate::api! {
             // SAFETY: ABI: a handle that the module still has.
             let mut s = unsafe { &*blocked }.state.lock();
             s.reply = None;
+            s.auth_reply = None;
             s.disconnected = None;
         }
         // SAFETY: ABI: as above.

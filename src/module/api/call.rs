@@ -1,5 +1,8 @@
 //! `Call` and `Replicate*`: commands run by modules, and what they write to the effect log. Replies are in
 //! [`super::call_reply`].
+use crate::acl::check::{self, Denied};
+use crate::acl::log::Place;
+use crate::acl::User;
 use crate::connection::client::{flag as client_flag, Session};
 use crate::dispatch;
 use crate::dispatch::table::{flags, Body, Command, Table};
@@ -15,7 +18,7 @@ use crate::module::blocked::BlockedClient;
 use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
 use crate::module::string::RStr;
-use crate::propagate::Effect;
+use crate::propagate::{self, to, Effect};
 use crate::reply::Reply;
 use crate::server::Server;
 use smallvec::SmallVec;
@@ -64,6 +67,19 @@ pub struct Flags {
     pub dry_run: bool,
     /// `K`
     pub may_block: bool,
+}
+
+impl Flags {
+    /// Where the command goes when it changed something: bits of [`to`].
+    fn targets(self) -> u8 {
+        let aof = if self.no_aof { 0 } else { to::AOF };
+        let replicas = if self.no_replicas { 0 } else { to::REPLICAS };
+        if self.replicate {
+            aof | replicas
+        } else {
+            0
+        }
+    }
 }
 
 /// Reads the letters of a format; `None` if one is unknown.
@@ -129,9 +145,10 @@ fn refused(errno: c_int, text: impl Into<Cow<'static, str>>) -> Refused {
 fn prepare(
     table: &Table,
     f: Flags,
-    user: Option<&str>,
+    user: Option<&Arc<User>>,
     args: &[&[u8]],
     no_memory: impl FnOnce() -> bool,
+    note: impl FnOnce(Denied, &User, &Command),
 ) -> Result<Arc<Command>, Refused> {
     if f.as_user && user.is_none() {
         return Err(refused(
@@ -157,13 +174,19 @@ fn prepare(
         let text = format!("ERR Write command '{name}' was called while write is not allowed.");
         return Err(refused(libc::ENOSPC, text));
     }
+    if let Some(user) = user.filter(|u| f.as_user && !u.is_open()) {
+        if let Err(denied) = check::command(&user.rules(), command, args) {
+            note(denied, user, command);
+            let text = format!("NOPERM {}", denied.text(user, command, args, false));
+            return Err(refused(libc::EACCES, text));
+        }
+    }
     Ok(command.clone())
 }
 
 /// What became of a command that ran.
 struct Ran {
     out: Reply,
-    effects: Vec<Effect>,
     /// It blocked: the reply comes later.
     blocked: Option<Arc<BlockedClient>>,
 }
@@ -173,8 +196,11 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let server = Server::get();
     let table = server.modules.current_table(server);
     let caller = ctx.session();
-    let user = ctx.user.as_ref().map(|u| u.name.clone()).or_else(|| caller.user.clone());
-    let command = prepare(&table, f, user.as_deref(), args, || out_of_memory(server))?;
+    let user = ctx.user.as_ref().map(|u| u.user.clone()).or_else(|| caller.user.clone());
+    let note = |denied: Denied, user: &User, command: &Command| {
+        denied.note(server, &ctx.logged_client(), user, Place::Module, command, args);
+    };
+    let command = prepare(&table, f, user.as_ref(), args, || out_of_memory(server), note)?;
     if f.dry_run {
         return Ok(None);
     }
@@ -191,10 +217,9 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     }
     let mut out = Reply::new(resp3);
     let mut tx = Tx::module(server, &mut session, ctx.time());
-    tx.collected = Some(Vec::new());
+    tx.effects.allowed = f.targets();
     dispatch::call(&mut tx, &command, args, &mut out);
-    let effects = tx.collected.take().unwrap_or_default();
-    Ok(Some(Ran { out, effects, blocked: session.blocked_on.take() }))
+    Ok(Some(Ran { out, blocked: session.blocked_on.take() }))
 }
 
 /// Runs a command for a module as the command filters leave it.
@@ -271,11 +296,8 @@ pub unsafe extern "C" fn backplane_call_impl(
             set_errno(before);
             return std::ptr::null_mut();
         }
-        Ok(Some(mut ran)) => {
+        Ok(Some(ran)) => {
             set_errno(before);
-            if f.replicate && !(f.no_aof && f.no_replicas) {
-                ctx.effects.append(&mut ran.effects);
-            }
             match (ran.blocked, ctx.module) {
                 (Some(blocked), Some(module)) => {
                     let promise = Promise::new(module, ctx.session().db, blocked);
@@ -299,11 +321,11 @@ pub unsafe extern "C" fn backplane_call_impl(
     reply
 }
 
-/// Adds an effect at the end of the context's unit.
-fn add_effect(ctx: &mut Ctx, args: Vec<Vec<u8>>) {
+/// Adds an effect to the unit, if it goes anywhere. The calling thread has the module lock.
+fn add_effect<A: AsRef<[u8]>>(ctx: &Ctx, targets: u8, args: &[A]) {
     let server = Server::get();
-    if server.log.active() {
-        ctx.effects.push(Effect { db: ctx.session().db, args });
+    if targets != 0 && server.log.active() {
+        propagate::leave(server, Effect::new(ctx.session().db, targets, args));
     }
     server.dirty.add(1);
 }
@@ -329,11 +351,7 @@ pub unsafe extern "C" fn backplane_replicate_impl(
     let server = Server::get();
     let known = server.modules.current_table(server).find(name).is_some();
     let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
-    if f.no_aof && f.no_replicas {
-        Server::get().dirty.add(1);
-    } else {
-        add_effect(ctx, args.into_iter().map(Cow::into_owned).collect());
-    }
+    add_effect(ctx, Flags { replicate: true, ..f }.targets(), &args);
     abi::OK
 }
 
@@ -343,12 +361,10 @@ api! {
         // SAFETY: ABI: a live context, whose arguments live as long as it.
         unsafe {
             let ctx = &mut *ctx;
-            let args = if Server::get().log.active() && !ctx.argv.is_null() {
-                (0..ctx.argc).map(|i| RStr::bytes(*ctx.argv.add(i)).to_vec()).collect()
-            } else {
-                Vec::new()
-            };
-            add_effect(ctx, args);
+            let count = if ctx.argv.is_null() { 0 } else { ctx.argc };
+            let args: SmallVec<[&[u8]; 8]> =
+                (0..count).map(|i| RStr::bytes(*ctx.argv.add(i))).collect();
+            add_effect(ctx, if count > 0 { to::ALL } else { 0 }, &args);
         }
         abi::OK
     }
@@ -368,6 +384,7 @@ pub const SHIMS: &[super::Export] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::rules::Rules;
 
     #[test]
     fn letters_of_formats() {
@@ -405,9 +422,10 @@ mod tests {
     #[test]
     fn checks_in_order() {
         let table = Table::build(&[], 0, false, None);
-        let check = |letters: &[u8], user: Option<&str>, args: &[&[u8]]| {
+        let check = |letters: &[u8], user: Option<&Arc<User>>, args: &[&[u8]]| {
             let f = read_format(letters).expect("known letters");
-            prepare(&table, f, user, args, || true).err().map(|r| (r.0, r.1 .0.into_owned()))
+            let checked = prepare(&table, f, user, args, || true, |_, _, _| {});
+            checked.err().map(|r| (r.0, r.1 .0.into_owned()))
         };
         assert_eq!(check(b"C", None, &[b"nope"]).map(|e| e.0), Some(libc::ENOTSUP));
         assert_eq!(check(b"", None, &[b"nope"]).map(|e| e.0), Some(libc::ENOENT));
@@ -420,6 +438,12 @@ mod tests {
             ))
         );
         assert_eq!(check(b"M", None, &[b"set", b"a", b"b"]).map(|e| e.0), Some(libc::ENOSPC));
-        assert_eq!(check(b"CW", Some("u"), &[b"get", b"a"]), None);
+        let user = User::new(b"u", Rules::unlimited());
+        assert_eq!(check(b"CW", Some(&user), &[b"get", b"a"]), None);
+        user.set_rules(Rules::nothing());
+        assert_eq!(check(b"W", Some(&user), &[b"get", b"a"]), None, "nobody asked for the user");
+        let text = "NOPERM User u has no permissions to run the 'get' command";
+        let refused = Some((libc::EACCES, text.to_string()));
+        assert_eq!(check(b"C", Some(&user), &[b"get", b"a"]), refused);
     }
 }

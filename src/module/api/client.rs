@@ -1,10 +1,8 @@
 //! Clients, as modules see them.
 use crate::connection::client::{flag, ClientShared};
-use crate::module::abi::{self, ERR, OK};
+use crate::module::abi;
 use crate::module::context::Ctx;
 use crate::module::string::RStr;
-use crate::server::Server;
-use std::ffi::c_int;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What `GetClientInfoById` and the client events tell of a client.
@@ -36,17 +34,6 @@ pub fn info_of(client: &ClientShared) -> abi::ClientInfo {
 }
 
 crate::api! {
-    /// Ends a client's connection, and with it its authentication. Fails if there is no such client.
-    [Locked] fn DeauthenticateAndCloseClient(_ctx: *mut Ctx, id: u64) -> c_int {
-        match Server::get().clients.lock().get(&id) {
-            Some(client) => {
-                client.kill();
-                OK
-            }
-            None => ERR,
-        }
-    }
-
     /// The certificate of a client; null for a connection without TLS, as all are.
     [Locked] fn GetClientCertificate(_ctx: *mut Ctx, _id: u64) -> *mut RStr {
         std::ptr::null_mut()

@@ -283,8 +283,11 @@ api! {
             set_errno(libc::ENOENT);
             return std::ptr::null_mut();
         };
-        let user = client.user.lock().clone();
-        make(ctx, user.as_bytes())
+        let Some(user) = client.user.lock().clone() else {
+            set_errno(libc::ENOTSUP);
+            return std::ptr::null_mut();
+        };
+        make(ctx, user.name())
     }
 }
 

@@ -60,11 +60,7 @@ crate::api! {
     }
 
     /// Ends the execution unit and releases the module lock.
-    [Locked] fn ThreadSafeContextUnlock(ctx: *mut Ctx) {
-        // SAFETY: ABI: null or a live context.
-        if let Some(ctx) = unsafe { ctx.as_mut() } {
-            ctx.pass_effects_on();
-        }
+    [Locked] fn ThreadSafeContextUnlock(_ctx: *mut Ctx) {
         let server = Server::get();
         end_unit(server);
         // SAFETY: lock: the calling thread has the module lock until the next line.
