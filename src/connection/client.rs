@@ -326,6 +326,8 @@ pub struct Session {
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// The reply waits until this batch of values is freed (`keyspace::lazy_free`).
+    pub freeing: Option<u64>,
     /// The script that the present command runs by name may write, so it has to wait while writes are paused.
     pub paused_script: bool,
     /// The first key of the present request, where it was looked at ahead.
@@ -366,6 +368,7 @@ impl Session {
             pushed: false,
             input_bytes: 0,
             deny_blocking: false,
+            freeing: None,
             paused_script: false,
             known_key: None,
             clock_ns: 0,

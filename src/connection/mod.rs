@@ -10,6 +10,7 @@ pub mod outbox;
 pub mod serving;
 
 use crate::dispatch::{run_input, Outcome, Side};
+use crate::keyspace::lazy_free::poll_freed;
 use crate::observe::clock::now_ms;
 use crate::server::Server;
 use client::{flag, wanted, Client, Session};
@@ -180,6 +181,11 @@ pub async fn serve<S: Socket>(
                 Outcome::HandOver | Outcome::Blocked => {
                     client =
                         cached.hand_over(server, client, &slot, &mut socket, &mut outbox).await;
+                    if let Some(batch) = client.session.freeing.take() {
+                        shared.put(flag::BLOCKED, true);
+                        poll_fn(|cx| poll_freed(batch, cx)).await;
+                        shared.put(flag::BLOCKED, false);
+                    }
                 }
                 Outcome::Waiting => {}
                 Outcome::GiveBack => unreachable!("a serving thread keeps native requests"),

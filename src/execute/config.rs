@@ -73,6 +73,7 @@ impl Hooks {
                 crate::connection::limits::evict(server);
                 crate::keyspace::evict::after_write(server);
             }
+            "proc-title-template" => crate::start::title::set(c),
             "maxmemory-clients" => crate::connection::limits::evict(server),
             "client-output-buffer-limit" => crate::connection::limits::apply(c),
             "maxmemory-policy" => apply_policy(server),

@@ -93,32 +93,50 @@ pub fn empty(server: &'static Server, db: Option<usize>, lazily: bool) -> u64 {
     removed
 }
 
-fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
+/// Empties a database, or all, as the arguments say.
+fn flush(
+    tx: &mut Tx<'_>,
+    args: &[&[u8]],
+    db: Option<usize>,
+    out: &mut Reply,
+) -> Result<u64, CommandError> {
     let asked = match args {
         [_] => tx.server.config.lazyfree_lazy_user_flush(),
         [_, word] if is(word, "sync") => false,
         [_, word] if is(word, "async") => true,
         _ => return Err(SYNTAX),
     };
-    // A client that may wait has even a synchronous flush done in the background.
-    Ok(asked || !tx.session.deny_blocking)
+    // A client that may wait has even a synchronous flush done in the background, and gets its reply after that.
+    let waits = !asked && !tx.session.deny_blocking;
+    let removed = empty(tx.server, db, asked || waits);
+    if waits {
+        tx.session.freeing = Some(crate::keyspace::lazy_free::last_batch());
+    }
+    tx.dirty += removed;
+    tx.propagate_always();
+    out.ok();
+    Ok(removed)
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`
 fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let lazily = lazily(tx, args)?;
-    tx.dirty += empty(tx.server, None, lazily);
-    tx.propagate_always();
-    out.ok();
+    let removed = flush(tx, args, None, out)?;
+    let p = &tx.server.persistence;
+    // With save points an empty file is written at once, so that a restart does not bring the keys back.
+    if !tx.server.config.save().is_empty() && !p.saving.load(Relaxed) {
+        p.saves.fetch_add(1, Relaxed);
+        if crate::snapshot::save(tx.server).is_ok() {
+            // The change of this command, which is not counted yet, is in the file.
+            p.dirty_at_save.fetch_add(removed, Relaxed);
+        }
+    }
     Ok(())
 }
 
 /// `FLUSHDB [ASYNC|SYNC]`
 fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let lazily = lazily(tx, args)?;
-    tx.dirty += empty(tx.server, Some(tx.db()), lazily);
-    tx.propagate_always();
-    out.ok();
+    let db = Some(tx.db());
+    flush(tx, args, db, out)?;
     Ok(())
 }
 
