@@ -384,7 +384,10 @@ fn execute(
             if let Some(c) = table.resolve(args) {
                 c.stats.rejected();
             }
-            return refuse(server, session, out, is(args[0], "exec"), e);
+            let start = out.buf.len();
+            let step = refuse(server, session, out, is(args[0], "exec"), e);
+            take_back(session, out, start);
+            return step;
         }
     };
     session.shared.last_command.store(command.number, Relaxed);
@@ -400,7 +403,10 @@ fn execute(
             }
             Side::Module if !crate::keyspace::evict::make_room(server) => {
                 command.stats.rejected();
-                return refuse(server, session, out, command.name == "exec", error::OOM);
+                let start = out.buf.len();
+                let step = refuse(server, session, out, command.name == "exec", error::OOM);
+                take_back(session, out, start);
+                return step;
             }
             _ => {}
         }
@@ -418,7 +424,9 @@ fn execute(
             multi.bytes += args.iter().map(Vec::len).sum::<usize>();
             multi.queue.push(Queued { command: command.clone(), args });
             session.shared.queued.store(multi.queue.len() as i32, Relaxed);
-            reply_queued(session, out);
+            let start = out.buf.len();
+            out.simple("QUEUED");
+            take_back(session, out, start);
             return Step::Done;
         }
     }
@@ -472,6 +480,14 @@ fn execute(
 pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: usize) {
     server.stats.commands_processed.add(1);
     session.retry = None;
+    take_back(session, out, start);
+    if session.shared.has(flag::TRACK_PENDING) {
+        server.tracking.send_pending(session, out);
+    }
+}
+
+/// Takes a reply, which begins at `start`, back if the client wants none.
+fn take_back(session: &mut Session, out: &mut Reply, start: usize) {
     let pushed = std::mem::take(&mut session.pushed);
     match session.reply_mode {
         ReplyMode::On => {}
@@ -484,9 +500,6 @@ pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: us
         ReplyMode::Skip => ReplyMode::On,
         m => m,
     };
-    if session.shared.has(flag::TRACK_PENDING) {
-        server.tracking.send_pending(session, out);
-    }
 }
 
 /// What became of a command that was called: done, or it waits for keys.
@@ -497,12 +510,6 @@ fn called(session: &mut Session, command: &Arc<Command>) -> Step {
             w.command = Some(command.clone());
             Step::Waiting
         }
-    }
-}
-
-fn reply_queued(session: &Session, out: &mut Reply) {
-    if session.reply_mode == ReplyMode::On {
-        out.simple("QUEUED");
     }
 }
 
