@@ -308,6 +308,7 @@ pub fn tend(server: &Server, now: i64) {
     let next = ((now / 1000) as usize + 1) % RECENT_SECONDS;
     RECENT.iter().for_each(|slots| slots[next].store(0, Relaxed));
     evict(server);
+    end_idle(server, now);
     let all: Vec<Arc<ClientShared>> = {
         let all = server.clients.lock();
         let soft = SOFT.load(Relaxed) > 0;
@@ -327,6 +328,24 @@ pub fn tend(server: &Server, now: i64) {
         }
         drop(mailbox);
         passes(server, &c, unsent);
+    }
+}
+
+/// Ends clients without a command for longer than `timeout`, except those that wait for something.
+fn end_idle(server: &Server, now: i64) {
+    static LOOKED: AtomicI64 = AtomicI64::new(0);
+    let timeout = server.config.timeout() as i64;
+    if timeout == 0 || LOOKED.swap(now / 1000, Relaxed) == now / 1000 {
+        return;
+    }
+    let idle = |c: &ClientShared| {
+        (now - c.active.load(Relaxed)) / 1000 > timeout
+            && !c.has(flag::BLOCKED | flag::PUBSUB | flag::MONITOR)
+    };
+    let all: Vec<Arc<ClientShared>> = server.clients.lock().values().cloned().collect();
+    for c in all.into_iter().filter(|c| idle(c)) {
+        crate::log_verbose!("Closing idle client");
+        remove(server, &c);
     }
 }
 

@@ -441,8 +441,14 @@ impl<'a> Tx<'a> {
         if let ValueRef::Module(m) = e.value() {
             crate::module::datatype::unlinked(key, db, m);
         }
-        if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
-            e.free();
+        let (server, mut gone) = (self.server, false);
+        server.latency.watch(&server.config, "expire-del", || {
+            if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
+                e.free();
+                gone = true;
+            }
+        });
+        if gone {
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
                 let lazily = self.server.config.lazyfree_lazy_expire();
@@ -462,7 +468,9 @@ impl<'a> Tx<'a> {
     pub fn evict(&mut self, key: &[u8]) -> u64 {
         let lazily = self.server.config.lazyfree_lazy_eviction();
         let before = crate::module::api::memory::of_this_thread();
-        let removed = self.remove_with(key, lazily);
+        let server = self.server;
+        let removed =
+            server.latency.watch(&server.config, "eviction-del", || self.remove_with(key, lazily));
         let freed = before.wrapping_sub(crate::module::api::memory::of_this_thread()) as i64;
         let freed = freed.max(0) as u64;
         if !removed {
