@@ -417,9 +417,7 @@ fn list(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         if matches(c) {
             names.push(c.full_name.as_str());
         }
-        if !matches!(by, By::Nothing) {
-            names.extend(c.subs.iter().filter(|s| matches(s)).map(|s| s.full_name.as_str()));
-        }
+        names.extend(c.subs.iter().filter(|s| matches(s)).map(|s| s.full_name.as_str()));
     }
     out.array(names.len());
     names.iter().for_each(|n| out.bulk_str(n));

@@ -274,7 +274,7 @@ impl Tracking {
             if !c.has(flag::TRACKING) || c.has(flag::TRACK_BCAST) {
                 continue;
             }
-            if !current.is_some_and(|x| x.id == c.id) {
+            if current.is_none_or(|x| x.id != c.id) {
                 tell(c, &News::Key(key));
             } else if !c.has(flag::TRACK_NOLOOP) {
                 c.tracking.lock().pending.push(Some(key.to_vec()));
@@ -625,7 +625,7 @@ pub fn trackinginfo(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandRes
     Ok(())
 }
 
-/// Counts what a change of a client's prefixes or subscriptions costs, when nothing else does: at the cron.
+/// Regular work, from the cron: the limit of the table, keys that changed outside of any turn, and clients' buffers.
 pub fn tend(server: &Server, now: i64) {
     if server.tracking.any() {
         server.tracking.keep_limit(server);
