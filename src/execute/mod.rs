@@ -45,6 +45,7 @@ mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+mod lolwut;
 pub mod memory;
 pub mod migrate;
 pub mod module;
