@@ -41,24 +41,28 @@ pub mod flag {
     pub const INTERNAL: u32 = 1 << 10;
     /// The client behind the calls of a script.
     pub const SCRIPT: u32 = 1 << 11;
+    /// A replica that is fed with the log.
+    pub const REPLICA: u32 = 1 << 20;
+    /// The client that executes what the primary sends.
+    pub const MASTER: u32 = 1 << 21;
     /// To be closed behind the reply to the present command.
-    pub const LAST_REPLY: u32 = 1 << 19;
+    pub const LAST_REPLY: u32 = 1 << 22;
     /// `CLIENT TRACKING ON`
-    pub const TRACKING: u32 = 1 << 20;
+    pub const TRACKING: u32 = 1 << 23;
     /// Tracking by prefixes.
-    pub const TRACK_BCAST: u32 = 1 << 21;
+    pub const TRACK_BCAST: u32 = 1 << 24;
     /// Keys are tracked only behind `CLIENT CACHING YES`.
-    pub const TRACK_OPTIN: u32 = 1 << 22;
+    pub const TRACK_OPTIN: u32 = 1 << 25;
     /// Keys are not tracked behind `CLIENT CACHING NO`.
-    pub const TRACK_OPTOUT: u32 = 1 << 23;
+    pub const TRACK_OPTOUT: u32 = 1 << 26;
     /// `CLIENT CACHING` was called for the next command.
-    pub const TRACK_CACHING: u32 = 1 << 24;
+    pub const TRACK_CACHING: u32 = 1 << 27;
     /// Own changes are not told.
-    pub const TRACK_NOLOOP: u32 = 1 << 25;
+    pub const TRACK_NOLOOP: u32 = 1 << 28;
     /// The client that messages are redirected to is gone.
-    pub const TRACK_BROKEN: u32 = 1 << 26;
+    pub const TRACK_BROKEN: u32 = 1 << 29;
     /// There are invalidations to be sent behind the reply of the current command.
-    pub const TRACK_PENDING: u32 = 1 << 27;
+    pub const TRACK_PENDING: u32 = 1 << 30;
 }
 
 /// Messages from other threads, waiting for the connection's own thread.
@@ -195,18 +199,18 @@ impl ClientShared {
     /// Leaves a message for the client and wakes its connection. A client that does not read its messages is ended when
     /// they pass `client-output-buffer-limit`.
     pub fn push(&self, message: &[u8]) {
-        let mail = {
+        let (mail, size) = {
             let mut m = self.mailbox.lock();
             if self.has(flag::KILLED) {
                 return;
             }
             m.bytes.extend_from_slice(message);
             self.ask(&m, wanted::MAIL);
-            m.bytes.len()
+            (m.bytes.len(), m.bytes.capacity())
         };
         let server = Server::get();
         if !limits::passes_with(server, self, mail) {
-            limits::count(server, self, mail);
+            limits::count(server, self, size);
         }
     }
 
@@ -322,6 +326,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
     pub pushed: bool,
+    /// What a replica told before it asked for the data.
+    pub handshake: Option<Box<crate::execute::replication::Handshake>>,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
@@ -366,6 +372,7 @@ impl Session {
             close: false,
             reply_mode: ReplyMode::On,
             pushed: false,
+            handshake: None,
             input_bytes: 0,
             deny_blocking: false,
             freeing: None,

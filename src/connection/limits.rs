@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::observe::clock::now_ms;
 use crate::server::Server;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// What a client's buffers take, as its connection's task saw them last.
@@ -30,8 +30,9 @@ pub struct Footprint {
     pub output_size: AtomicUsize,
     /// Bytes of lists: watched keys, subscriptions, prefixes.
     pub lists: AtomicUsize,
-    /// What is counted of this client in [`CLIENT_MEMORY`].
+    /// What is counted of this client in [`MEMORY`], and for which sort.
     counted: AtomicUsize,
+    counted_as_replica: AtomicBool,
     /// Above the soft limit for output since, Unix milliseconds; 0 when below.
     soft_since: AtomicI64,
     /// The largest request since the last look, for [`tend`].
@@ -49,8 +50,8 @@ impl Footprint {
 /// Bytes that a connection without buffers costs.
 pub const IDLE_COST: usize = size_of::<ClientShared>() + size_of::<Client>();
 
-/// Bytes of all clients.
-static CLIENT_MEMORY: AtomicI64 = AtomicI64::new(0);
+/// Bytes of all clients: replicas apart from the others.
+static MEMORY: [AtomicI64; 2] = [AtomicI64::new(0), AtomicI64::new(0)];
 /// Clients above the soft limit for output.
 static SOFT: AtomicUsize = AtomicUsize::new(0);
 /// Hard limits for output, of normal clients and of subscribers; 0 for none.
@@ -72,9 +73,14 @@ const WORTH_SHRINKING: usize = 32 * 1024;
 /// A client without a command for this long needs no input buffer.
 const IDLE_MS: i64 = 2000;
 
-/// Bytes of all clients together.
+/// Bytes of all clients but replicas.
 pub fn client_memory() -> u64 {
-    CLIENT_MEMORY.load(Relaxed).max(0) as u64
+    MEMORY[0].load(Relaxed).max(0) as u64
+}
+
+/// Bytes of all replicas. What they did not read yet must not cost keys: telling them of that would take more.
+pub fn replica_memory() -> u64 {
+    MEMORY[1].load(Relaxed).max(0) as u64
 }
 
 /// The largest input and output buffers of the last seconds.
@@ -113,9 +119,13 @@ pub fn passes_with(server: &Server, client: &ClientShared, replies: usize) -> bo
 
 #[cold]
 fn look_at_output(server: &Server, client: &ClientShared, unsent: usize) -> bool {
-    // Normal clients and those with subscriptions; monitors are normal ones.
-    let limit =
-        server.config.client_output_buffer_limit()[if client.has(flag::PUBSUB) { 2 } else { 0 }];
+    // Normal clients, replicas, and those with subscriptions; monitors are normal ones.
+    let class = match () {
+        () if client.has(flag::REPLICA) => 1,
+        () if client.has(flag::PUBSUB) => 2,
+        () => 0,
+    };
+    let limit = server.config.client_output_buffer_limit()[class];
     let since = &client.footprint.soft_since;
     let bytes = unsent as u64;
     let mut over = limit.hard_bytes != 0 && bytes >= limit.hard_bytes;
@@ -156,8 +166,9 @@ pub fn remove(server: &Server, client: &ClientShared) {
 /// The client is gone: it does not count any more.
 pub fn forget(client: &ClientShared) {
     leave_soft(client);
-    let counted = client.footprint.counted.swap(0, Relaxed);
-    CLIENT_MEMORY.fetch_sub(counted as i64, Relaxed);
+    let f = &client.footprint;
+    let sum = &MEMORY[usize::from(f.counted_as_replica.load(Relaxed))];
+    sum.fetch_sub(f.counted.swap(0, Relaxed) as i64, Relaxed);
 }
 
 /// Counts what a client takes now, and `mail` bytes in its mailbox.
@@ -166,10 +177,15 @@ pub fn count(server: &Server, client: &ClientShared, mail: usize) {
         return forget(client);
     }
     let f = &client.footprint;
+    let replica = client.has(flag::REPLICA);
+    if f.counted_as_replica.load(Relaxed) != replica {
+        forget(client);
+        f.counted_as_replica.store(replica, Relaxed);
+    }
     let total = f.total() + mail;
     let before = f.counted.swap(total, Relaxed);
     if before != total {
-        CLIENT_MEMORY.fetch_add(total as i64 - before as i64, Relaxed);
+        MEMORY[usize::from(replica)].fetch_add(total as i64 - before as i64, Relaxed);
     }
     if client.has(flag::KILLED) {
         // Meanwhile.
@@ -286,7 +302,7 @@ pub fn evict(server: &Server) {
         return;
     }
     let mut all: Vec<Arc<ClientShared>> = server.clients.lock().values().cloned().collect();
-    all.retain(|c| !c.has(flag::NO_EVICT));
+    all.retain(|c| !c.has(flag::NO_EVICT | flag::REPLICA));
     all.sort_by_key(|c| {
         (std::cmp::Reverse(c.footprint.counted.load(Relaxed).checked_ilog2()), c.id)
     });
@@ -340,7 +356,7 @@ fn end_idle(server: &Server, now: i64) {
     }
     let idle = |c: &ClientShared| {
         (now - c.active.load(Relaxed)) / 1000 > timeout
-            && !c.has(flag::BLOCKED | flag::PUBSUB | flag::MONITOR)
+            && !c.has(flag::BLOCKED | flag::PUBSUB | flag::MONITOR | flag::REPLICA)
     };
     let all: Vec<Arc<ClientShared>> = server.clients.lock().values().cloned().collect();
     for c in all.into_iter().filter(|c| idle(c)) {

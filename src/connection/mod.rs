@@ -314,6 +314,7 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     server.tracking.disable(&shared);
     limits::forget(&shared);
     server.monitors.remove(&shared);
+    crate::execute::replication::client_ended(server, &shared);
     crate::execute::pubsub::unsubscribe_all(server, &mut client.session);
     crate::execute::transaction::unwatch(server, &mut client.session);
     crate::module::auth::disconnected(server, &shared);

@@ -54,6 +54,7 @@ pub mod object;
 pub mod pause;
 pub mod persistence;
 pub mod pubsub;
+pub mod replication;
 pub mod scan;
 pub mod script;
 pub mod server;
@@ -112,6 +113,7 @@ pub static FAMILIES: &[&[Row]] = &[
     monitor::ROWS,
     acl::ROWS,
     cluster::ROWS,
+    replication::ROWS,
     persistence::ROWS,
     dump::ROWS,
     migrate::ROWS,
@@ -267,7 +269,7 @@ impl<'a> Tx<'a> {
     /// While files are loaded no key expires: the next command in the file may be about it.
     #[cold]
     fn keeps_expired(&self) -> bool {
-        self.server.loading.load(Relaxed)
+        self.server.loading.load(Relaxed) || self.session.shared.has(flag::MASTER)
     }
 
     /// Whether a time has come for which a key, or a field, is to be deleted.

@@ -66,7 +66,17 @@ pub fn tend(server: &'static Server) {
 /// Whether the memory limit is set and passed.
 pub fn over_limit(server: &Server) -> bool {
     let limit = server.config.maxmemory();
-    limit > 0 && server.used_memory() > limit
+    limit > 0 && server.used_memory() > limit && counted(server) > limit
+}
+
+/// What is not counted for the limit: what replicas did not read yet, and what of the append-only file is not written.
+pub fn not_counted(server: &Server) -> u64 {
+    crate::connection::limits::replica_memory() + server.aof.buffer_length(server) as u64
+}
+
+/// Memory in use that counts for the limit.
+fn counted(server: &Server) -> u64 {
+    server.used_memory().saturating_sub(not_counted(server))
 }
 
 /// Whether a command that needs memory must be refused: the limit is passed and the policy evicts nothing.
@@ -245,7 +255,7 @@ pub fn make_room(server: &'static Server) -> bool {
     let mut session = Session::internal();
     // What is freed counts, not what is in use: messages about evicted keys take memory for a moment, and must not cost
     // further keys.
-    let needed = server.used_memory().saturating_sub(server.config.maxmemory());
+    let needed = counted(server).saturating_sub(server.config.maxmemory());
     let mut freed = 0;
     // Before a script that is part of a transaction, what is evicted belongs to that.
     // SAFETY: lock: this function's contract.
