@@ -46,6 +46,7 @@ mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+mod lolwut;
 pub mod memory;
 pub mod migrate;
 pub mod module;
@@ -67,6 +68,7 @@ pub mod stream_info;
 pub mod stream_pending;
 pub mod string;
 mod sweep;
+pub mod tracking;
 pub mod transaction;
 mod typed;
 pub mod zset;
@@ -470,29 +472,46 @@ impl<'a> Tx<'a> {
         if let ValueRef::Module(m) = e.value() {
             crate::module::datatype::unlinked(key, db, m);
         }
-        if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
-            e.free();
+        let (server, mut gone) = (self.server, false);
+        server.latency.watch(&server.config, "expire-del", || {
+            if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
+                e.free();
+                gone = true;
+            }
+        });
+        if gone {
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
                 let lazily = self.server.config.lazyfree_lazy_expire();
                 self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
+            if self.server.tracking.any() {
+                self.tell_trackers_of_expiry(key);
+            }
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
 
-    /// Evicts a key of the selected database, with event and effect.
-    pub fn evict(&mut self, key: &[u8]) {
+    /// Evicts a key of the selected database, with event and effect. Returns how many bytes that freed, without what
+    /// telling others of it takes.
+    pub fn evict(&mut self, key: &[u8]) -> u64 {
         let lazily = self.server.config.lazyfree_lazy_eviction();
-        if !self.remove_with(key, lazily) {
+        let before = crate::module::api::memory::of_this_thread();
+        let server = self.server;
+        let removed =
+            server.latency.watch(&server.config, "eviction-del", || self.remove_with(key, lazily));
+        let freed = before.wrapping_sub(crate::module::api::memory::of_this_thread()) as i64;
+        let freed = freed.max(0) as u64;
+        if !removed {
             // Gone, or past its expiry: its deletion was told as that.
-            return;
+            return freed;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
         self.propagate_also(&[deletion(lazily), key]);
+        freed
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
@@ -773,6 +792,9 @@ impl<'a> Tx<'a> {
     pub fn modified_in(&mut self, db: usize, key: &[u8]) {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
+        }
+        if self.server.tracking.any() {
+            self.tell_trackers(key);
         }
         self.key_ready(db, key);
     }
