@@ -8,7 +8,7 @@ use crate::execute::blocking::Waiter;
 use crate::lock::held::HeldSet;
 use crate::lock::latch::Latch;
 use std::cell::UnsafeCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -37,9 +37,9 @@ pub struct ShardData {
     /// No field of a hash expires before this time (a lower bound), Unix milliseconds.
     pub next_field_expire: i64,
     /// Watched keys (`WATCH`), by key; usually empty.
-    pub watched: HashMap<Vec<u8>, Vec<Arc<ClientShared>>>,
+    pub watched: BTreeMap<Vec<u8>, Vec<Arc<ClientShared>>>,
     /// Clients that wait for keys (`BLPOP`), by key, the longest waiting first; usually empty.
-    pub blocked: HashMap<Vec<u8>, Vec<Arc<Waiter>>>,
+    pub blocked: BTreeMap<Vec<u8>, Vec<Arc<Waiter>>>,
 }
 
 /// One shard: a latch and what it protects. The first cache line has all that a command on a small value needs.
