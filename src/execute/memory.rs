@@ -59,6 +59,57 @@ fn purge(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// `MEMORY MALLOC-STATS`
+fn malloc_stats(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    out.verbatim(b"txt", &crate::module::api::memory::allocator_report());
+    Ok(())
+}
+
+/// `MEMORY DOCTOR`
+fn doctor(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    /// Below this much memory in use, ratios mean nothing.
+    const TOO_SMALL: u64 = 5 << 20;
+    /// Below this many bytes an overhead is none.
+    const NEGLIGIBLE: u64 = 10 << 20;
+    let server = tx.server;
+    let used = server.used_memory();
+    let peak = server.peak_memory.load(Relaxed).max(used);
+    let [allocated, active, resident, _] = crate::module::api::memory::allocator_figures();
+    let beyond = |a: u64, b: u64, percent: u64| {
+        a.saturating_sub(b) > NEGLIGIBLE && a > b + b / 100 * percent
+    };
+    let mut found: Vec<&str> = Vec::new();
+    if used < TOO_SMALL {
+        found
+            .push("There is hardly any data in this server: nothing can be said about its memory.");
+    } else {
+        if peak > used + used / 2 {
+            found.push(
+                "At its peak the server used more than one and a half times of what it uses now. The allocator may \
+                 keep some of that; MEMORY PURGE gives it back.",
+            );
+        }
+        if beyond(active, allocated, 10) {
+            found.push(
+                "The allocator's pages are fragmented: values went between others that stayed. A restart packs them.",
+            );
+        }
+        if beyond(resident, active, 10) {
+            found.push(
+                "The allocator holds pages that it does not use. MEMORY PURGE gives them back.",
+            );
+        }
+        if beyond(process::resident(), resident, 10) {
+            found.push("The process has much memory besides the allocator's: that of libraries or of modules.");
+        }
+        if found.is_empty() {
+            found.push("Nothing is wrong with the memory of this server.");
+        }
+    }
+    out.verbatim(b"txt", format!("{}\n", found.join("\n")).as_bytes());
+    Ok(())
+}
+
 /// `MEMORY STATS`
 fn stats(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     let server = tx.server;
@@ -157,6 +208,10 @@ fn memory_help(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
         out,
         "MEMORY",
         &[
+            "DOCTOR",
+            "    Look for trouble with memory.",
+            "MALLOC-STATS",
+            "    Print the allocator's own statistics.",
             "PURGE",
             "    Give memory that is not used back to the system.",
             "STATS",
@@ -189,6 +244,11 @@ pub static ROWS: &[Row] = &[Row {
             Row {
                 summary: "Explains the subcommands.",
                 ..sub("help", 2, flags::LOADING | flags::STALE, memory_help)
+            },
+            Row { summary: "Looks for trouble with memory.", ..sub("doctor", 2, 0, doctor) },
+            Row {
+                summary: "Prints the allocator's own statistics.",
+                ..sub("malloc-stats", 2, 0, malloc_stats)
             },
             Row { summary: "Gives memory back to the system.", ..sub("purge", 2, 0, purge) },
             Row {

@@ -113,6 +113,20 @@ mod heap {
             je::mallctl(c"arena.4096.purge".as_ptr(), none, std::ptr::null_mut(), none, 0) == 0
         }
     }
+
+    pub fn report() -> Vec<u8> {
+        extern "C" fn take(out: *mut c_void, text: *const std::ffi::c_char) {
+            // SAFETY: layout: `out` is the vector below, the text ends in NUL.
+            let (out, text) =
+                unsafe { (&mut *out.cast::<Vec<u8>>(), std::ffi::CStr::from_ptr(text)) };
+            out.extend_from_slice(text.to_bytes());
+        }
+        let mut out: Vec<u8> = Vec::new();
+        let target: *mut Vec<u8> = &mut out;
+        // SAFETY: layout: the function calls `take` with `target` before it returns.
+        unsafe { je::malloc_stats_print(Some(take), target.cast(), std::ptr::null()) };
+        out
+    }
 }
 
 /// The system's allocator, for sanitizers.
@@ -190,6 +204,10 @@ mod heap {
         unsafe { libc::malloc_trim(0) };
         true
     }
+
+    pub fn report() -> Vec<u8> {
+        b"Stats not supported for the current allocator".to_vec()
+    }
 }
 
 pub use heap::NAME;
@@ -197,6 +215,11 @@ pub use heap::NAME;
 /// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
 pub fn purge() -> bool {
     heap::purge()
+}
+
+/// What the allocator tells about itself (`MEMORY MALLOC-STATS`).
+pub fn allocator_report() -> Vec<u8> {
+    heap::report()
 }
 
 fn abort_oom(size: usize) -> ! {
