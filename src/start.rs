@@ -48,6 +48,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         log::log(*level, text);
     }
     let server = Server::init(config, startup);
+    crate::execute::config::apply_policy(server);
     if let Some(password) = server.config.requirepass() {
         server.acl.set_default_password(Some(&password));
     }

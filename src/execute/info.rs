@@ -364,10 +364,10 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("latest_fork_usec", 0);
     f.put("total_forks", s.forks.get());
     f.put("migrate_cached_sockets", super::migrate::kept());
+    f.put("slave_expires_tracked_keys", server.link.own_expiring());
     zeros(
         f,
         &[
-            "slave_expires_tracked_keys",
             "active_defrag_hits",
             "active_defrag_misses",
             "active_defrag_key_hits",
