@@ -8,7 +8,7 @@ pub mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
-use crate::execute::{blocking, error, is, replication, text, CommandError, Mode, Tx};
+use crate::execute::{blocking, cluster, error, is, replication, text, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::keyspace::value::Kind;
@@ -292,6 +292,9 @@ pub fn check<'t>(
     {
         crate::persist::check_disk(server)?;
     }
+    if server.cluster.enabled() && !session.shared.has(flag::MASTER) {
+        cluster::check_slots(server, session, command, args)?;
+    }
     if replication::needs_check(server) && !session.shared.has(flag::MASTER) {
         let queued = || session.multi.iter().flat_map(|m| &m.queue);
         let exec = command.name == "exec";
@@ -340,6 +343,10 @@ fn refuse(
     is_exec: bool,
     e: CommandError,
 ) -> Step {
+    if is_exec && cluster::is_redirection(&e) {
+        crate::execute::transaction::discard_state(server, session);
+        return reject(session, out, e);
+    }
     if !is_exec {
         return reject(session, out, e);
     }

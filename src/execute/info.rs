@@ -563,9 +563,8 @@ fn latency_stats(server: &Server, f: &mut Fields) {
     });
 }
 
-fn cluster_fields(_: &Server, f: &mut Fields) {
-    // This version has no cluster mode.
-    f.put("cluster_enabled", 0);
+fn cluster_fields(server: &Server, f: &mut Fields) {
+    f.put("cluster_enabled", u8::from(server.cluster.enabled()));
 }
 
 fn keyspace_fields(server: &Server, f: &mut Fields) {
