@@ -298,8 +298,13 @@ pub fn check<'t>(
     if replication::needs_check(server) && !session.shared.has(flag::MASTER) {
         let queued = || session.multi.iter().flat_map(|m| &m.queue);
         let exec = command.name == "exec";
-        let writes =
-            || command.has(flags::WRITE) || exec && queued().any(|q| q.command.has(flags::WRITE));
+        let script = |q: &Queued| {
+            q.command.name == "eval" && crate::script::eval::declares_writes(&q.args[1])
+        };
+        let writes = || {
+            command.has(flags::WRITE)
+                || exec && queued().any(|q| q.command.has(flags::WRITE) || script(q))
+        };
         let old = || {
             command.has(flags::STALE) && (!exec || queued().all(|q| q.command.has(flags::STALE)))
         };
