@@ -21,6 +21,7 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod dispatch;
+pub mod doctor;
 pub mod execute;
 pub mod keyspace;
 pub mod lock;

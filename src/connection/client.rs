@@ -325,6 +325,12 @@ pub struct Session {
     pub waiting: Option<Box<crate::execute::blocking::Waiting>>,
     /// The present command waited for keys before and runs again.
     pub retry: Option<Box<crate::execute::blocking::Retry>>,
+    /// A client of a module's call that may wait for keys (`K`), although nobody is connected.
+    pub may_wait: bool,
+    /// A module's call that does not care for memory: scripts neither.
+    pub allow_oom: bool,
+    /// The call of a module that blocked, and whose reply somebody was promised.
+    pub promised: Option<Box<crate::module::api::promise::Promised>>,
 }
 
 impl Session {
@@ -355,6 +361,9 @@ impl Session {
             redacted: Vec::new(),
             waiting: None,
             retry: None,
+            may_wait: false,
+            allow_oom: false,
+            promised: None,
         }
     }
 

@@ -66,6 +66,7 @@ async fn flush<S: Socket>(server: &Server, socket: &mut S, client: &mut Client) 
         }
     }
     if client.out.buf.is_empty() {
+        server.aof.write_if_needed(server);
         return true;
     }
     // What a reply says or shows must survive as `appendfsync` promises.

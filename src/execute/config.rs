@@ -92,7 +92,7 @@ impl Hooks {
             }
             "appendfsync" | "no-appendfsync-on-rewrite" => server.aof.choose_gate(server),
             "aof-disable-auto-gc" => crate::persist::delete_history(server),
-            "activedefrag" if c.activedefrag() => {
+            "activedefrag" if c.activedefrag() && !cfg!(feature = "jemalloc") => {
                 return Self::refuse(
                     name,
                     "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified \

@@ -74,7 +74,10 @@ fn expire_generic(
     } else {
         tx.set_expire(key, Some(at));
         tx.dirty += 1;
-        tx.propagate_as(&[b"PEXPIREAT", key, &format_i64(at)]);
+        let time = format_i64(at);
+        let mut effect: Vec<&[u8]> = vec![b"PEXPIREAT", key, &time];
+        effect.extend(&args[3..]);
+        tx.propagate_as(&effect);
         tx.modified(key);
         tx.notify(&event::EXPIRE, key);
     }

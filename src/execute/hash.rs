@@ -47,7 +47,7 @@ pub(super) fn drop_if_expired(tx: &mut Tx<'_>, key: &[u8], field: &[u8]) -> Comm
 
 /// Deletes those of some fields whose time has come, with one event for all.
 pub(super) fn drop_expired(tx: &mut Tx<'_>, key: &[u8], fields: &[&[u8]]) -> CommandResult {
-    let (now, mut dropped) = (tx.now, false);
+    let (now, mut dropped) = (tx.field_time(), false);
     if tx.keeps_expired() {
         return Ok(());
     }
@@ -286,7 +286,13 @@ fn random_entry(h: &Hash, live: usize, now: i64) -> Option<HashEntry<'_>> {
 /// `HRANDFIELD key [count [WITHVALUES]]`
 fn hrandfield(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let now = tx.now;
-    if tx.hash(args[1])?.is_some_and(|h| h.min_expire().is_some_and(|at| at < now)) {
+    let lapsed = match tx.peek(args[1]) {
+        Some(crate::keyspace::value::ValueRef::Hash(h)) => {
+            h.min_expire().is_some_and(|at| at < now)
+        }
+        _ => false,
+    };
+    if lapsed {
         tx.lapsed.fields(tx.db(), args[1]);
     }
     if args.len() == 2 {

@@ -254,7 +254,7 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("mem_aof_buffer", server.aof.buffer_length(server));
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
-    f.put("active_defrag_running", 0);
+    f.put("active_defrag_running", crate::module::defrag::running());
     let (pending, freed) = crate::keyspace::lazy_free::figures();
     f.put("lazyfree_pending_objects", pending);
     f.put("lazyfreed_objects", freed);
@@ -269,10 +269,18 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("current_cow_peak", 0);
     f.put("current_cow_size", 0);
     f.put("current_cow_size_age", 0);
-    let progress = if fork::child().is_some() { fork::progress() * 100.0 } else { 0.0 };
+    let (written, total) = match crate::snapshot::cut::current() {
+        Some(cut) => (cut.written(), cut.total),
+        None => (0, 0),
+    };
+    let progress = match fork::child() {
+        _ if total > 0 => written as f64 / total as f64 * 100.0,
+        Some(_) => fork::progress() * 100.0,
+        None => 0.0,
+    };
     f.put("current_fork_perc", format!("{progress:.2}"));
-    f.put("current_save_keys_processed", 0);
-    f.put("current_save_keys_total", 0);
+    f.put("current_save_keys_processed", written);
+    f.put("current_save_keys_total", total);
     f.put("rdb_changes_since_last_save", crate::snapshot::control::changes(server));
     f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
     f.put("rdb_last_save_time", p.last_save.load(Relaxed));
@@ -365,15 +373,16 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("total_forks", s.forks.get());
     f.put("migrate_cached_sockets", super::migrate::kept());
     f.put("slave_expires_tracked_keys", server.link.own_expiring());
+    let defrag = crate::module::defrag::figures();
+    f.put("active_defrag_hits", defrag.moves.hits);
+    f.put("active_defrag_misses", defrag.moves.misses);
+    f.put("active_defrag_key_hits", defrag.moves.key_hits);
+    f.put("active_defrag_key_misses", defrag.moves.key_misses);
+    f.put("total_active_defrag_time", defrag.total_us / 1000);
+    f.put("current_active_defrag_time", defrag.current_us / 1000);
     zeros(
         f,
         &[
-            "active_defrag_hits",
-            "active_defrag_misses",
-            "active_defrag_key_hits",
-            "active_defrag_key_misses",
-            "total_active_defrag_time",
-            "current_active_defrag_time",
             "tracking_total_keys",
             "tracking_total_items",
             "tracking_total_prefixes",

@@ -5,7 +5,7 @@ use super::error::{arity, err, NO_SUCH_KEY, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Tx};
 use crate::dispatch::table::{flags, key, Begin, Find, KeySpec, Row};
 use crate::keyspace::event::{self, class};
-use crate::keyspace::number::parse_u64;
+use crate::keyspace::number::{format_u64, parse_u64};
 use crate::keyspace::stream::{AppendError, Entry, Stream, StreamId, TrimTo};
 use crate::keyspace::value::{Value, ValueMut};
 use crate::reply::Reply;
@@ -49,7 +49,12 @@ pub(super) fn interval_start(start: &[u8]) -> Result<StreamId, CommandError> {
 
 /// An id as a bulk string.
 pub(super) fn bulk_id(out: &mut Reply, id: StreamId) {
-    out.bulk_str(&id.to_string());
+    let (ms, seq) = (format_u64(id.ms), format_u64(id.seq));
+    let mut text = [0u8; 41];
+    text[..ms.len()].copy_from_slice(&ms);
+    text[ms.len()] = b'-';
+    text[ms.len() + 1..][..seq.len()].copy_from_slice(&seq);
+    out.bulk(&text[..ms.len() + 1 + seq.len()]);
 }
 
 /// An entry: its id and its fields.
@@ -258,6 +263,7 @@ fn xadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         AppendError::TooBig => err("ERR Elements are too large to be stored"),
     })?;
     bulk_id(out, id);
+    tx.server.key_ready(tx.db(), key);
     tx.notify(&event::XADD, key);
     tx.dirty += 1;
     if let Some(t) = options.trim {
