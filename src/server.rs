@@ -103,6 +103,8 @@ pub struct Server {
     pub stats: Stats,
     /// Effects of writes.
     pub log: Log,
+    /// Cluster mode.
+    pub cluster: crate::cluster::Cluster,
     /// The link to the primary, if there is one.
     pub link: crate::propagate::link::Link,
     /// The append-only file.
@@ -199,6 +201,7 @@ impl Server {
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
+            cluster: Default::default(),
             link: Default::default(),
             aof: Default::default(),
             pubsub: PubSub::default(),

@@ -49,6 +49,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         log::log(*level, text);
     }
     let server = Server::init(config, startup);
+    crate::execute::config::apply_policy(server);
     if let Some(password) = server.config.requirepass() {
         server.acl.set_default_password(Some(&password));
     }
@@ -77,6 +78,10 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
     let _ = server.serving.set(threads.clone());
+    if let Err(e) = server.cluster.start(server) {
+        crate::log_warning!("{e}");
+        return 1;
+    }
     crate::log_notice!("Server initialized");
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {

@@ -597,6 +597,9 @@ impl<'a> Tx<'a> {
                 crate::module::event::key_event(reason, db, key, e);
             }
         }
+        if matches!(expiry, Expiry::At(_)) {
+            self.note_own_expiry(db, key);
+        }
         let clock = self.server.access_clock(self.now, 0);
         let now = self.field_time();
         let mut make = Some(make);
@@ -753,6 +756,9 @@ impl<'a> Tx<'a> {
     /// Sets or clears the expiry of a key. Returns false if there is no such key. No event.
     pub fn set_expire(&mut self, key: &[u8], at: Option<i64>) -> bool {
         let Some(old) = self.live_mut(key) else { return false };
+        if at.is_some() {
+            self.note_own_expiry(self.db(), key);
+        }
         self.with_shard(self.db(), key, Access::Write, |shard, data, hash| {
             let (volatile, kind) = (old.expire().is_some(), old.kind());
             let new = old.with_expire(at);
@@ -760,6 +766,14 @@ impl<'a> Tx<'a> {
         });
         self.structure_changed();
         true
+    }
+
+    /// Remembers a key that a client of a writable replica makes expire.
+    #[inline]
+    fn note_own_expiry(&self, db: usize, key: &[u8]) {
+        if self.server.link.is_replica() && !self.session.shared.has(flag::MASTER) {
+            self.server.link.note_own_expiry(db, key);
+        }
     }
 
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.

@@ -420,6 +420,7 @@ pub fn cron(server: &'static Server, now: i64) {
         }
     }
     server.log.replica_cron(server, now);
+    server.link.expire_own(server, now);
 }
 
 const fn primary(name: &'static str, arity: i32, since: &'static str, run: Handler) -> Row {
