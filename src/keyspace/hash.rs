@@ -304,7 +304,8 @@ impl Hash {
                 }
             },
         };
-        if new && self.len() > limits.max_listpack_entries {
+        // Also without a new field: the limit may have become smaller.
+        if self.len() > limits.max_listpack_entries {
             self.convert_to_table();
         }
         new
