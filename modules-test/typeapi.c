@@ -64,11 +64,12 @@ static size_t type_effort(RedisModuleString *key, const void *pointer) {
 static int type_defrag(RedisModuleDefragCtx *ctx, RedisModuleString *key, void **pointer) {
     unsigned long at = 0;
     const RedisModuleString *name = RedisModule_GetKeyNameFromDefragCtx(ctx);
-    if (name == NULL || RedisModule_StringCompare((RedisModuleString *)name, key) != 0) complaints++;
     if (RedisModule_GetDbIdFromDefragCtx(ctx) < 0) complaints++;
     int steps = RedisModule_DefragCursorGet(ctx, &at) == REDISMODULE_OK;
     if (steps) {
         step_runs++;
+        /* On Redis 7.4.1 both are no strings: looking at them ends the server. */
+        if (name == NULL || RedisModule_StringCompare((RedisModuleString *)name, key) != 0) complaints++;
     } else {
         value_runs++;
         if (RedisModule_DefragCursorSet(ctx, 1) == REDISMODULE_OK) complaints++;
