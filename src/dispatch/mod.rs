@@ -684,7 +684,7 @@ fn call_body(
     if let Some(b) = tx.session.blocked_on.as_ref().filter(|_| !module_auth) {
         // It is counted when it is unblocked.
         b.state.lock().command = Some((command.clone(), ns));
-    } else if (again || tx.session.waiting.is_none()) && !module_auth {
+    } else if (again || tx.session.waiting.is_none()) && !module_auth && !replayed(tx) {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     }
     if !again {
@@ -697,6 +697,11 @@ fn call_body(
     if tx.server.log.active() {
         crate::propagate::finish(tx, command, args, changed);
     }
+}
+
+/// Whether a call was made by a command that is replayed from a file.
+fn replayed(tx: &Tx<'_>) -> bool {
+    tx.session.shared.has(flag::INTERNAL) && tx.server.loading.load(Relaxed)
 }
 
 /// Runs a command's body when files are loaded: nothing is counted, shown or logged.

@@ -499,8 +499,9 @@ impl<'a> Tx<'a> {
         let lazily = self.server.config.lazyfree_lazy_eviction();
         let before = crate::module::api::memory::of_this_thread();
         let server = self.server;
-        let removed =
-            server.latency.watch(&server.config, "eviction-del", || self.remove_with(key, lazily));
+        let removed = server.latency.watch(&server.config, "eviction-del", || {
+            self.remove_for(abi::SUBEVENT_KEY_EVICTED, key, lazily)
+        });
         let freed = before.wrapping_sub(crate::module::api::memory::of_this_thread()) as i64;
         let freed = freed.max(0) as u64;
         if !removed {
@@ -725,24 +726,26 @@ impl<'a> Tx<'a> {
 
     /// As [`Tx::remove`]; a large value is freed in the background when `lazily` says so.
     pub fn remove_with(&mut self, key: &[u8], lazily: bool) -> bool {
-        if !lazily {
-            return self.remove(key);
+        self.remove_for(abi::SUBEVENT_KEY_DELETED, key, lazily)
+    }
+
+    /// As [`Tx::remove_with`], with the reason that listening modules are told before (`SUBEVENT_KEY_*`).
+    fn remove_for(&mut self, reason: u64, key: &[u8], lazily: bool) -> bool {
+        let db = self.db();
+        let Some(e) = self.live_mut(key) else { return false };
+        let later = lazily && crate::keyspace::lazy_free::is_worth_it(db, e);
+        if let ValueRef::Module(m) = e.value() {
+            crate::module::datatype::unlinked(key, db, m);
         }
-        match self.live_mut(key) {
-            None => false,
-            Some(e) if !crate::keyspace::lazy_free::is_worth_it(self.db(), e) => self.remove(key),
-            Some(_) => {
-                let removed = self.unlink(self.db(), key);
-                match removed {
-                    Some(e) if e.kind() == Kind::Module => {
-                        crate::keyspace::lazy_free::free_by_modules(vec![e]);
-                    }
-                    Some(e) => crate::keyspace::lazy_free::free_later(vec![e]),
-                    None => {}
-                }
-                removed.is_some()
+        match self.unlink_for(reason, db, key) {
+            Some(e) if later && e.kind() == Kind::Module => {
+                crate::keyspace::lazy_free::free_by_modules(vec![e]);
             }
+            Some(e) if later => crate::keyspace::lazy_free::free_later(vec![e]),
+            Some(e) => e.free(),
+            None => return false,
         }
+        true
     }
 
     /// Takes a live key's value and expiry out of the database. No event.
