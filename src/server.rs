@@ -91,6 +91,8 @@ pub struct Server {
     pub stats: Stats,
     /// Effects of writes.
     pub log: Log,
+    /// The link to the primary, if there is one.
+    pub link: crate::propagate::link::Link,
     /// The append-only file.
     pub aof: crate::persist::Aof,
     /// Channels and their subscribers.
@@ -180,6 +182,7 @@ impl Server {
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
+            link: Default::default(),
             aof: Default::default(),
             pubsub: PubSub::default(),
             modules: Registry::default(),

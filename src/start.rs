@@ -100,6 +100,13 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         }
         server.persistence.starting.store(false, SeqCst);
         server.loading.store(false, SeqCst);
+        if let Some(primary) = server.config.replicaof() {
+            crate::execute::replication::begin_following(
+                server,
+                primary.host.clone(),
+                primary.port,
+            );
+        }
         if server.config.port() != 0 {
             crate::log_notice!("Ready to accept connections tcp");
         }

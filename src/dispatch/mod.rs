@@ -8,7 +8,7 @@ pub mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
-use crate::execute::{blocking, error, is, text, CommandError, Mode, Tx};
+use crate::execute::{blocking, error, is, replication, text, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::keyspace::value::Kind;
@@ -292,6 +292,16 @@ pub fn check<'t>(
     {
         crate::persist::check_disk(server)?;
     }
+    if replication::needs_check(server) && !session.shared.has(flag::MASTER) {
+        let queued = || session.multi.iter().flat_map(|m| &m.queue);
+        let exec = command.name == "exec";
+        let writes =
+            || command.has(flags::WRITE) || exec && queued().any(|q| q.command.has(flags::WRITE));
+        let old = || {
+            command.has(flags::STALE) && (!exec || queued().all(|q| q.command.has(flags::STALE)))
+        };
+        replication::check_role(server, writes, old)?;
+    }
     if !command.has(flags::ALLOW_BUSY) {
         crate::script::run::check_not_busy()?;
     }
@@ -377,7 +387,10 @@ fn execute(
         }
     };
     session.shared.last_command.store(command.number, Relaxed);
-    if server.config.maxmemory() > 0 && needs_memory(session, command) {
+    if server.config.maxmemory() > 0
+        && needs_memory(session, command)
+        && !session.shared.has(flag::MASTER)
+    {
         match side {
             // Eviction fires events and frees values, so it belongs to the module thread.
             Side::Serving(_) if crate::keyspace::evict::over_limit(server) => {
@@ -528,6 +541,10 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call_body(&mut tx, command, args, out, Nested::No);
+            if matches!(command.name.as_str(), "scan" | "randomkey") {
+                // Keys that they happened to find past their time have nothing to do with each other.
+                crate::propagate::end_of_single_effects(server, now);
+            }
             unit_done(server, session, now);
             blocking::serve_module(server);
             if let Some(b) = &session.blocked_on {
@@ -753,7 +770,7 @@ impl Plan {
         };
         each(|shard, _| shard.prefetch());
         each(|shard, hash| shard.prefetch_bucket(hash));
-        each(|shard, hash| shard.prefetch_entry(hash, false));
+        each(|shard, hash| shard.prefetch_entry(hash, |_| {}));
     }
 
     /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.

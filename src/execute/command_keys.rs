@@ -1,6 +1,6 @@
 //! The keys of a command line, exactly: key specifications, and what arguments change about them.
 use super::is;
-use crate::dispatch::table::{flags, key, Command, KeyPositions};
+use crate::dispatch::table::{flags, key, Begin, Command, Find, KeyPositions};
 
 /// Keys are read.
 const READ: u64 = key::RO | key::ACCESS;
@@ -60,7 +60,29 @@ pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
             _ => {}
         }
     }
-    crate::module::command::key_positions(c, args)
+    crate::module::command::key_positions(c, args).or_else(|| counted(c, args))
+}
+
+/// Keys behind a count that is no proper number: Redis then reads it as C's `atoi` does, and finds no keys where it is
+/// too large.
+fn counted(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
+    if c.has(flags::MODULE) {
+        return None;
+    }
+    let (begin, count, first, step) =
+        c.keys.iter().find_map(|spec| match (&spec.begin, spec.find) {
+            (Begin::Index(at), Find::KeyNum(count, first, step)) => Some((*at, count, first, step)),
+            _ => None,
+        })?;
+    let mut found = KeyPositions::new();
+    let text = args.get((begin + count) as usize)?.trim_ascii_start();
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&text[..digits]).ok()?.parse::<usize>().unwrap_or(0);
+    let (first, step) = ((begin + first) as usize, step as usize);
+    if number >= 1 && number <= args.len().saturating_sub(first) / step {
+        found.extend((0..number).map(|i| (first + i * step, 0)));
+    }
+    Some(found)
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ impl Hooks {
                          memory usage ({used}). This will result in key eviction and/or the inability to accept new \
                          write commands depending on the maxmemory-policy."
                     );
+                    crate::keyspace::evict::continue_later(server);
                 }
             }
             "maxmemory-policy" => apply_policy(server),

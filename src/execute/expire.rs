@@ -65,9 +65,10 @@ fn expire_generic(
         return Ok(());
     }
     if tx.is_past(at) {
-        tx.remove_with(key, tx.server.config.lazyfree_lazy_expire());
+        let lazily = tx.server.config.lazyfree_lazy_expire();
+        tx.remove_with(key, lazily);
         tx.dirty += 1;
-        tx.propagate_as(&[b"DEL", key]);
+        tx.propagate_as(&[super::deletion(lazily), key]);
         tx.modified(key);
         tx.notify(&event::DEL, key);
     } else {

@@ -342,7 +342,9 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("instantaneous_input_repl_kbps", "0.00");
     f.put("instantaneous_output_repl_kbps", "0.00");
     f.put("rejected_connections", s.rejected_connections.get());
-    zeros(f, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    f.put("sync_full", s.sync_full.get());
+    f.put("sync_partial_ok", s.sync_partial_ok.get());
+    f.put("sync_partial_err", s.sync_partial_err.get());
     f.put("expired_subkeys", s.expired_fields.get());
     f.put("expired_keys", s.expired_keys.get());
     f.put("expired_stale_perc", "0.00");
@@ -407,17 +409,62 @@ fn stats_fields(server: &Server, f: &mut Fields) {
 }
 
 fn replication_fields(server: &Server, f: &mut Fields) {
-    f.put("role", "master");
-    f.put("connected_slaves", 0);
+    let link = &server.link;
+    let since = |ms: i64| (crate::observe::clock::now_ms() - ms).max(0) / 1000;
+    match link.primary() {
+        None => f.put("role", "master"),
+        Some((host, port)) => {
+            let up = link.is_up();
+            let syncs = link.state.load(Relaxed) == crate::propagate::link::state::SYNC;
+            let heard = if up || syncs { since(link.heard.load(Relaxed)) } else { -1 };
+            f.put("role", "slave");
+            f.put("master_host", host);
+            f.put("master_port", port);
+            f.put("master_link_status", if up { "up" } else { "down" });
+            f.put("master_last_io_seconds_ago", heard);
+            f.put("master_sync_in_progress", u8::from(syncs));
+            f.put("slave_read_repl_offset", link.read.load(Relaxed));
+            f.put("slave_repl_offset", link.offset.load(Relaxed));
+            if syncs {
+                for name in ["total_bytes", "read_bytes", "left_bytes"] {
+                    f.put(&format!("master_sync_{name}"), 0);
+                }
+                f.put("master_sync_perc", "0.00");
+                f.put("master_sync_last_io_seconds_ago", heard);
+            }
+            if !up {
+                f.put("master_link_down_since_seconds", since(link.down_since.load(Relaxed)));
+            }
+            f.put("slave_priority", server.config.replica_priority());
+            f.put("slave_read_only", u8::from(server.config.replica_read_only()));
+            f.put("replica_announced", u8::from(server.config.replica_announced()));
+        }
+    }
+    let (offset, replicas, backlog) =
+        server.log.with_feed(|feed| (feed.offset(), feed.replicas().to_vec(), feed.backlog_len()));
+    f.put("connected_slaves", replicas.len());
+    if server.config.min_replicas_to_write() > 0 && server.config.min_replicas_max_lag() > 0 {
+        f.put("min_slaves_good_slaves", super::replication::good_replicas(server));
+    }
+    for (i, r) in replicas.iter().enumerate() {
+        let (port, acknowledged) = (r.port.load(Relaxed), r.acknowledged.load(Relaxed));
+        let value = format!(
+            "ip={},port={port},state=online,offset={acknowledged},lag={}",
+            r.address(),
+            r.lag()
+        );
+        f.put(&format!("slave{i}"), value);
+    }
     f.put("master_failover_state", "no-failover");
     f.put("master_replid", server.repl_id.lock());
     f.put("master_replid2", "0".repeat(40));
-    f.put("master_repl_offset", 0);
+    f.put("master_repl_offset", offset);
     f.put("second_repl_offset", -1);
-    f.put("repl_backlog_active", 0);
+    f.put("repl_backlog_active", u8::from(backlog.is_some()));
     f.put("repl_backlog_size", server.config.repl_backlog_size());
-    f.put("repl_backlog_first_byte_offset", 0);
-    f.put("repl_backlog_histlen", 0);
+    let len = backlog.unwrap_or(0) as u64;
+    f.put("repl_backlog_first_byte_offset", if backlog.is_some() { offset - len + 1 } else { 0 });
+    f.put("repl_backlog_histlen", len);
 }
 
 fn cpu_fields(_: &Server, f: &mut Fields) {

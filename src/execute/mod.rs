@@ -53,6 +53,7 @@ pub mod object;
 pub mod pause;
 pub mod persistence;
 pub mod pubsub;
+pub mod replication;
 pub mod scan;
 pub mod script;
 pub mod server;
@@ -110,6 +111,7 @@ pub static FAMILIES: &[&[Row]] = &[
     monitor::ROWS,
     acl::ROWS,
     cluster::ROWS,
+    replication::ROWS,
     persistence::ROWS,
     dump::ROWS,
     migrate::ROWS,
@@ -264,8 +266,8 @@ impl<'a> Tx<'a> {
 
     /// While files are loaded no key expires: the next command in the file may be about it.
     #[inline]
-    fn keeps_expired(&self) -> bool {
-        self.server.loading.load(Relaxed)
+    pub(super) fn keeps_expired(&self) -> bool {
+        self.server.loading.load(Relaxed) || self.session.shared.has(flag::MASTER)
     }
 
     /// Whether readers must treat an entry as missing.

@@ -181,17 +181,25 @@ fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -
         }
     } else {
         let mut all = Vec::with_capacity(texts.len());
+        // All elements are looked up, whatever becomes of one: what is missing fires an event.
+        let mut failed = None;
         for text in texts {
             let rank = match (o.by, o.alpha) {
-                (None, true) => Rank::Itself,
-                (None, false) => Rank::Number(weight(&text)?),
-                (Some(by), true) => Rank::Text(look_up(tx, by, &text)),
+                (None, true) => Ok(Rank::Itself),
+                (None, false) => weight(&text).map(Rank::Number),
+                (Some(by), true) => Ok(Rank::Text(look_up(tx, by, &text))),
                 (Some(by), false) => {
                     let found = look_up(tx, by, &text);
-                    Rank::Number(found.map_or(Ok(0.0), |found| weight(&found))?)
+                    found.map_or(Ok(0.0), |found| weight(&found)).map(Rank::Number)
                 }
             };
-            all.push(Element { text, rank });
+            match rank {
+                Ok(rank) => all.push(Element { text, rank }),
+                Err(why) => failed = Some(why),
+            }
+        }
+        if let Some(why) = failed {
+            return Err(why);
         }
         all.sort_by(|a, b| {
             let order = a.compare(b);

@@ -1,7 +1,7 @@
 //! An entry: one allocation with a key and either its small string value or a pointer to its larger value.
 //!
 //! Layout: 8 bytes of header; 8 bytes of value, unless that is an embedded string; 8 bytes of expiry, if the key is
-//! volatile; the key; the embedded string. The value is an integer, the word of a hash, set or sorted set, or a pointer
+//! volatile; the key; the embedded string. The value is an integer, the word of a list, set, hash or sorted set, or a pointer
 //! to a box. A small string costs one allocation and one slot of the table, a small collection one allocation more;
 //! see `docs/ARCHITECTURE.md` for the sizes measured.
 use super::hash::Hash;
@@ -46,7 +46,7 @@ const EMBEDDED_BITS: u32 = 8;
 const EMBEDDED_MASK: u32 = (1 << EMBEDDED_BITS) - 1;
 const _: () = assert!(EMBED_MAX <= EMBEDDED_MASK as usize);
 const _: () = assert!(size_of::<Hash>() == 8 && size_of::<Set>() == 8);
-const _: () = assert!(size_of::<SortedSet>() == 8);
+const _: () = assert!(size_of::<SortedSet>() == 8 && size_of::<List>() == 8);
 
 const HEADER: usize = std::mem::size_of::<Header>();
 
@@ -181,7 +181,7 @@ impl Entry {
                 }
                 (TAG_HEAP, Box::into_raw(Box::new(b)) as u64)
             }
-            Value::List(b) => (TAG_LIST, Box::into_raw(b) as u64),
+            Value::List(b) => (TAG_LIST, Self::word(*b)),
             Value::Set(b) => (TAG_SET, Self::word(*b)),
             Value::Hash(b) => (TAG_HASH, Self::word(*b)),
             Value::Zset(b) => (TAG_ZSET, Self::word(*b)),
@@ -332,7 +332,7 @@ impl Entry {
                     ValueRef::String(StrRef::Bytes(std::slice::from_raw_parts(e.as_ptr(), e.len())))
                 }
                 TAG_HEAP => ValueRef::String(StrRef::Bytes(&*self.ptr::<Vec<u8>>())),
-                TAG_LIST => ValueRef::List(&*self.ptr::<List>()),
+                TAG_LIST => ValueRef::List(&*self.place::<List>()),
                 TAG_SET => ValueRef::Set(&*self.place::<Set>()),
                 TAG_HASH => ValueRef::Hash(&*self.place::<Hash>()),
                 TAG_ZSET => ValueRef::Zset(&*self.place::<SortedSet>()),
@@ -347,7 +347,7 @@ impl Entry {
         // SAFETY: layout and lock: as in `value`, with the key latched or held for writing.
         unsafe {
             match self.tag() {
-                TAG_LIST => ValueMut::List(&mut *self.ptr::<List>()),
+                TAG_LIST => ValueMut::List(&mut *self.place::<List>()),
                 TAG_SET => ValueMut::Set(&mut *self.place::<Set>()),
                 TAG_HASH => ValueMut::Hash(&mut *self.place::<Hash>()),
                 TAG_ZSET => ValueMut::Zset(&mut *self.place::<SortedSet>()),
@@ -393,7 +393,18 @@ impl Entry {
     #[inline]
     pub fn prefetch_value(&self) {
         if self.tag() > TAG_EMBEDDED {
-            super::table::prefetch(self.ptr());
+            let at = self.ptr::<i8>();
+            super::table::prefetch(at);
+            super::table::prefetch(at.wrapping_add(64));
+        }
+    }
+
+    /// Has the processor fetch what that points to.
+    #[inline]
+    pub fn prefetch_behind_value(&self) {
+        if self.tag() == TAG_STREAM {
+            // SAFETY: layout: the tag says so; lock: the caller has the latch.
+            unsafe { &*self.ptr::<Stream>() }.prefetch();
         }
     }
 
@@ -432,7 +443,7 @@ impl Entry {
                 TAG_HEAP => {
                     Value::String(StringValue::Bytes(*Box::from_raw(self.ptr::<Vec<u8>>())))
                 }
-                TAG_LIST => Value::List(Box::from_raw(self.ptr())),
+                TAG_LIST => Value::List(Box::new(self.place::<List>().read())),
                 TAG_SET => Value::Set(Box::new(self.place::<Set>().read())),
                 TAG_HASH => Value::Hash(Box::new(self.place::<Hash>().read())),
                 TAG_ZSET => Value::Zset(Box::new(self.place::<SortedSet>().read())),

@@ -76,16 +76,16 @@ impl Shard {
         super::table::prefetch_bucket((base, count), hash);
     }
 
-    /// Has the processor fetch the entry of a hash, if the latch is free; with `value` what the entry points to instead.
+    /// Has the processor fetch the entry of a hash, if the latch is free, and calls `f` with it.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64, value: bool) {
+    pub fn prefetch_entry(&self, hash: u64, f: impl FnOnce(Entry)) {
         if !self.latch.try_lock() {
             return;
         }
         // SAFETY: lock: taken on the line above.
         let found = unsafe { self.data() }.table.prefetch(hash);
-        if let (Some(entry), true) = (found, value) {
-            entry.prefetch_value();
+        if let Some(entry) = found {
+            f(entry);
         }
         // SAFETY: lock: taken above.
         unsafe { self.latch.unlock() };
@@ -242,7 +242,7 @@ impl ShardData {
     /// Finds an entry.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Entry> {
-        self.table.find(hash, |e| e.key() == key).copied()
+        self.table.find(hash, |e| e.key() == key)
     }
 
     /// Adds an entry whose key is absent.
@@ -285,9 +285,7 @@ impl ShardData {
 
     fn put_in_place(&mut self, hash: u64, old: Entry, new: Entry) {
         if old != new {
-            if let Some(slot) = self.table.find_mut(hash, |e| *e == old) {
-                *slot = new;
-            }
+            self.table.replace(hash, |e| *e == old, new);
         }
     }
 
@@ -333,7 +331,7 @@ impl ShardData {
         shard: &Shard,
         now: i64,
         keys: &mut Vec<Vec<u8>>,
-        hashes: &mut Vec<Vec<u8>>,
+        hashes: &mut Vec<(i64, Vec<u8>)>,
     ) {
         let look_at_keys = self.volatile > 0 && self.next_expire <= now;
         let look_at_fields = self.field_expiry > 0 && self.next_field_expire <= now;
@@ -357,7 +355,7 @@ impl ShardData {
             if let Some(at) = h.min_expire() {
                 with_fields += 1;
                 if at <= now {
-                    hashes.push(e.key().to_vec());
+                    hashes.push((at, e.key().to_vec()));
                 } else {
                     next_field = next_field.min(at);
                 }

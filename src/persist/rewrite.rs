@@ -242,7 +242,7 @@ fn temporary_incr(server: &Server) -> Vec<u8> {
 
 /// Holds all shards for reading, until the end of the unit: no write is in the middle of anything, and none begins. The
 /// calling thread has the module lock.
-fn hold_everything(server: &Server) {
+pub fn hold_everything(server: &Server) {
     for (db, database) in server.keyspace.dbs().iter().enumerate() {
         for (i, shard) in database.shards().iter().enumerate() {
             shard.latch.lock();

@@ -228,7 +228,8 @@ impl Load {
                 let code = r.string()?;
                 let mut session = Session::internal();
                 let tx = Tx::module(self.server, &mut session, self.now);
-                crate::script::function::load(&tx, &code, true, false)
+                let replace = self.duplicates == Duplicates::Replace;
+                crate::script::function::load(&tx, &code, replace, false)
                     .map_err(|e| r.corrupt(e.0))?;
             }
             opcode::FUNCTION_PRE_GA => {
