@@ -757,6 +757,18 @@ impl Plan {
             return Locked::Parked;
         }
         let guard = LatchGuard { server, shards: &self.shards };
+        if crate::snapshot::running() {
+            let keys = self.keys.iter().zip(&self.names).map(|(k, name)| {
+                // SAFETY: layout: the names point into the arguments, which outlive the plan.
+                (k.shard, k.hash, k.access, unsafe { std::slice::from_raw_parts(name.0, name.1) })
+            });
+            if let Some(shard) = crate::snapshot::ask_for_huge(server, keys) {
+                // SAFETY: lock: all latches are taken.
+                unsafe { server.keyspace.shard(shard).data() }.waiters.push(waker.clone());
+                server.stats.parked.add(1);
+                return Locked::Parked;
+            }
+        }
         match self.needs_module_path(server, now) {
             true => Locked::NeedsModulePath,
             false => Locked::Yes(guard),

@@ -12,6 +12,7 @@ use crate::module::event::server_event;
 use crate::observe::clock::now_ms;
 use crate::reply::Reply;
 use crate::server::Server;
+use crate::snapshot::control;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Tells the watchers of those keys of a shard of which `changes` says so.
@@ -34,6 +35,10 @@ fn hold_whole(server: &Server, shard: &Shard, index: u32) {
         if shard.data().held.hold_whole(Access::Write) {
             server.holder().touched.push(index);
         }
+        // A snapshot that reads a huge value beside us is waited for: nothing new begins in a shard held as a whole.
+        while let Some(hash) = shard.data().held.saving() {
+            crate::snapshot::wait_until_saved(shard, hash);
+        }
     }
 }
 
@@ -47,10 +52,14 @@ pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
         // SAFETY: lock: taken above, released below.
         let data = unsafe { shard.data() };
         touch_watched(data, |key| has(data, key, now));
-        let entries = data.take_all(shard);
+        let due = crate::snapshot::Emptied::of(data);
+        let mut entries = data.take_all(shard);
         // SAFETY: lock: taken above.
         unsafe { shard.latch.unlock() };
         removed += entries.len() as u64;
+        if let Some(due) = due {
+            due.save(&mut entries);
+        }
         free_all(entries, lazily);
     }
     // SAFETY: lock: this function's contract.
@@ -106,8 +115,14 @@ fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
 /// `FLUSHALL [ASYNC|SYNC]`
 fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let lazily = lazily(tx, args)?;
+    // What a background save would write is not wanted any more; an empty file is, where there are save points.
+    control::abort_background_save(tx.server);
     tx.dirty += empty(tx.server, None, lazily);
     tx.propagate_always();
+    if !tx.server.config.save().is_empty() {
+        // The error was logged; as on Redis, the client does not hear of it.
+        let _ = crate::snapshot::save(tx.server);
+    }
     out.ok();
     Ok(())
 }

@@ -269,10 +269,18 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("current_cow_peak", 0);
     f.put("current_cow_size", 0);
     f.put("current_cow_size_age", 0);
-    let progress = if fork::child().is_some() { fork::progress() * 100.0 } else { 0.0 };
+    let (written, total) = match crate::snapshot::cut::current() {
+        Some(cut) => (cut.written(), cut.total),
+        None => (0, 0),
+    };
+    let progress = match fork::child() {
+        _ if total > 0 => written as f64 / total as f64 * 100.0,
+        Some(_) => fork::progress() * 100.0,
+        None => 0.0,
+    };
     f.put("current_fork_perc", format!("{progress:.2}"));
-    f.put("current_save_keys_processed", 0);
-    f.put("current_save_keys_total", 0);
+    f.put("current_save_keys_processed", written);
+    f.put("current_save_keys_total", total);
     f.put("rdb_changes_since_last_save", crate::snapshot::control::changes(server));
     f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
     f.put("rdb_last_save_time", p.last_save.load(Relaxed));

@@ -12,6 +12,7 @@ use crate::lock::held::Access;
 use crate::module::abi;
 use crate::propagate::{to, Effect};
 use crate::server::Server;
+use crate::snapshot;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -314,7 +315,11 @@ impl<'a> Tx<'a> {
                 let (index, hash) = place.expect("a native command touched an undeclared key");
                 let shard = self.server.keyspace.shard(index);
                 // SAFETY: lock: a native transaction has the latches of all shards of its plan.
-                f(shard, unsafe { shard.data() }, hash)
+                let data = unsafe { shard.data() };
+                if access == Access::Write && data.walk.cut().is_some() {
+                    snapshot::before_change(data, hash, key);
+                }
+                f(shard, data, hash)
             }
             Mode::Module => {
                 let (shard, index, hash) = self.shard(db, key);
@@ -325,7 +330,11 @@ impl<'a> Tx<'a> {
                     // SAFETY: lock: module mode means that this thread has the module lock.
                     unsafe { self.server.holder() }.touched.push(index);
                 }
-                let r = f(shard, data, hash);
+                if access == Access::Write && data.walk.cut().is_some() {
+                    snapshot::before_change_held(shard, hash, key);
+                }
+                // SAFETY: lock: taken above; released and taken again in between at most.
+                let r = f(shard, unsafe { shard.data() }, hash);
                 // SAFETY: lock: taken above.
                 unsafe { shard.latch.unlock() };
                 r

@@ -91,6 +91,7 @@ pub fn load_with_configs(
         forget(server, module);
         return fail(text);
     }
+    crate::snapshot::parked::revive(server, module);
     change_event(server, module, abi::SUBEVENT_MODULE_LOADED);
     Ok(())
 }

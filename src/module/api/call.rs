@@ -125,9 +125,10 @@ pub unsafe fn read_args<'a>(name: &'a [u8], list: *const Arg, len: usize) -> Arg
                 b'v' if a.len > 0 => {
                     // RediSearch's arrays begin 4 bytes behind an aligned address.
                     let strings = a.ptr.cast::<*const RStr>();
-                    all.extend((0..a.len).map(|i| {
-                        Cow::Borrowed(RStr::bytes(strings.add(i).read_unaligned()))
-                    }));
+                    all.extend(
+                        (0..a.len)
+                            .map(|i| Cow::Borrowed(RStr::bytes(strings.add(i).read_unaligned()))),
+                    );
                 }
                 b'c' | b'b' => all.push(Cow::Borrowed(bytes_of(a.ptr.cast(), a.len))),
                 _ => {}
