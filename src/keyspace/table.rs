@@ -153,7 +153,7 @@ pub fn prefetch_bucket((base, count): (usize, usize), hash: u64) {
 
 /// Has the processor fetch the cache line at an address, which need not be a valid one.
 #[inline]
-pub fn prefetch(address: *const i8) {
+pub(crate) fn prefetch(address: *const i8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: layout: a prefetch of any address is without effect on the program.
     unsafe {
@@ -175,7 +175,7 @@ const POSITIONS: u32 = 32;
 /// Where an item with this hash belongs in a table of `count` buckets.
 #[inline]
 fn home_of(hash: u64, count: usize) -> usize {
-    ((hash >> POSITIONS) * count as u64 >> POSITIONS) as usize
+    (((hash >> POSITIONS) * count as u64) >> POSITIONS) as usize
 }
 
 /// Most items for so many buckets: 89 % of their slots.
