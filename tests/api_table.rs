@@ -77,8 +77,10 @@ fn document() -> String {
     let mut families: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
     let mut count = 0;
     for e in all() {
-        let fact = facts.get(e.name).unwrap_or_else(|| panic!("{} is not in api-facts.csv", e.name));
-        let tests = callers.get(e.name).unwrap_or_else(|| panic!("no test module calls {}", e.name));
+        let fact =
+            facts.get(e.name).unwrap_or_else(|| panic!("{} is not in api-facts.csv", e.name));
+        let tests =
+            callers.get(e.name).unwrap_or_else(|| panic!("no test module calls {}", e.name));
         let tests = tests.iter().cloned().collect::<Vec<_>>().join(" ");
         let valkey = if fact.valkey { "yes" } else { "" };
         let line = format!(
