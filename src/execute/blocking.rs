@@ -47,6 +47,8 @@ pub enum Needs {
     Group(Vec<u8>),
     /// No key: the log on the disk, up to this offset (`WAITAOF`).
     Disk(u64),
+    /// Replicas that have executed the stream up to this offset (`WAIT`).
+    Replicas(u64),
 }
 
 /// How the arguments of a waiting command are put together again, for some of its keys. It will not wait again, so its
@@ -190,6 +192,11 @@ impl Waiter {
         }
     }
 
+    /// Whether the client is here.
+    pub fn has_client(&self) -> bool {
+        matches!(*self.state.lock(), State::Here(_))
+    }
+
     /// Takes the waiter out of its keys' lists.
     pub fn leave(self: &Arc<Self>, server: &Server) {
         for key in &self.wait.keys {
@@ -218,6 +225,9 @@ impl Waiter {
         let start = client.out.buf.len();
         match self.wait.needs {
             Needs::Disk(offset) => super::generic::reply_synced(server, offset, &mut client.out),
+            Needs::Replicas(offset) => {
+                client.out.int(super::replication::replicas_at(server, offset) as i64);
+            }
             _ => client.out.null_array(),
         }
         crate::dispatch::observe::wait_over(server, &client.session, false);

@@ -69,8 +69,14 @@ impl Hooks {
                          memory usage ({used}). This will result in key eviction and/or the inability to accept new \
                          write commands depending on the maxmemory-policy."
                     );
+                    crate::keyspace::evict::continue_later(server);
                 }
+                crate::connection::limits::evict(server);
+                crate::keyspace::evict::after_write(server);
             }
+            "proc-title-template" => crate::start::title::set(c),
+            "maxmemory-clients" => crate::connection::limits::evict(server),
+            "client-output-buffer-limit" => crate::connection::limits::apply(c),
             "maxmemory-policy" => apply_policy(server),
             "requirepass" => server.acl.set_default_password(c.requirepass().as_deref()),
             "port" if !crate::connection::listener::reopen(c) => {

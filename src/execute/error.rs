@@ -38,9 +38,6 @@ pub const MISCONF: CommandError = fixed(
      error.",
 );
 
-/// `min-replicas-to-write`
-pub const NO_REPLICAS: CommandError = fixed("NOREPLICAS Not enough good replicas to write.");
-
 /// The memory limit is reached and nothing can be evicted.
 pub const OOM: CommandError = fixed("OOM command not allowed when used memory > 'maxmemory'.");
 

@@ -12,6 +12,7 @@ use crate::module::event::server_event;
 use crate::observe::clock::now_ms;
 use crate::reply::Reply;
 use crate::server::Server;
+use crate::snapshot::control;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Tells the watchers of those keys of a shard of which `changes` says so.
@@ -34,6 +35,10 @@ fn hold_whole(server: &Server, shard: &Shard, index: u32) {
         if shard.data().held.hold_whole(Access::Write) {
             server.holder().touched.push(index);
         }
+        // A snapshot that reads a huge value beside us is waited for: nothing new begins in a shard held as a whole.
+        while let Some(hash) = shard.data().held.saving() {
+            crate::snapshot::wait_until_saved(shard, hash);
+        }
     }
 }
 
@@ -48,10 +53,14 @@ pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
         // SAFETY: lock: taken above, released below.
         let data = unsafe { shard.data() };
         touch_watched(data, |key| has(data, key, now));
-        let entries = data.take_all(shard);
+        let due = crate::snapshot::Emptied::of(data);
+        let mut entries = data.take_all(shard);
         // SAFETY: lock: taken above.
         unsafe { shard.latch.unlock() };
         removed += entries.len() as u64;
+        if let Some(due) = due {
+            due.save(&mut entries);
+        }
         free_all(entries, lazily);
     }
     // SAFETY: lock: this function's contract.
@@ -117,42 +126,66 @@ pub fn empty(server: &'static Server, db: Option<usize>, lazily: bool) -> u64 {
             all.map(|db| empty_database(server, db, lazily)).sum()
         }
     };
+    Tx::tell_trackers_of_flush(server);
     server_event(abi::EVENT_FLUSHDB, abi::SUBEVENT_FLUSHDB_END, data, None);
     removed
 }
 
-fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
+/// Empties a database, or all, as the arguments say.
+fn flush(
+    tx: &mut Tx<'_>,
+    args: &[&[u8]],
+    db: Option<usize>,
+    out: &mut Reply,
+) -> Result<u64, CommandError> {
     let asked = match args {
         [_] => tx.server.config.lazyfree_lazy_user_flush(),
         [_, word] if is(word, "sync") => false,
         [_, word] if is(word, "async") => true,
         _ => return Err(SYNTAX),
     };
-    // A client that may wait has even a synchronous flush done in the background.
-    Ok(asked || !tx.session.deny_blocking)
+    // A client that may wait has even a synchronous flush done in the background, and gets its reply after that.
+    let waits = !asked && !tx.session.deny_blocking;
+    let removed = empty(tx.server, db, asked || waits);
+    if waits {
+        tx.session.freeing = Some(crate::keyspace::lazy_free::last_batch());
+    }
+    tx.dirty += removed;
+    tx.propagate_always();
+    out.ok();
+    Ok(removed)
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`
 fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let lazily = lazily(tx, args)?;
-    tx.dirty += empty(tx.server, None, lazily);
-    tx.propagate_always();
-    out.ok();
+    // What a background save would write is not wanted any more; an empty file is, where there are save points.
+    control::abort_background_save(tx.server);
+    let removed = flush(tx, args, None, out)?;
+    let p = &tx.server.persistence;
+    if !tx.server.config.save().is_empty() {
+        p.saves.fetch_add(1, Relaxed);
+        // An error was logged; as on Redis, the client does not hear of it.
+        if crate::snapshot::save(tx.server).is_ok() {
+            // The change of this command, which is not counted yet, is in the file.
+            p.dirty_at_save.fetch_add(removed, Relaxed);
+        }
+    }
     Ok(())
 }
 
 /// `FLUSHDB [ASYNC|SYNC]`
 fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let lazily = lazily(tx, args)?;
-    tx.dirty += empty(tx.server, Some(tx.db()), lazily);
-    tx.propagate_always();
-    out.ok();
+    let db = Some(tx.db());
+    flush(tx, args, db, out)?;
     Ok(())
 }
 
 /// `SWAPDB index1 index2`
 fn swapdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let server = tx.server;
+    if server.cluster.enabled() {
+        return Err(err("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let number = |arg: &[u8], message: &'static str| {
         let n = crate::keyspace::number::parse_i64(arg).and_then(|n| i32::try_from(n).ok());
         n.ok_or(err(message))

@@ -68,9 +68,7 @@ pub fn shard(data: &mut ShardData, moves: &mut Moves) -> Vec<Vec<u8>> {
         // SAFETY: lock: the caller has the latch, and nobody holds the key: the table's is the only pointer.
         if let Some(new) = unsafe { now.relocate(moves) } {
             let hash = new.table_hash();
-            if let Some(place) = data.table.find_mut(hash, |at| *at == e) {
-                *place = new;
-            }
+            data.table.replace(hash, |at| *at == e, new);
         }
         moves.count_key(hits);
     }

@@ -4,8 +4,7 @@
 //! would stay held in it for ever; so the fork takes every shard latch and the queue's lock before, and both sides release
 //! them. That also makes the keyspace consistent: no native command is half-way through. The allocator sees to itself.
 //!
-//! Taking many latches at once is allowed here although the holder of the module lock otherwise has one at a time: a
-//! native never waits while having a latch (see [`crate::lock`]), so each latch that is waited for becomes free.
+//! A snapshot that is being written goes on in the parent; the child has no part in it.
 use super::abi;
 use super::event::plain_event;
 use super::registry::Module;
@@ -98,11 +97,7 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
     }
     report().progress.store(0, Relaxed);
     report().own_memory.store(0, Relaxed);
-    // A database that is used for the first time meanwhile has nothing that the child could look at.
-    let shards: Vec<_> = server.keyspace.dbs().iter().flat_map(|db| db.used_shards()).collect();
-    for shard in &shards {
-        shard.latch.lock();
-    }
+    let stopped = server.keyspace.stop();
     let queue = server.queue.freeze();
     #[cfg(feature = "jemalloc")]
     let heap = crate::observe::heap::freeze();
@@ -111,10 +106,7 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
     #[cfg(feature = "jemalloc")]
     drop(heap);
     drop(queue);
-    for shard in shards {
-        // SAFETY: lock: taken above.
-        unsafe { shard.latch.unlock() };
-    }
+    drop(stopped);
     match pid {
         0 => {
             IN_CHILD.store(true, Relaxed);

@@ -123,6 +123,16 @@ impl Counters {
     }
 }
 
+/// Bytes that this thread has allocated less those that it has freed; wraps below zero. For differences.
+pub fn of_this_thread() -> u64 {
+    let (allocated, freed) = (counter(c"thread.allocatedp"), counter(c"thread.deallocatedp"));
+    if allocated.is_null() || freed.is_null() {
+        return 0;
+    }
+    // SAFETY: layout: the counters of this thread, which runs.
+    unsafe { (*allocated).load(Relaxed).wrapping_sub((*freed).load(Relaxed)) }
+}
+
 /// Bytes in use.
 pub fn used() -> u64 {
     let threads = threads();
@@ -143,6 +153,14 @@ pub fn used() -> u64 {
     } else {
         sum
     }
+}
+
+/// Has the allocator give back to the system what has been unused for long enough. Otherwise it looks only while it is
+/// used itself.
+pub fn give_back() {
+    // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
+    // SAFETY: layout: the name ends in NUL; this control takes and gives nothing.
+    unsafe { je::mallctl(c"arena.4096.decay".as_ptr(), null_mut(), null_mut(), null_mut(), 0) };
 }
 
 /// The global allocator of the server.

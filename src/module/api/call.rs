@@ -6,7 +6,7 @@ use crate::acl::User;
 use crate::connection::client::{flag as client_flag, Session};
 use crate::dispatch;
 use crate::dispatch::table::{flags, Command, Table};
-use crate::execute::{error, CommandError, Tx};
+use crate::execute::{error, replication, CommandError, Tx};
 use crate::keyspace::evict::over_limit;
 use crate::keyspace::number;
 use crate::module::abi;
@@ -123,8 +123,12 @@ pub unsafe fn read_args<'a>(name: &'a [u8], list: *const Arg, len: usize) -> Arg
                 b's' => all.push(Cow::Borrowed(RStr::bytes(a.ptr.cast()))),
                 b'l' => all.push(Cow::Owned(number::format_i64(a.number).to_vec())),
                 b'v' if a.len > 0 => {
-                    let strings = std::slice::from_raw_parts(a.ptr.cast::<*const RStr>(), a.len);
-                    all.extend(strings.iter().map(|s| Cow::Borrowed(RStr::bytes(*s))));
+                    // RediSearch's arrays begin 4 bytes behind an aligned address.
+                    let strings = a.ptr.cast::<*const RStr>();
+                    all.extend(
+                        (0..a.len)
+                            .map(|i| Cow::Borrowed(RStr::bytes(strings.add(i).read_unaligned()))),
+                    );
                 }
                 b'c' | b'b' => all.push(Cow::Borrowed(bytes_of(a.ptr.cast(), a.len))),
                 _ => {}
@@ -172,8 +176,8 @@ fn prepare(
         if crate::snapshot::control::writes_denied(server) {
             return Err(Refused(libc::ESPIPE, error::MISCONF));
         }
-        if dispatch::too_few_replicas(server) {
-            return Err(Refused(libc::ESPIPE, error::NO_REPLICAS));
+        if replication::lacks_replicas(server) {
+            return Err(Refused(libc::ESPIPE, replication::NO_REPLICAS));
         }
     }
     if f.deny_oom && command.has(flags::DENYOOM) && no_memory() {
