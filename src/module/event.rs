@@ -120,7 +120,7 @@ pub fn server_event(id: u64, sub: u64, data: *mut c_void, except: Option<&'stati
 pub fn server_event_to(module: &'static Module, id: u64, sub: u64, data: *mut c_void) {
     let all = Server::get().modules.events.load_full();
     for s in all.iter().filter(|s| s.event.id == id && std::ptr::eq(s.module, module)) {
-        with_context(s.module, 0, "server event", |ctx| {
+        with_context(s.module, 0, &"server event", |ctx| {
             if let Some(f) = s.callback {
                 // SAFETY: ABI: registered for this signature; `data` is what the event's id promises; lock: held.
                 unsafe { f(ctx.cast(), s.event, sub, data) };
@@ -135,7 +135,7 @@ pub fn keyspace_event_to(module: &'static Module, db: usize, class: u32, name: &
     let key = RStr::new(key);
     for s in subscriptions.iter().filter(|s| s.mask & class != 0 && std::ptr::eq(s.module, module))
     {
-        with_context(s.module, db, "keyspace notification", |ctx| {
+        with_context(s.module, db, &"keyspace notification", |ctx| {
             if let Some(f) = s.callback {
                 // SAFETY: ABI: registered for this signature; the event's name outlives the call; lock: held.
                 unsafe { f(ctx.cast(), class as i32, name.as_ptr(), key.cast()) };
