@@ -285,7 +285,7 @@ fn value(
     let until = if cursor.is_some() { until } else { 0 };
     let mut ctx = DefragCtx { until, cursor, key: name, db: db as c_int, moves: Moves::default() };
     let more = {
-        let _running = note_running(owner, "type defrag");
+        let _running = note_running(owner, &"type defrag");
         // SAFETY: ABI: registered for this signature; the key is held for writing; lock: held.
         unsafe { method(ctx.handle(), name.cast(), (&raw mut v.ptr).cast::<*mut c_void>()) }
     };
@@ -309,7 +309,7 @@ fn own_memory(s: &mut State, module: &'static Module, until: u64) {
         db: -1,
         moves: Moves::default(),
     };
-    let _running = note_running(module, "defrag callback");
+    let _running = note_running(module, &"defrag callback");
     // SAFETY: ABI: registered for this signature; lock: held.
     unsafe { function(ctx.handle()) };
     s.figures.moves.hits += ctx.moves.hits;
