@@ -49,6 +49,8 @@ pub struct Holder {
     pub client: Option<Arc<ClientShared>>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
     pub rename_from: *mut crate::module::string::RStr,
+    /// The client whose command runs, while somebody tracks keys: commands of scripts and modules belong to it.
+    pub current: Option<Arc<ClientShared>>,
 }
 
 impl Default for Holder {
@@ -67,6 +69,7 @@ impl Default for Holder {
             effects: Vec::new(),
             client: None,
             rename_from: std::ptr::null_mut(),
+            current: None,
         }
     }
 }
@@ -155,6 +158,8 @@ pub struct Server {
     pub module_thread: AtomicUsize,
     /// `CLIENT PAUSE`
     pub pause: crate::execute::pause::Pause,
+    /// `CLIENT TRACKING`
+    pub tracking: crate::execute::tracking::Tracking,
     /// `MONITOR`
     pub monitors: crate::execute::monitor::Monitors,
     /// `SLOWLOG`
@@ -223,12 +228,17 @@ impl Server {
             unit_us: AtomicI64::new(0),
             module_thread: AtomicUsize::new(0),
             pause: Default::default(),
+            tracking: Default::default(),
             monitors: Default::default(),
             slowlog: Default::default(),
             latency: Default::default(),
             startup_memory: AtomicU64::new(0),
         }));
         assert!(SERVER.set(server).is_ok(), "one server in a process");
+        // The first database will be used; its shards are no surprise for `maxmemory` later.
+        server.keyspace.dbs()[0].shards();
+        crate::execute::config::apply_policy(server);
+        crate::connection::limits::apply(&server.config);
         server
     }
 

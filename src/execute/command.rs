@@ -198,7 +198,12 @@ fn write_info(c: &Command, out: &mut Reply) {
     }
     out.set(c.keys.len());
     c.keys.iter().for_each(|k| write_key_spec(k, out));
-    out.array(c.subs.len());
+    // A set where there are none, a list where there are some: as on Redis.
+    if c.subs.is_empty() {
+        out.set(0);
+    } else {
+        out.array(c.subs.len());
+    }
     c.subs.iter().for_each(|s| write_info(s, out));
 }
 

@@ -291,17 +291,21 @@ fn sort_ro(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 /// Keys that cannot be told from the arguments' places.
-const fn unknown(flags: u64) -> KeySpec {
-    KeySpec { flags, begin: Begin::Unknown, find: Find::Unknown, notes: None }
+const fn unknown(flags: u64, note: &'static str) -> KeySpec {
+    let notes = Some(std::borrow::Cow::Borrowed(note));
+    KeySpec { flags, begin: Begin::Unknown, find: Find::Unknown, notes }
 }
+
+const PATTERNS: &str = "Of `BY` and `GET`: their names are made of the sorted elements.";
+const STORE: &str = "Of `STORE`, which may come anywhere.";
 
 /// The family's commands.
 pub static ROWS: &[Row] = &[
     Row {
         keys: &[
             keys(key::RO | key::ACCESS, 1, 1, 1),
-            unknown(key::RO | key::ACCESS),
-            unknown(key::OW | key::UPDATE),
+            unknown(key::RO | key::ACCESS, PATTERNS),
+            unknown(key::OW | key::UPDATE, STORE),
         ],
         events: class::LIST | class::GENERIC | class::NEW | class::KEY_MISS,
         path: PathRule::ServerWide,
@@ -310,7 +314,7 @@ pub static ROWS: &[Row] = &[
         ..Row::new("sort", -2, flags::WRITE | flags::DENYOOM, sort)
     },
     Row {
-        keys: &[keys(key::RO | key::ACCESS, 1, 1, 1), unknown(key::RO | key::ACCESS)],
+        keys: &[keys(key::RO | key::ACCESS, 1, 1, 1), unknown(key::RO | key::ACCESS, PATTERNS)],
         events: class::KEY_MISS,
         path: PathRule::ServerWide,
         acl: &["set", "sortedset", "list", "dangerous"],

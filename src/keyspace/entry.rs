@@ -475,9 +475,10 @@ impl Entry {
     /// Has the processor fetch what that points to.
     #[inline]
     pub fn prefetch_behind_value(&self) {
-        if self.tag() == TAG_STREAM {
-            // SAFETY: layout: the tag says so; lock: the caller has the latch.
-            unsafe { &*self.ptr::<Stream>() }.prefetch();
+        match self.value() {
+            ValueRef::Stream(stream) => stream.prefetch(),
+            ValueRef::List(list) => list.prefetch(),
+            _ => {}
         }
     }
 
