@@ -97,6 +97,8 @@ pub struct Server {
     pub serving: OnceLock<Vec<Arc<ServingThread>>>,
     /// All connected clients, by id.
     pub clients: Mutex<HashMap<u64, Arc<ClientShared>>>,
+    /// Connections that were accepted and have not ended (`maxclients`).
+    pub connections: AtomicUsize,
     /// The next client's id.
     pub next_client: AtomicU64,
     /// Counters.
@@ -198,6 +200,7 @@ impl Server {
             serving: OnceLock::new(),
             clients: Mutex::default(),
             // As on Redis, the first ids belong to the server's own clients.
+            connections: AtomicUsize::new(0),
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
