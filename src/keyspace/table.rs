@@ -175,7 +175,7 @@ const POSITIONS: u32 = 32;
 /// Where an item with this hash belongs in a table of `count` buckets.
 #[inline]
 fn home_of(hash: u64, count: usize) -> usize {
-    ((hash >> POSITIONS) * count as u64 >> POSITIONS) as usize
+    (((hash >> POSITIONS) * count as u64) >> POSITIONS) as usize
 }
 
 /// Most items for so many buckets: 89 % of their slots.
