@@ -23,6 +23,9 @@ pub static OPTIONS: Options =
 
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(code) = tool(&args).or_else(|| backplane::persist::tool(&args)) {
+        std::process::exit(code);
+    }
     match backplane::config::from_command_line(&args, &backplane::start::Hooks) {
         Ok((config, startup)) => std::process::exit(backplane::start::run(config, startup)),
         Err(exit) => {
@@ -33,5 +36,14 @@ fn main() {
             }
             std::process::exit(exit.code);
         }
+    }
+}
+
+/// The tools that this program is beside a server, by its first argument; the exit code if it was one.
+fn tool(args: &[std::ffi::OsString]) -> Option<i32> {
+    let rest = || args[2..].iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    match args.get(1)?.to_str()? {
+        "doctor" => Some(backplane::doctor::main(&rest())),
+        _ => None,
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 mod process;
 mod signals;
+pub mod title;
 
 /// What reading the configuration asks the server.
 pub struct Hooks;
@@ -48,6 +49,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         log::log(*level, text);
     }
     let server = Server::init(config, startup);
+    crate::execute::config::apply_policy(server);
     if let Some(password) = server.config.requirepass() {
         server.acl.set_default_password(Some(&password));
     }
@@ -70,10 +72,16 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     process::raise_file_limit(&server.config);
     process::write_pid_file(&server.config);
     process::banner(&server.config);
+    title::prepare();
+    title::set(&server.config);
     let Some(listeners) = Listeners::open(server) else { return 1 };
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
     let _ = server.serving.set(threads.clone());
+    if let Err(e) = server.cluster.start(server) {
+        crate::log_warning!("{e}");
+        return 1;
+    }
     crate::log_notice!("Server initialized");
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {
@@ -100,6 +108,13 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         }
         server.persistence.starting.store(false, SeqCst);
         server.loading.store(false, SeqCst);
+        if let Some(primary) = server.config.replicaof() {
+            crate::execute::replication::begin_following(
+                server,
+                primary.host.clone(),
+                primary.port,
+            );
+        }
         if server.config.port() != 0 {
             crate::log_notice!("Ready to accept connections tcp");
         }
@@ -136,6 +151,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         crate::log_warning!("There is a module fork child. Killing it!");
         crate::module::fork::kill(pid);
     }
+    crate::snapshot::control::kill_background_save(server);
     if server.aof.rewriting.runs() {
         if server.aof.state() == crate::persist::state::WAITS_FOR_BASE {
             if flags & how::FORCE == 0 {
@@ -149,6 +165,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
             crate::log_warning!("Writing initial AOF. Exit anyway.");
         }
         crate::log_warning!("There is a child rewriting the AOF. Killing it!");
+        crate::persist::rewrite::kill(server);
     }
     if server.aof.is_on() {
         crate::log_notice!("Calling fsync() on the AOF file.");

@@ -4,6 +4,7 @@
 //! volatile; the key; the embedded string. The value is an integer, the word of a list, set, hash or sorted set, or a pointer
 //! to a box. A small string costs one allocation and one slot of the table, a small collection one allocation more;
 //! see `docs/ARCHITECTURE.md` for the sizes measured.
+use super::defrag::{relocate, Moves};
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
@@ -32,11 +33,13 @@ const TAG_STREAM: u32 = 7;
 const TAG_MODULE: u32 = 8;
 const TAG_MASK: u32 = 0xf;
 const VOLATILE: u32 = 0x10;
+const MARK: u32 = 0x20;
 const CLOCK_SHIFT: u32 = 8;
 
 #[repr(C)]
 struct Header {
-    /// Bits 0-3: tag; 4: volatile; 8-31: access clock (LRU seconds or LFU counter), written by any reader.
+    /// Bits 0-3: tag; 4: volatile; 5: the mark of snapshots; 8-31: access clock (LRU seconds or LFU counter), written by
+    /// any reader.
     meta: AtomicU32,
     /// The key's length; with an embedded string that has eight bits, its own length below it.
     lens: u32,
@@ -268,10 +271,48 @@ impl Entry {
             TAG_EMBEDDED => (0, self.embedded()),
             _ => (self.payload(), &[][..]),
         };
-        let new = Self::build(self.key(), expire, self.clock(), self.tag(), payload, tail);
+        let new = Self::build(self.key(), expire, self.clock(), self.tag(), payload, tail)
+            .marked(self.mark());
         // SAFETY: layout: the value moved to `new`; only this allocation is freed.
         unsafe { dealloc(self.base(), self.own_layout()) };
         new
+    }
+
+    /// Moves the entry, the box of its value and the text of a string to better places where that is worth it. The
+    /// entry's new handle, if it moved, replaces this one in the table.
+    ///
+    /// # Safety
+    /// lock: the caller has the latch and nobody holds the key, so that the table's is the only pointer.
+    pub unsafe fn relocate(&mut self, moves: &mut Moves) -> Option<Entry> {
+        if matches!(self.tag(), TAG_HEAP | TAG_LIST | TAG_STREAM | TAG_MODULE) {
+            if self.tag() == TAG_HEAP {
+                // SAFETY: layout: the tag says so; the text is the vector's alone, and keeps its capacity.
+                unsafe {
+                    let text = &mut *self.ptr::<Vec<u8>>();
+                    let (len, capacity) = (text.len(), text.capacity());
+                    if capacity > 0 {
+                        let new = relocate(text.as_mut_ptr());
+                        moves.count(new.is_some());
+                        if let Some(new) = new {
+                            let vec = Vec::from_raw_parts(new, len, capacity);
+                            std::mem::forget(std::mem::replace(text, vec));
+                        }
+                    }
+                }
+            }
+            // SAFETY: layout: a boxed value, owned by this entry; lock: this function's contract.
+            unsafe {
+                let new = relocate(self.ptr::<u8>());
+                moves.count(new.is_some());
+                if let Some(new) = new {
+                    self.payload_at().write(new as u64);
+                }
+            }
+        }
+        // SAFETY: layout: the entry's own block; lock: this function's contract.
+        let new = unsafe { relocate(self.0.as_ptr()) };
+        moves.count(new.is_some());
+        new.and_then(NonNull::new).map(Entry)
     }
 
     fn embedded(&self) -> &[u8] {
@@ -295,6 +336,37 @@ impl Entry {
             // A lost race only loses one reader's time stamp; tag bits change under the latch alone.
             let _ = meta.compare_exchange(old, new, Relaxed, Relaxed);
         }
+    }
+
+    /// The mark, which tells a snapshot what it has written; see `snapshot::walk`.
+    #[inline]
+    pub fn mark(&self) -> bool {
+        self.header().meta.load(Relaxed) & MARK != 0
+    }
+
+    /// Sets the mark. The caller has the shard's latch; others may set the clock meanwhile.
+    pub fn set_mark(&self, mark: bool) {
+        let meta = &self.header().meta;
+        match mark {
+            true => meta.fetch_or(MARK, Relaxed),
+            false => meta.fetch_and(!MARK, Relaxed),
+        };
+    }
+
+    /// As [`Entry::set_mark`], for an entry that nobody else knows yet.
+    #[inline]
+    fn set_first_mark(&self, mark: bool) {
+        let meta = &self.header().meta;
+        let rest = meta.load(Relaxed) & !MARK;
+        meta.store(rest | if mark { MARK } else { 0 }, Relaxed);
+    }
+
+    /// This entry, new in a shard with this mark.
+    #[inline]
+    #[must_use]
+    pub fn marked(self, mark: bool) -> Entry {
+        self.set_first_mark(mark);
+        self
     }
 
     /// The value's type.
@@ -383,7 +455,8 @@ impl Entry {
             return self;
         }
         let payload = Box::into_raw(Box::new(text)) as u64;
-        let new = Self::build(self.key(), self.expire(), self.clock(), TAG_HEAP, payload, &[]);
+        let new = Self::build(self.key(), self.expire(), self.clock(), TAG_HEAP, payload, &[])
+            .marked(self.mark());
         // SAFETY: layout: int and embedded strings own nothing but their entry.
         unsafe { dealloc(self.base(), self.own_layout()) };
         new

@@ -136,13 +136,16 @@ impl List {
 
     /// Chooses the encoding of a list that was just built (RDB load, `SORT ... STORE`).
     pub fn settle(&mut self, fill: Fill) {
-        match self.repr.view() {
+        match self.repr.view_mut() {
             View::Packed(lp) => {
                 if fill.exceeds(lp.byte_len(), lp.len()) {
                     self.quick_mut();
                 }
             }
-            View::Quick(_) => self.try_pack(fill, 1),
+            View::Quick(quick) => {
+                quick.fill = Some(fill);
+                self.try_pack(fill, 1);
+            }
         }
     }
 
@@ -215,6 +218,14 @@ impl List {
     }
 
     fn pop(&mut self, front: bool, fill: Fill) -> Option<Vec<u8>> {
+        let value = self.take(front)?;
+        self.after_shrinking(fill);
+        Some(value)
+    }
+
+    /// Removes the first or the last element and leaves the form as it is: [`List::shrunk`] has to follow (`LMOVE`, which
+    /// may push to the same list in between).
+    pub fn take(&mut self, front: bool) -> Option<Vec<u8>> {
         let value = match self.repr.view_mut() {
             View::Packed(lp) => {
                 let pos = if front { lp.first() } else { lp.last() }?;
@@ -224,8 +235,12 @@ impl List {
             }
             View::Quick(quick) => quick.pop(front)?,
         };
-        self.after_shrinking(fill);
         Some(value)
+    }
+
+    /// Chooses the form after elements went.
+    pub fn shrunk(&mut self, fill: Fill) {
+        self.after_shrinking(fill);
     }
 
     /// The element at an index (`LINDEX`, after resolving a negative index).
@@ -424,7 +439,7 @@ impl List {
     fn before_growth(&mut self, add_bytes: usize, add_count: usize, fill: Fill) {
         if let View::Packed(lp) = self.repr.view() {
             if fill.exceeds(lp.byte_len() + add_bytes, lp.len() + add_count) {
-                self.quick_mut();
+                self.quick_mut().fill = Some(fill);
             }
         }
     }
