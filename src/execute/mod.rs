@@ -270,7 +270,7 @@ impl<'a> Tx<'a> {
     /// While files are loaded no key expires: the next command in the file may be about it. Nor while a module is told of a
     /// key: it still finds it.
     #[inline]
-    fn keeps_expired(&self) -> bool {
+    pub(super) fn keeps_expired(&self) -> bool {
         self.server.loading.load(Relaxed)
             || self.session.shared.has(flag::MASTER)
             // SAFETY: lock: module mode means that this thread has the module lock.

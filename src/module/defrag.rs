@@ -134,10 +134,9 @@ fn fragmentation() -> (u64, u64) {
 fn percent(server: &Server, busy: bool) -> u64 {
     let c = &server.config;
     let (bytes, percent) = fragmentation();
-    let (lower, upper) =
-        (c.active_defrag_threshold_lower() as u64, c.active_defrag_threshold_upper() as u64);
-    let (min, max) = (c.active_defrag_cycle_min() as u64, c.active_defrag_cycle_max() as u64);
-    if !busy && (percent < lower || bytes < c.active_defrag_ignore_bytes() as u64) {
+    let (lower, upper) = (c.active_defrag_threshold_lower(), c.active_defrag_threshold_upper());
+    let (min, max) = (c.active_defrag_cycle_min(), c.active_defrag_cycle_max());
+    if !busy && (percent < lower || bytes < c.active_defrag_ignore_bytes()) {
         return 0;
     }
     if max <= min || upper <= lower {
@@ -192,7 +191,7 @@ fn slice(server: &'static Server, s: &mut State) {
     if s.percent == 0 {
         return;
     }
-    let slice = 10_000_000 * s.percent / server.config.hz().clamp(1, 500) as u64;
+    let slice = 10_000_000 * s.percent / server.config.hz().clamp(1, 500);
     let until = mono_ns() + slice.max(1000);
     // Somebody may want the lock; a waiter gets it before the next slice.
     while mono_ns() < until && !server.module_lock.has_waiters() {
