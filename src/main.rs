@@ -23,7 +23,7 @@ pub static OPTIONS: Options =
 
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    if let Some(code) = tool(&args) {
+    if let Some(code) = tool(&args).or_else(|| backplane::persist::tool(&args)) {
         std::process::exit(code);
     }
     match backplane::config::from_command_line(&args, &backplane::start::Hooks) {
@@ -42,8 +42,8 @@ fn main() {
 /// The tools that this program is beside a server, by its first argument; the exit code if it was one.
 fn tool(args: &[std::ffi::OsString]) -> Option<i32> {
     let rest = || args[2..].iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
-    match args.get(1).and_then(|a| a.to_str()).unwrap_or_default() {
+    match args.get(1)?.to_str()? {
         "doctor" => Some(backplane::doctor::main(&rest())),
-        _ => backplane::persist::tool(args),
+        _ => None,
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 mod process;
 mod signals;
+pub mod title;
 
 /// What reading the configuration asks the server.
 pub struct Hooks;
@@ -70,6 +71,8 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     process::raise_file_limit(&server.config);
     process::write_pid_file(&server.config);
     process::banner(&server.config);
+    title::prepare();
+    title::set(&server.config);
     let Some(listeners) = Listeners::open(server) else { return 1 };
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();

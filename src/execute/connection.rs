@@ -199,6 +199,7 @@ fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     auth::user_changed(tx.server, &tx.session.shared);
     set_protocol(tx.session, out, false);
     tx.server.monitors.remove(&tx.session.shared);
+    tx.server.tracking.disable(&tx.session.shared);
     for f in [flag::NO_TOUCH, flag::NO_EVICT] {
         tx.session.shared.put(f, false);
     }

@@ -251,6 +251,8 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             set_switch(&crate::script::run::ALL_FOR_SCRIPTS, args[2], out);
         }
         (b"pause-cron", 3) => set_switch(&server.pause_cron, args[2], out),
+        // Reply buffers belong to the threads and are not resized, whatever is asked for.
+        (b"replybuffer", 4) if is(args[2], "resizing") => out.ok(),
         (b"quicklist-packed-threshold", 3) => packed_threshold(args[2], out)?,
         (b"change-repl-id", 2) => {
             crate::log_notice!("Changing replication IDs after receiving DEBUG change-repl-id");

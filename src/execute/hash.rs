@@ -47,7 +47,7 @@ pub(super) fn drop_if_expired(tx: &mut Tx<'_>, key: &[u8], field: &[u8]) -> Comm
 
 /// Deletes those of some fields whose time has come, with one event for all.
 pub(super) fn drop_expired(tx: &mut Tx<'_>, key: &[u8], fields: &[&[u8]]) -> CommandResult {
-    let (now, mut dropped) = (tx.now, false);
+    let (now, mut dropped) = (tx.field_time(), false);
     if tx.keeps_expired() {
         return Ok(());
     }
@@ -327,10 +327,13 @@ fn hrandfield(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult
         if with_values {
             bulk_item(out, e.value);
         }
+        out.full()
     };
     if count < 0 || count == 1 {
         for _ in 0..wanted {
-            put(random_entry(h, live, now).expect("some are visible"));
+            if put(random_entry(h, live, now).expect("some are visible")) {
+                break;
+            }
         }
         return Ok(());
     }

@@ -46,6 +46,7 @@ mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+mod lolwut;
 pub mod memory;
 pub mod migrate;
 pub mod module;
@@ -67,6 +68,7 @@ pub mod stream_info;
 pub mod stream_pending;
 pub mod string;
 mod sweep;
+pub mod tracking;
 pub mod transaction;
 mod typed;
 pub mod zset;
@@ -265,10 +267,14 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// While files are loaded no key expires: the next command in the file may be about it.
+    /// While files are loaded no key expires: the next command in the file may be about it. Nor while a module is told of a
+    /// key: it still finds it.
     #[inline]
     pub(super) fn keeps_expired(&self) -> bool {
-        self.server.loading.load(Relaxed) || self.session.shared.has(flag::MASTER)
+        self.server.loading.load(Relaxed)
+            || self.session.shared.has(flag::MASTER)
+            // SAFETY: lock: module mode means that this thread has the module lock.
+            || self.mode == Mode::Module && unsafe { self.server.holder() }.keep_expired != 0
     }
 
     /// Whether readers must treat an entry as missing.
@@ -466,30 +472,46 @@ impl<'a> Tx<'a> {
         if let ValueRef::Module(m) = e.value() {
             crate::module::datatype::unlinked(key, db, m);
         }
-        if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
-            e.free();
+        let (server, mut gone) = (self.server, false);
+        server.latency.watch(&server.config, "expire-del", || {
+            if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
+                e.free();
+                gone = true;
+            }
+        });
+        if gone {
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
                 let lazily = self.server.config.lazyfree_lazy_expire();
                 self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
-            self.server.key_ready(db, key);
+            if self.server.tracking.any() {
+                self.tell_trackers_of_expiry(key);
+            }
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
 
-    /// Evicts a key of the selected database, with event and effect.
-    pub fn evict(&mut self, key: &[u8]) {
+    /// Evicts a key of the selected database, with event and effect. Returns how many bytes that freed, without what
+    /// telling others of it takes.
+    pub fn evict(&mut self, key: &[u8]) -> u64 {
         let lazily = self.server.config.lazyfree_lazy_eviction();
-        if !self.remove_with(key, lazily) {
+        let before = crate::module::api::memory::of_this_thread();
+        let server = self.server;
+        let removed =
+            server.latency.watch(&server.config, "eviction-del", || self.remove_with(key, lazily));
+        let freed = before.wrapping_sub(crate::module::api::memory::of_this_thread()) as i64;
+        let freed = freed.max(0) as u64;
+        if !removed {
             // Gone, or past its expiry: its deletion was told as that.
-            return;
+            return freed;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
         self.propagate_also(&[deletion(lazily), key]);
+        freed
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
@@ -613,10 +635,12 @@ impl<'a> Tx<'a> {
             Put::InPlace => {}
             Put::New => {
                 self.structure_changed();
+                self.server.key_ready(db, key);
                 self.notify_in(db, &event::NEW_KEY, key);
             }
             Put::Replaced(old) => {
                 self.structure_changed();
+                self.server.key_gone(db, key);
                 old.free();
             }
             Put::Slow(old) => {
@@ -658,6 +682,7 @@ impl<'a> Tx<'a> {
         self.structure_changed();
         // Outside of the latch: freeing a module's value calls the module.
         if let Some(old) = replaced {
+            self.server.key_gone(db, key);
             old.free();
         }
     }
@@ -683,6 +708,7 @@ impl<'a> Tx<'a> {
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
+        self.server.key_gone(db, key);
         e
     }
 
@@ -701,11 +727,15 @@ impl<'a> Tx<'a> {
         }
         match self.live_mut(key) {
             None => false,
-            Some(e) if !crate::keyspace::lazy_free::is_worth_it(e) => self.remove(key),
+            Some(e) if !crate::keyspace::lazy_free::is_worth_it(self.db(), e) => self.remove(key),
             Some(_) => {
                 let removed = self.unlink(self.db(), key);
-                if let Some(e) = removed {
-                    crate::keyspace::lazy_free::free_later(vec![e]);
+                match removed {
+                    Some(e) if e.kind() == Kind::Module => {
+                        crate::keyspace::lazy_free::free_by_modules(vec![e]);
+                    }
+                    Some(e) => crate::keyspace::lazy_free::free_later(vec![e]),
+                    None => {}
                 }
                 removed.is_some()
             }
@@ -763,6 +793,9 @@ impl<'a> Tx<'a> {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
         }
+        if self.server.tracking.any() {
+            self.tell_trackers(key);
+        }
         self.key_ready(db, key);
     }
 
@@ -772,7 +805,6 @@ impl<'a> Tx<'a> {
         if self.server.awaited_keys.load(Relaxed) != 0 {
             self.tell_waiters(db, key);
         }
-        self.server.key_ready(db, key);
     }
 
     #[cold]

@@ -263,6 +263,7 @@ fn xadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         AppendError::TooBig => err("ERR Elements are too large to be stored"),
     })?;
     bulk_id(out, id);
+    tx.server.key_ready(tx.db(), key);
     tx.notify(&event::XADD, key);
     tx.dirty += 1;
     if let Some(t) = options.trim {

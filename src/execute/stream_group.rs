@@ -155,6 +155,7 @@ fn destroy(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         tx.notify(&event::XGROUP_DESTROY, key);
         // Readers that wait in the group have to learn that it is gone.
         tx.key_ready(tx.db(), key);
+        tx.server.key_gone(tx.db(), key);
     }
     Ok(())
 }

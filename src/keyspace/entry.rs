@@ -4,6 +4,7 @@
 //! volatile; the key; the embedded string. The value is an integer, the word of a list, set, hash or sorted set, or a pointer
 //! to a box. A small string costs one allocation and one slot of the table, a small collection one allocation more;
 //! see `docs/ARCHITECTURE.md` for the sizes measured.
+use super::defrag::{relocate, Moves};
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
@@ -275,6 +276,43 @@ impl Entry {
         // SAFETY: layout: the value moved to `new`; only this allocation is freed.
         unsafe { dealloc(self.base(), self.own_layout()) };
         new
+    }
+
+    /// Moves the entry, the box of its value and the text of a string to better places where that is worth it. The
+    /// entry's new handle, if it moved, replaces this one in the table.
+    ///
+    /// # Safety
+    /// lock: the caller has the latch and nobody holds the key, so that the table's is the only pointer.
+    pub unsafe fn relocate(&mut self, moves: &mut Moves) -> Option<Entry> {
+        if matches!(self.tag(), TAG_HEAP | TAG_LIST | TAG_STREAM | TAG_MODULE) {
+            if self.tag() == TAG_HEAP {
+                // SAFETY: layout: the tag says so; the text is the vector's alone, and keeps its capacity.
+                unsafe {
+                    let text = &mut *self.ptr::<Vec<u8>>();
+                    let (len, capacity) = (text.len(), text.capacity());
+                    if capacity > 0 {
+                        let new = relocate(text.as_mut_ptr());
+                        moves.count(new.is_some());
+                        if let Some(new) = new {
+                            let vec = Vec::from_raw_parts(new, len, capacity);
+                            std::mem::forget(std::mem::replace(text, vec));
+                        }
+                    }
+                }
+            }
+            // SAFETY: layout: a boxed value, owned by this entry; lock: this function's contract.
+            unsafe {
+                let new = relocate(self.ptr::<u8>());
+                moves.count(new.is_some());
+                if let Some(new) = new {
+                    self.payload_at().write(new as u64);
+                }
+            }
+        }
+        // SAFETY: layout: the entry's own block; lock: this function's contract.
+        let new = unsafe { relocate(self.0.as_ptr()) };
+        moves.count(new.is_some());
+        new.and_then(NonNull::new).map(Entry)
     }
 
     fn embedded(&self) -> &[u8] {

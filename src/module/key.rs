@@ -262,11 +262,7 @@ impl Key {
     /// Puts a value under the key, in place of what it has, without expiry. A key that is empty fires `new`.
     pub fn put(&mut self, value: Value, expiry: Expiry) {
         let (db, name) = (self.db, self.name());
-        let blocking = !matches!(value, Value::String(_) | Value::Hash(_) | Value::Set(_));
         with_tx(self.ctx(), |tx| tx.set_in(db, name, value, expiry));
-        if blocking {
-            Server::get().key_ready(db, name);
-        }
         self.walk = Walk::None;
     }
 

@@ -74,8 +74,16 @@ pub struct Stats {
     pub sync_partial_ok: Counter,
     pub sync_partial_err: Counter,
     pub output_limit_disconnections: Counter,
+    pub query_limit_disconnections: Counter,
+    pub evicted_clients: Counter,
     /// Rounds of the cron.
     pub cron_rounds: Counter,
+    /// Nanoseconds in the cron.
+    pub cron_ns: Counter,
+    /// The longest turn of an event loop, in nanoseconds.
+    pub longest_turn_ns: AtomicU64,
+    /// The most commands of one connection in a turn.
+    pub most_commands_in_turn: AtomicU64,
     /// Nanoseconds in the expiry cycle.
     pub expire_ns: Counter,
     /// Nanoseconds over the memory limit, and since when it is now (monotonic ns, 0: it is not).
@@ -91,6 +99,16 @@ impl Stats {
     pub fn error_reply(&self, text: &[u8]) {
         self.error_replies.add(1);
         self.errors.count(error_code(text));
+    }
+
+    /// Notes a turn of an event loop.
+    #[inline]
+    pub fn turn(&self, ns: u64, commands: u64) {
+        for (most, n) in [(&self.longest_turn_ns, ns), (&self.most_commands_in_turn, commands)] {
+            if n > most.load(Relaxed) {
+                most.fetch_max(n, Relaxed);
+            }
+        }
     }
 
     /// Turns of all event loops: reads of the serving threads, and rounds of the module thread.
@@ -133,14 +151,20 @@ impl Stats {
             &self.sync_partial_ok,
             &self.sync_partial_err,
             &self.output_limit_disconnections,
+            &self.query_limit_disconnections,
+            &self.evicted_clients,
             &self.cron_rounds,
+            &self.cron_ns,
             &self.expire_ns,
         ] {
             c.reset();
         }
+        self.longest_turn_ns.store(0, Relaxed);
+        self.most_commands_in_turn.store(0, Relaxed);
         self.module_path.iter().for_each(Counter::reset);
         self.eviction_exceeded_ns.0.store(0, Relaxed);
         self.errors.reset();
+        crate::keyspace::lazy_free::reset();
     }
 }
 

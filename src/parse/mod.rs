@@ -52,6 +52,8 @@ pub struct Parser {
     started: bool,
     /// No use to look again before the buffer has this many bytes.
     need: usize,
+    /// Where the argument begins that is not whole; behind `pos` when its header was read.
+    begun: usize,
 }
 
 impl Parser {
@@ -90,6 +92,20 @@ impl Parser {
         self.left = 0;
         self.started = false;
         self.need = 0;
+        self.begun = 0;
+    }
+
+    /// How far the request that is not whole was understood: bytes of the buffer, and bytes of the arguments in them.
+    pub fn progress(&self) -> (usize, usize) {
+        if !self.started {
+            return (0, 0);
+        }
+        (self.begun.max(self.pos), self.args[self.first..].iter().map(|r| r.len as usize).sum())
+    }
+
+    /// How many bytes the buffer has to have before the request can be whole; 0 if that is not known.
+    pub fn needs(&self) -> usize {
+        self.need
     }
 
     /// Looks at `buf`, which begins with the first byte of a request and grows from call to call until the request is
@@ -179,6 +195,7 @@ impl Parser {
             let end = start + len as usize + 2;
             if buf.len() < end {
                 self.need = end;
+                self.begun = start;
                 return Parsed::Incomplete;
             }
             self.args.push(Range { start: start as u32, len: len as u32 });

@@ -50,6 +50,12 @@ impl Default for Scripts {
 }
 
 impl Scripts {
+    /// Whether the script with this digest, in hexadecimal digits, says that it does not write.
+    pub(super) fn never_writes(&self, digest: &[u8]) -> bool {
+        let script = parse_sha(digest).and_then(|sha| self.scripts.get(&sha));
+        script.is_some_and(|s| s.flags & script_flag::NO_WRITES != 0)
+    }
+
     /// Compiles a script, if it is not known. `keep`: it never makes room (`SCRIPT LOAD`).
     fn create(&mut self, body: &[u8], sha: Sha, keep: bool) -> CommandResult {
         if self.scripts.contains_key(&sha) {

@@ -189,7 +189,8 @@ impl<'a> Run<'a> {
         }
         let declares = call.flags & script_flag::COMPATIBLE == 0;
         let has = |bit: u32| declares && call.flags & bit != 0;
-        let out_of_memory = server.config.maxmemory() > 0 && !evict::make_room(server);
+        let out_of_memory =
+            !tx.session.allow_oom && server.config.maxmemory() > 0 && !evict::make_room(server);
         let stale = server.link.is_stale() && !server.config.replica_serve_stale_data();
         if stale && !has(script_flag::ALLOW_STALE) {
             return Err(replication::STALE);

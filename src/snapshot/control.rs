@@ -344,7 +344,7 @@ pub fn reload(server: &'static Server, how: Reload) -> Result<(), &'static str> 
         crate::module::thread::end_unit(server);
     }
     if how.flush {
-        crate::execute::flush::empty(server, None, false);
+        crate::execute::flush::empty_all(server);
     }
     let duplicates = if how.merge { Duplicates::Replace } else { Duplicates::Refuse };
     let loaded = load_file(server, &file_name(server), duplicates);
