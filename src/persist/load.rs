@@ -135,9 +135,7 @@ pub fn reload(server: &'static Server) -> bool {
     }
     aof.write_out(server, true);
     server.log.set_active(false);
-    crate::execute::flush::empty(server, None, false);
-    let mut session = Session::internal();
-    let _ = crate::script::function::flush(&Tx::module(server, &mut session, now_ms()));
+    crate::execute::flush::empty_all(server);
     let loaded = read_manifest(server).map_or(Loaded::Failed, |()| {
         delete_history(server);
         load_files(server)
