@@ -20,6 +20,7 @@ pub mod acl;
 pub mod config;
 pub mod connection;
 pub mod dispatch;
+pub mod doctor;
 pub mod execute;
 pub mod keyspace;
 pub mod lock;

@@ -29,8 +29,14 @@ pub struct Holder {
     pub structure: u64,
     /// Keys that changed in this unit and that native commands wait for, with their databases.
     pub ready: Vec<(usize, Vec<u8>)>,
+    /// Depth of `Yield`s: others run inside of this unit, whose keys stay held.
+    pub yields: u32,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
+    /// Depth of callbacks to which a key that expired is still there: they are told of it.
+    pub keep_expired: u32,
+    /// There was no memory, and no room could be made, when the present command began.
+    pub no_memory: bool,
     /// What the present unit leaves for the effect log.
     pub effects: Vec<crate::propagate::Effect>,
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
@@ -52,6 +58,9 @@ impl Default for Holder {
             structure: 0,
             now: 0,
             depth: 0,
+            keep_expired: 0,
+            no_memory: false,
+            yields: 0,
             running: None,
             spare_session: None,
             ready: Default::default(),
@@ -91,6 +100,8 @@ pub struct Server {
     pub stats: Stats,
     /// Effects of writes.
     pub log: Log,
+    /// The link to the primary, if there is one.
+    pub link: crate::propagate::link::Link,
     /// The append-only file.
     pub aof: crate::persist::Aof,
     /// Channels and their subscribers.
@@ -110,7 +121,8 @@ pub struct Server {
     /// Of these, keys with a waiter that is told too when its key goes (`XREADGROUP`).
     pub awaited_nokeys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
-    pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
+    /// With the database, and whether they are gone.
+    pub ready_keys: Mutex<Vec<(usize, Vec<u8>, bool)>>,
     /// Started at, Unix milliseconds.
     pub started: i64,
     /// 40 hex digits, new at every start.
@@ -135,6 +147,8 @@ pub struct Server {
     pub peak_memory: AtomicU64,
     /// The cron's clock, Unix milliseconds, for places that do not need the exact time.
     pub clock_ms: AtomicI64,
+    /// When the latest unit under the module lock began, Unix microseconds.
+    pub unit_us: AtomicI64,
     /// The module thread's kernel id.
     pub module_thread: AtomicUsize,
     /// `CLIENT PAUSE`
@@ -180,6 +194,7 @@ impl Server {
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
+            link: Default::default(),
             aof: Default::default(),
             pubsub: PubSub::default(),
             modules: Registry::default(),
@@ -202,6 +217,7 @@ impl Server {
             persistence: Default::default(),
             peak_memory: AtomicU64::new(0),
             clock_ms: AtomicI64::new(crate::observe::clock::now_ms()),
+            unit_us: AtomicI64::new(0),
             module_thread: AtomicUsize::new(0),
             pause: Default::default(),
             monitors: Default::default(),
@@ -277,13 +293,28 @@ impl Server {
         }
     }
 
-    /// Notes that a key changed for which a blocked client may wait.
+    /// Notes that a key was made, or got an entry of a stream, for which a client of a module may wait.
     #[inline]
     pub fn key_ready(&self, db: usize, key: &[u8]) {
-        if self.blocked_keys.load(Relaxed) == 0 {
+        if self.blocked_keys.load(Relaxed) != 0 {
+            self.tell_modules(db, key, false);
+        }
+    }
+
+    /// Notes that a key was deleted or overwritten, which clients of modules may wait for.
+    #[inline]
+    pub fn key_gone(&self, db: usize, key: &[u8]) {
+        if self.blocked_keys.load(Relaxed) != 0 {
+            self.tell_modules(db, key, true);
+        }
+    }
+
+    #[cold]
+    fn tell_modules(&self, db: usize, key: &[u8], gone: bool) {
+        if !crate::module::blocked::is_awaited(db, key) {
             return;
         }
-        self.ready_keys.lock().push((db, key.to_vec()));
+        self.ready_keys.lock().push((db, key.to_vec(), gone));
         self.queue.task(Box::new(|| crate::module::blocked::serve_ready_keys(Server::get())));
     }
 
@@ -295,6 +326,7 @@ impl Server {
         let holder = unsafe { self.holder() };
         if holder.now == 0 {
             holder.now = now();
+            self.unit_us.store(crate::observe::clock::now_us(), Relaxed);
         }
         holder.now
     }
@@ -303,6 +335,9 @@ impl Server {
     pub fn release_keys(&self) {
         // SAFETY: lock: callers have the module lock.
         let holder = unsafe { self.holder() };
+        if holder.yields != 0 {
+            return;
+        }
         holder.now = 0;
         if holder.touched.is_empty() {
             return;

@@ -100,6 +100,13 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         }
         server.persistence.starting.store(false, SeqCst);
         server.loading.store(false, SeqCst);
+        if let Some(primary) = server.config.replicaof() {
+            crate::execute::replication::begin_following(
+                server,
+                primary.host.clone(),
+                primary.port,
+            );
+        }
         if server.config.port() != 0 {
             crate::log_notice!("Ready to accept connections tcp");
         }
@@ -136,6 +143,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         crate::log_warning!("There is a module fork child. Killing it!");
         crate::module::fork::kill(pid);
     }
+    crate::snapshot::control::kill_background_save(server);
     if server.aof.rewriting.runs() {
         if server.aof.state() == crate::persist::state::WAITS_FOR_BASE {
             if flags & how::FORCE == 0 {
@@ -149,6 +157,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
             crate::log_warning!("Writing initial AOF. Exit anyway.");
         }
         crate::log_warning!("There is a child rewriting the AOF. Killing it!");
+        crate::persist::rewrite::kill(server);
     }
     if server.aof.is_on() {
         crate::log_notice!("Calling fsync() on the AOF file.");

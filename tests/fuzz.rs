@@ -301,7 +301,7 @@ fn limits() -> backplane::snapshot::Limits {
 fn payloads() {
     // The files are bodies without version and checksum: those are put behind what was mutated.
     Fuzz::new("restore").run(|input, _| {
-        let decoder = Decoder { limits: limits(), key: None, find_type: &|_| None };
+        let decoder = Decoder { limits: limits(), key: None, find_type: &|_| None, park: false };
         match restore(&seal(input.to_vec()), &decoder) {
             Ok(_) => 1 << 20 | u64::from(input[0]) << 8 | input.len() as u64 / 16,
             Err(e) => {

@@ -157,7 +157,7 @@ impl Acl {
     /// What rules are applied in the light of.
     pub fn context<'t>(server: &Server, table: &'t Table) -> Context<'t> {
         use crate::config::enums::acl_pubsub_default::ALLCHANNELS;
-        let all_channels = i64::from(server.config.acl_pubsub_default()) == i64::from(ALLCHANNELS);
+        let all_channels = server.config.acl_pubsub_default() == ALLCHANNELS;
         Context { table, all_channels }
     }
 

@@ -40,6 +40,10 @@ pub mod flag {
     pub const INTERNAL: u32 = 1 << 10;
     /// The client behind the calls of a script.
     pub const SCRIPT: u32 = 1 << 11;
+    /// A replica that is fed with the log.
+    pub const REPLICA: u32 = 1 << 20;
+    /// The client that executes what the primary sends.
+    pub const MASTER: u32 = 1 << 21;
 }
 
 /// Messages from other threads, waiting for the connection's own thread.
@@ -191,7 +195,13 @@ impl ClientShared {
             m.bytes.len() > UNLIMITED && {
                 let limits = Server::get().config.client_output_buffer_limit();
                 // Normal clients and those with subscriptions; monitors are normal ones.
-                m.over_limit(&limits[if self.has(flag::PUBSUB) { 2 } else { 0 }])
+                m.over_limit(
+                    &limits[match () {
+                        () if self.has(flag::REPLICA) => 1,
+                        () if self.has(flag::PUBSUB) => 2,
+                        () => 0,
+                    }],
+                )
             }
         };
         if over {
@@ -291,6 +301,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
     pub pushed: bool,
+    /// What a replica told before it asked for the data.
+    pub handshake: Option<Box<crate::execute::replication::Handshake>>,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
@@ -313,6 +325,12 @@ pub struct Session {
     pub waiting: Option<Box<crate::execute::blocking::Waiting>>,
     /// The present command waited for keys before and runs again.
     pub retry: Option<Box<crate::execute::blocking::Retry>>,
+    /// A client of a module's call that may wait for keys (`K`), although nobody is connected.
+    pub may_wait: bool,
+    /// A module's call that does not care for memory: scripts neither.
+    pub allow_oom: bool,
+    /// The call of a module that blocked, and whose reply somebody was promised.
+    pub promised: Option<Box<crate::module::api::promise::Promised>>,
 }
 
 impl Session {
@@ -331,6 +349,7 @@ impl Session {
             close: false,
             reply_mode: ReplyMode::On,
             pushed: false,
+            handshake: None,
             input_bytes: 0,
             deny_blocking: false,
             known_key: None,
@@ -342,6 +361,9 @@ impl Session {
             redacted: Vec::new(),
             waiting: None,
             retry: None,
+            may_wait: false,
+            allow_oom: false,
+            promised: None,
         }
     }
 

@@ -38,7 +38,7 @@ enum Event {
 async fn wait_event<S: Socket>(socket: &mut S, client: &Client, buf: &mut [u8]) -> Event {
     poll_fn(|cx| {
         let shared = &client.session.shared;
-        if shared.has(flag::PUBSUB | flag::MONITOR) {
+        if shared.has(flag::PUBSUB | flag::MONITOR | flag::REPLICA) {
             let mut mail = shared.mailbox.lock();
             if !mail.bytes.is_empty() {
                 return Poll::Ready(Event::Mail);
@@ -60,12 +60,13 @@ async fn wait_event<S: Socket>(socket: &mut S, client: &Client, buf: &mut [u8]) 
 async fn flush<S: Socket>(server: &Server, socket: &mut S, client: &mut Client) -> bool {
     {
         let shared = &client.session.shared;
-        if shared.has(flag::PUBSUB | flag::MONITOR) {
+        if shared.has(flag::PUBSUB | flag::MONITOR | flag::REPLICA) {
             let mut mail = shared.mailbox.lock();
             client.out.buf.append(&mut mail.bytes);
         }
     }
     if client.out.buf.is_empty() {
+        server.aof.write_if_needed(server);
         return true;
     }
     // What a reply says or shows must survive as `appendfsync` promises.
@@ -242,6 +243,7 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     *shared.fd.lock() = None;
     server.clients.lock().remove(&shared.id);
     server.monitors.remove(&shared);
+    crate::execute::replication::client_ended(server, &shared);
     crate::execute::pubsub::unsubscribe_all(server, &mut client.session);
     crate::execute::transaction::unwatch(server, &mut client.session);
     crate::module::auth::disconnected(server, &shared);

@@ -8,7 +8,7 @@ pub mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
-use crate::execute::{blocking, error, is, text, CommandError, Mode, Tx};
+use crate::execute::{blocking, error, is, replication, text, CommandError, Mode, Tx};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::keyspace::value::Kind;
@@ -292,8 +292,21 @@ pub fn check<'t>(
     {
         crate::persist::check_disk(server)?;
     }
+    if replication::needs_check(server) && !session.shared.has(flag::MASTER) {
+        let queued = || session.multi.iter().flat_map(|m| &m.queue);
+        let exec = command.name == "exec";
+        let writes =
+            || command.has(flags::WRITE) || exec && queued().any(|q| q.command.has(flags::WRITE));
+        let old = || {
+            command.has(flags::STALE) && (!exec || queued().all(|q| q.command.has(flags::STALE)))
+        };
+        replication::check_role(server, writes, old)?;
+    }
     if !command.has(flags::ALLOW_BUSY) {
         crate::script::run::check_not_busy()?;
+    }
+    if crate::module::busy::on() && !command.has(flags::ALLOW_BUSY) {
+        return Err(error::err(crate::module::busy::error_text()));
     }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
@@ -377,15 +390,24 @@ fn execute(
         }
     };
     session.shared.last_command.store(command.number, Relaxed);
-    if server.config.maxmemory() > 0 && needs_memory(session, command) {
+    let module_command = matches!(command.body, Body::Module(_));
+    if server.config.maxmemory() > 0
+        && (module_command || needs_memory(session, command))
+        && !session.shared.has(flag::MASTER)
+    {
         match side {
             // Eviction fires events and frees values, so it belongs to the module thread.
             Side::Serving(_) if crate::keyspace::evict::over_limit(server) => {
                 return hand_over(server, Reason::ServerWide)
             }
-            Side::Module if !crate::keyspace::evict::make_room(server) => {
-                command.stats.rejected();
-                return refuse(server, session, out, command.name == "exec", error::OOM);
+            Side::Module => {
+                let no_memory = !crate::keyspace::evict::make_room(server);
+                // SAFETY: lock: the module thread has the module lock.
+                unsafe { server.holder() }.no_memory = no_memory;
+                if no_memory && needs_memory(session, command) {
+                    command.stats.rejected();
+                    return refuse(server, session, out, command.name == "exec", error::OOM);
+                }
             }
             _ => {}
         }
@@ -528,10 +550,13 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call_body(&mut tx, command, args, out, Nested::No);
+            if matches!(command.name.as_str(), "scan" | "randomkey") {
+                // Keys that they happened to find past their time have nothing to do with each other.
+                crate::propagate::end_of_single_effects(server, now);
+            }
             unit_done(server, session, now);
             blocking::serve_module(server);
-            if let Some(b) = &session.blocked_on {
-                b.state.lock().stats = Some(command.stats.clone());
+            if session.blocked_on.is_some() {
                 Step::Blocked
             } else {
                 called(session, command)
@@ -589,7 +614,11 @@ fn call_body(
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    if (again || tx.session.waiting.is_none()) && tx.session.module_auth.is_none() {
+    let module_auth = tx.session.module_auth.is_some();
+    if let Some(b) = tx.session.blocked_on.as_ref().filter(|_| !module_auth) {
+        // It is counted when it is unblocked.
+        b.state.lock().command = Some((command.clone(), ns));
+    } else if (again || tx.session.waiting.is_none()) && !module_auth {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     }
     if !again {
@@ -740,6 +769,18 @@ impl Plan {
             return Locked::Parked;
         }
         let guard = LatchGuard { server, shards: &self.shards };
+        if crate::snapshot::running() {
+            let keys = self.keys.iter().zip(&self.names).map(|(k, name)| {
+                // SAFETY: layout: the names point into the arguments, which outlive the plan.
+                (k.shard, k.hash, k.access, unsafe { std::slice::from_raw_parts(name.0, name.1) })
+            });
+            if let Some(shard) = crate::snapshot::ask_for_huge(server, keys) {
+                // SAFETY: lock: all latches are taken.
+                unsafe { server.keyspace.shard(shard).data() }.waiters.push(waker.clone());
+                server.stats.parked.add(1);
+                return Locked::Parked;
+            }
+        }
         match self.needs_module_path(server, now) {
             true => Locked::NeedsModulePath,
             false => Locked::Yes(guard),
@@ -753,12 +794,13 @@ impl Plan {
         };
         each(|shard, _| shard.prefetch());
         each(|shard, hash| shard.prefetch_bucket(hash));
-        each(|shard, hash| shard.prefetch_entry(hash, false));
+        each(|shard, hash| shard.prefetch_entry(hash, |_| {}));
     }
 
     /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.
     pub fn needs_module_path(&self, server: &Server, now: i64) -> bool {
         let expiry_owed = server.module_events() & class::EXPIRED != 0;
+        let promised = crate::module::api::promise::any_waits_for_keys();
         for (k, name) in self.keys.iter().zip(&self.names) {
             let write = k.access == Access::Write;
             if !write && !self.values {
@@ -766,6 +808,13 @@ impl Plan {
             }
             // SAFETY: lock: all latches are taken.
             let data = unsafe { server.keyspace.shard(k.shard).data() };
+            if promised && !data.blocked.is_empty() {
+                // SAFETY: layout: the names point into the arguments, which outlive the plan.
+                let key = unsafe { std::slice::from_raw_parts(name.0, name.1) };
+                if data.blocked.get(key).is_some_and(|list| list.iter().any(|w| w.promised)) {
+                    return true;
+                }
+            }
             if data.module_values == 0 && !(expiry_owed && write && data.volatile > 0) {
                 continue;
             }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 /// A client's letters in `CLIENT LIST`, and the bits they stand for.
 const LETTERS: &[(u32, char)] = &[
+    (flag::REPLICA, 'S'),
     (flag::MONITOR, 'O'),
     (flag::PUBSUB, 'P'),
     (flag::MULTI, 'x'),

@@ -1,35 +1,13 @@
-//! Replication and cluster commands of a server that is a primary on its own.
+//! Cluster commands of a server without cluster mode, and `FAILOVER`.
 use super::error::{err, SYNTAX};
-use super::server::{admin_noscript, row};
+use super::server::admin_noscript;
 use super::{is, CommandResult, Tx};
-use crate::dispatch::table::{flags, Handler, PathRule, Row};
+use crate::dispatch::table::{flags, PathRule, Row};
 use crate::reply::Reply;
 
 /// What is refused without cluster mode.
 fn disabled(_: &mut Tx<'_>, _: &[&[u8]], _: &mut Reply) -> CommandResult {
     Err(err("ERR This instance has cluster support disabled"))
-}
-
-/// `ROLE`
-fn role(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    out.array(3);
-    out.bulk(b"master");
-    out.int(0);
-    out.array(0);
-    Ok(())
-}
-
-/// `REPLICAOF NO ONE`, `REPLICAOF host port`: this server is a primary and can be nothing else.
-fn replicaof(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    if is(args[1], "no") && is(args[2], "one") {
-        out.ok();
-        return Ok(());
-    }
-    let port = crate::keyspace::number::parse_i64(args[2]);
-    if port.is_none_or(|p| !(0..=65535).contains(&p)) {
-        return Err(err("ERR Invalid master port"));
-    }
-    Err(err("ERR This server cannot be a replica: replication is not supported in this version"))
 }
 
 /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]`
@@ -78,21 +56,8 @@ const fn mode(name: &'static str, bits: u64) -> Row {
     Row { acl: &["connection"], ..sub(name, 1, bits | flags::FAST, "3.0.0") }
 }
 
-const fn primary(name: &'static str, arity: i32, since: &'static str, run: Handler) -> Row {
-    let bits = flags::ADMIN | flags::NOSCRIPT | flags::STALE | flags::NO_ASYNC_LOADING;
-    Row { since, ..row(name, arity, bits, "Makes the server a replica, or a primary.", run) }
-}
-
 /// The families' commands.
 pub static ROWS: &[Row] = &[
-    Row {
-        acl: &["admin", "dangerous"],
-        since: "2.8.12",
-        flags: flags::NOSCRIPT | flags::LOADING | flags::STALE | flags::FAST,
-        ..admin_noscript("role", 1, "Tells the role in replication.", role)
-    },
-    primary("replicaof", 3, "5.0.0", replicaof),
-    primary("slaveof", 3, "1.0.0", replicaof),
     Row {
         since: "6.2.0",
         flags: RESET,

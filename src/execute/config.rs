@@ -69,6 +69,7 @@ impl Hooks {
                          memory usage ({used}). This will result in key eviction and/or the inability to accept new \
                          write commands depending on the maxmemory-policy."
                     );
+                    crate::keyspace::evict::continue_later(server);
                 }
             }
             "maxmemory-policy" => apply_policy(server),
@@ -91,7 +92,7 @@ impl Hooks {
             }
             "appendfsync" | "no-appendfsync-on-rewrite" => server.aof.choose_gate(server),
             "aof-disable-auto-gc" => crate::persist::delete_history(server),
-            "activedefrag" if c.activedefrag() => {
+            "activedefrag" if c.activedefrag() && !cfg!(feature = "jemalloc") => {
                 return Self::refuse(
                     name,
                     "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified \

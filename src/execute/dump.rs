@@ -92,6 +92,8 @@ fn restore(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         limits: Limits::of(&tx.server.config),
         key: Some((name, tx.db())),
         find_type: &find_by_id,
+        // From an AOF: a value whose module is not loaded yet.
+        park: tx.server.loading.load(Relaxed),
     };
     let value = snapshot::restore(args[3], &decoder).map_err(|e| match e {
         snapshot::RestoreError::Footer => err("ERR DUMP payload version or checksum are wrong"),
@@ -113,7 +115,8 @@ fn restore(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             tx.dirty += 1;
             tx.modified(name);
             tx.notify(&event::DEL, name);
-            tx.propagate_as(&[b"DEL", name]);
+            let lazily = tx.server.config.lazyfree_lazy_server_del();
+            tx.propagate_as(&[super::deletion(lazily), name]);
         }
         out.ok();
         return Ok(());

@@ -4,7 +4,7 @@ use super::{is, CommandError, CommandResult, Tx};
 use crate::connection::client::flag;
 use crate::dispatch::table::{flags, PathRule, Row};
 use crate::keyspace::entry::Entry;
-use crate::keyspace::shard::{hash_bytes, Shard, ShardData, SHARDS};
+use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
 use crate::keyspace::value::Kind;
 use crate::lock::held::Access;
 use crate::module::abi;
@@ -12,6 +12,7 @@ use crate::module::event::server_event;
 use crate::observe::clock::now_ms;
 use crate::reply::Reply;
 use crate::server::Server;
+use crate::snapshot::control;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Tells the watchers of those keys of a shard of which `changes` says so.
@@ -34,6 +35,10 @@ fn hold_whole(server: &Server, shard: &Shard, index: u32) {
         if shard.data().held.hold_whole(Access::Write) {
             server.holder().touched.push(index);
         }
+        // A snapshot that reads a huge value beside us is waited for: nothing new begins in a shard held as a whole.
+        while let Some(hash) = shard.data().held.saving() {
+            crate::snapshot::wait_until_saved(shard, hash);
+        }
     }
 }
 
@@ -41,32 +46,65 @@ fn hold_whole(server: &Server, shard: &Shard, index: u32) {
 /// Returns how many keys there were. The calling thread has the module lock.
 pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
     let (mut removed, now) = (0, now_ms());
+    let awaited = awaited_keys(server, db);
     for (i, shard) in server.keyspace.dbs()[db].used_shards().iter().enumerate() {
         shard.latch.lock();
         hold_whole(server, shard, (db * SHARDS + i) as u32);
         // SAFETY: lock: taken above, released below.
         let data = unsafe { shard.data() };
         touch_watched(data, |key| has(data, key, now));
-        let entries = data.take_all(shard);
+        let due = crate::snapshot::Emptied::of(data);
+        let mut entries = data.take_all(shard);
         // SAFETY: lock: taken above.
         unsafe { shard.latch.unlock() };
         removed += entries.len() as u64;
+        if let Some(due) = due {
+            due.save(&mut entries);
+        }
         free_all(entries, lazily);
     }
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
     super::blocking::all_changed(server, db);
+    awaited.iter().filter(|(_, there)| *there).for_each(|(key, _)| server.key_gone(db, key));
     removed
 }
 
-fn free_all(mut entries: Vec<Entry>, lazily: bool) {
+/// The keys of a database that clients of modules wait for, and whether they are there.
+fn awaited_keys(server: &Server, db: usize) -> Vec<(Vec<u8>, bool)> {
+    if server.blocked_keys.load(Relaxed) == 0 {
+        return Vec::new();
+    }
+    let keys = crate::module::blocked::awaited_keys(db);
+    let look = |key: Vec<u8>| {
+        let there = is_there(server, db, &key);
+        (key, there)
+    };
+    keys.into_iter().map(look).collect()
+}
+
+fn is_there(server: &Server, db: usize, key: &[u8]) -> bool {
+    let shard = &server.keyspace.dbs()[db].shards()[shard_of(key)];
+    shard.latch.lock();
+    // SAFETY: lock: taken on the line above, released below.
+    unsafe {
+        let there = has(shard.data(), key, now_ms());
+        shard.latch.unlock();
+        there
+    }
+}
+
+fn free_all(entries: Vec<Entry>, lazily: bool) {
     if lazily {
         let (of_modules, others): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|e| e.kind() == Kind::Module);
         if !others.is_empty() {
             crate::keyspace::lazy_free::free_later(others);
         }
-        entries = of_modules;
+        if !of_modules.is_empty() {
+            crate::keyspace::lazy_free::free_by_modules(of_modules);
+        }
+        return;
     }
     entries.into_iter().for_each(Entry::free);
 }
@@ -106,8 +144,14 @@ fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
 /// `FLUSHALL [ASYNC|SYNC]`
 fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let lazily = lazily(tx, args)?;
+    // What a background save would write is not wanted any more; an empty file is, where there are save points.
+    control::abort_background_save(tx.server);
     tx.dirty += empty(tx.server, None, lazily);
     tx.propagate_always();
+    if !tx.server.config.save().is_empty() {
+        // The error was logged; as on Redis, the client does not hear of it.
+        let _ = crate::snapshot::save(tx.server);
+    }
     out.ok();
     Ok(())
 }
@@ -146,6 +190,7 @@ fn swapdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn swap_databases(server: &'static Server, a: usize, b: usize) {
     let dbs = server.keyspace.dbs();
     let shards = |db: usize| dbs[db].shards().iter().enumerate();
+    let awaited = [(a, awaited_keys(server, a)), (b, awaited_keys(server, b))];
     // All are held before the first is swapped: nobody sees one half of the one database and one of the other.
     for db in [a, b] {
         for (i, shard) in shards(db) {
@@ -173,27 +218,17 @@ fn swap_databases(server: &'static Server, a: usize, b: usize) {
     }
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
-    wake_blocked(server, [a, b]);
-    super::blocking::all_changed(server, a);
-    super::blocking::all_changed(server, b);
-}
-
-/// Somebody may wait for a key that is now there.
-fn wake_blocked(server: &'static Server, dbs: [usize; 2]) {
-    if server.blocked_keys.load(Relaxed) == 0 {
-        return;
-    }
-    for db in dbs {
-        for shard in server.keyspace.dbs()[db].used_shards() {
-            shard.latch.lock();
-            // SAFETY: lock: taken on the line above, released below.
-            let keys: Vec<Vec<u8>> =
-                unsafe { shard.data() }.table.iter().map(|e| e.key().to_vec()).collect();
-            // SAFETY: lock: taken above.
-            unsafe { shard.latch.unlock() };
-            keys.iter().for_each(|key| server.key_ready(db, key));
+    for (db, keys) in awaited {
+        for (key, was_there) in keys {
+            match is_there(server, db, &key) {
+                true => server.key_ready(db, &key),
+                false if was_there => server.key_gone(db, &key),
+                false => {}
+            }
         }
     }
+    super::blocking::all_changed(server, a);
+    super::blocking::all_changed(server, b);
 }
 
 /// The family's commands.

@@ -67,7 +67,11 @@ impl Tx<'_> {
         key: &[u8],
         access: Access,
     ) -> Option<*mut Vec<u8>> {
-        let (buffer, moved) = self.with_shard(db, key, access, |shard, data, hash| {
+        let (buffer, moved) = self.with_shard(db, key, access, |shard, _, hash| {
+            // The buffer may move: not while a snapshot reads it.
+            crate::snapshot::wait_until_saved(shard, hash);
+            // SAFETY: lock: taken by `with_shard`; released and taken again in between at most.
+            let data = unsafe { shard.data() };
             let old = data.find(hash, key).filter(|e| e.kind() == Kind::String)?;
             let mut new = old;
             let moved = !old.is_heap_string();

@@ -42,18 +42,31 @@ fn visible<'h>(tx: &Tx<'_>, key: &[u8], h: &'h Hash, field: &[u8]) -> Option<Has
 
 /// Deletes a field whose time has come, for a write that would meet it.
 pub(super) fn drop_if_expired(tx: &mut Tx<'_>, key: &[u8], field: &[u8]) -> CommandResult {
-    let now = tx.now;
-    let Some(h) = tx.hash_mut(key)? else { return Ok(()) };
-    if !h.get(field).is_some_and(|e| e.is_expired(now)) {
+    drop_expired(tx, key, &[field])
+}
+
+/// Deletes those of some fields whose time has come, with one event for all.
+pub(super) fn drop_expired(tx: &mut Tx<'_>, key: &[u8], fields: &[&[u8]]) -> CommandResult {
+    let (now, mut dropped) = (tx.field_time(), false);
+    if tx.keeps_expired() {
         return Ok(());
     }
-    h.remove(field);
-    tx.fields_may_stay(key, true);
-    tx.server.stats.expired_fields.add(1);
-    tx.propagate_also(&[b"HDEL", key, field]);
-    tx.notify(&event::HEXPIRED, key);
-    tx.delete_if_empty(key);
-    tx.modified(key);
+    for field in fields {
+        let Some(h) = tx.hash_mut(key)? else { break };
+        if !h.get(field).is_some_and(|e| e.is_expired(now)) {
+            continue;
+        }
+        h.remove(field);
+        dropped = true;
+        tx.fields_may_stay(key, true);
+        tx.server.stats.expired_fields.add(1);
+        tx.propagate_also(&[b"HDEL", key, field]);
+    }
+    if dropped {
+        tx.notify(&event::HEXPIRED, key);
+        tx.delete_if_empty(key);
+        tx.modified(key);
+    }
     Ok(())
 }
 

@@ -254,7 +254,7 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("mem_aof_buffer", server.aof.buffer_length(server));
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
-    f.put("active_defrag_running", 0);
+    f.put("active_defrag_running", crate::module::defrag::running());
     let (pending, freed) = crate::keyspace::lazy_free::figures();
     f.put("lazyfree_pending_objects", pending);
     f.put("lazyfreed_objects", freed);
@@ -269,10 +269,18 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("current_cow_peak", 0);
     f.put("current_cow_size", 0);
     f.put("current_cow_size_age", 0);
-    let progress = if fork::child().is_some() { fork::progress() * 100.0 } else { 0.0 };
+    let (written, total) = match crate::snapshot::cut::current() {
+        Some(cut) => (cut.written(), cut.total),
+        None => (0, 0),
+    };
+    let progress = match fork::child() {
+        _ if total > 0 => written as f64 / total as f64 * 100.0,
+        Some(_) => fork::progress() * 100.0,
+        None => 0.0,
+    };
     f.put("current_fork_perc", format!("{progress:.2}"));
-    f.put("current_save_keys_processed", 0);
-    f.put("current_save_keys_total", 0);
+    f.put("current_save_keys_processed", written);
+    f.put("current_save_keys_total", total);
     f.put("rdb_changes_since_last_save", crate::snapshot::control::changes(server));
     f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
     f.put("rdb_last_save_time", p.last_save.load(Relaxed));
@@ -342,7 +350,9 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("instantaneous_input_repl_kbps", "0.00");
     f.put("instantaneous_output_repl_kbps", "0.00");
     f.put("rejected_connections", s.rejected_connections.get());
-    zeros(f, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    f.put("sync_full", s.sync_full.get());
+    f.put("sync_partial_ok", s.sync_partial_ok.get());
+    f.put("sync_partial_err", s.sync_partial_err.get());
     f.put("expired_subkeys", s.expired_fields.get());
     f.put("expired_keys", s.expired_keys.get());
     f.put("expired_stale_perc", "0.00");
@@ -362,16 +372,17 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("latest_fork_usec", 0);
     f.put("total_forks", s.forks.get());
     f.put("migrate_cached_sockets", super::migrate::kept());
+    f.put("slave_expires_tracked_keys", 0);
+    let defrag = crate::module::defrag::figures();
+    f.put("active_defrag_hits", defrag.moves.hits);
+    f.put("active_defrag_misses", defrag.moves.misses);
+    f.put("active_defrag_key_hits", defrag.moves.key_hits);
+    f.put("active_defrag_key_misses", defrag.moves.key_misses);
+    f.put("total_active_defrag_time", defrag.total_us / 1000);
+    f.put("current_active_defrag_time", defrag.current_us / 1000);
     zeros(
         f,
         &[
-            "slave_expires_tracked_keys",
-            "active_defrag_hits",
-            "active_defrag_misses",
-            "active_defrag_key_hits",
-            "active_defrag_key_misses",
-            "total_active_defrag_time",
-            "current_active_defrag_time",
             "tracking_total_keys",
             "tracking_total_items",
             "tracking_total_prefixes",
@@ -407,17 +418,62 @@ fn stats_fields(server: &Server, f: &mut Fields) {
 }
 
 fn replication_fields(server: &Server, f: &mut Fields) {
-    f.put("role", "master");
-    f.put("connected_slaves", 0);
+    let link = &server.link;
+    let since = |ms: i64| (crate::observe::clock::now_ms() - ms).max(0) / 1000;
+    match link.primary() {
+        None => f.put("role", "master"),
+        Some((host, port)) => {
+            let up = link.is_up();
+            let syncs = link.state.load(Relaxed) == crate::propagate::link::state::SYNC;
+            let heard = if up || syncs { since(link.heard.load(Relaxed)) } else { -1 };
+            f.put("role", "slave");
+            f.put("master_host", host);
+            f.put("master_port", port);
+            f.put("master_link_status", if up { "up" } else { "down" });
+            f.put("master_last_io_seconds_ago", heard);
+            f.put("master_sync_in_progress", u8::from(syncs));
+            f.put("slave_read_repl_offset", link.read.load(Relaxed));
+            f.put("slave_repl_offset", link.offset.load(Relaxed));
+            if syncs {
+                for name in ["total_bytes", "read_bytes", "left_bytes"] {
+                    f.put(&format!("master_sync_{name}"), 0);
+                }
+                f.put("master_sync_perc", "0.00");
+                f.put("master_sync_last_io_seconds_ago", heard);
+            }
+            if !up {
+                f.put("master_link_down_since_seconds", since(link.down_since.load(Relaxed)));
+            }
+            f.put("slave_priority", server.config.replica_priority());
+            f.put("slave_read_only", u8::from(server.config.replica_read_only()));
+            f.put("replica_announced", u8::from(server.config.replica_announced()));
+        }
+    }
+    let (offset, replicas, backlog) =
+        server.log.with_feed(|feed| (feed.offset(), feed.replicas().to_vec(), feed.backlog_len()));
+    f.put("connected_slaves", replicas.len());
+    if server.config.min_replicas_to_write() > 0 && server.config.min_replicas_max_lag() > 0 {
+        f.put("min_slaves_good_slaves", super::replication::good_replicas(server));
+    }
+    for (i, r) in replicas.iter().enumerate() {
+        let (port, acknowledged) = (r.port.load(Relaxed), r.acknowledged.load(Relaxed));
+        let value = format!(
+            "ip={},port={port},state=online,offset={acknowledged},lag={}",
+            r.address(),
+            r.lag()
+        );
+        f.put(&format!("slave{i}"), value);
+    }
     f.put("master_failover_state", "no-failover");
     f.put("master_replid", server.repl_id.lock());
     f.put("master_replid2", "0".repeat(40));
-    f.put("master_repl_offset", 0);
+    f.put("master_repl_offset", offset);
     f.put("second_repl_offset", -1);
-    f.put("repl_backlog_active", 0);
+    f.put("repl_backlog_active", u8::from(backlog.is_some()));
     f.put("repl_backlog_size", server.config.repl_backlog_size());
-    f.put("repl_backlog_first_byte_offset", 0);
-    f.put("repl_backlog_histlen", 0);
+    let len = backlog.unwrap_or(0) as u64;
+    f.put("repl_backlog_first_byte_offset", if backlog.is_some() { offset - len + 1 } else { 0 });
+    f.put("repl_backlog_histlen", len);
 }
 
 fn cpu_fields(_: &Server, f: &mut Fields) {

@@ -12,6 +12,7 @@ use crate::lock::held::Access;
 use crate::module::abi;
 use crate::propagate::{to, Effect};
 use crate::server::Server;
+use crate::snapshot;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -53,6 +54,7 @@ pub mod object;
 pub mod pause;
 pub mod persistence;
 pub mod pubsub;
+pub mod replication;
 pub mod scan;
 pub mod script;
 pub mod server;
@@ -110,6 +112,7 @@ pub static FAMILIES: &[&[Row]] = &[
     monitor::ROWS,
     acl::ROWS,
     cluster::ROWS,
+    replication::ROWS,
     persistence::ROWS,
     dump::ROWS,
     migrate::ROWS,
@@ -262,10 +265,29 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// While files are loaded no key expires: the next command in the file may be about it.
-    #[cold]
+    /// While files are loaded no key expires: the next command in the file may be about it. Nor while a module is told of a
+    /// key: it still finds it.
+    #[inline]
     fn keeps_expired(&self) -> bool {
         self.server.loading.load(Relaxed)
+            || self.session.shared.has(flag::MASTER)
+            // SAFETY: lock: module mode means that this thread has the module lock.
+            || self.mode == Mode::Module && unsafe { self.server.holder() }.keep_expired != 0
+    }
+
+    /// Whether readers must treat an entry as missing.
+    #[inline]
+    pub fn is_dead(&self, e: Entry) -> bool {
+        e.is_expired(self.now) && !self.keeps_expired()
+    }
+
+    /// The time by which fields of hashes expire; see [`Tx::keeps_expired`].
+    pub fn field_time(&self) -> i64 {
+        if self.keeps_expired() {
+            i64::MIN
+        } else {
+            self.now
+        }
     }
 
     /// Whether a time has come for which a key, or a field, is to be deleted.
@@ -297,7 +319,11 @@ impl<'a> Tx<'a> {
                 let (index, hash) = place.expect("a native command touched an undeclared key");
                 let shard = self.server.keyspace.shard(index);
                 // SAFETY: lock: a native transaction has the latches of all shards of its plan.
-                f(shard, unsafe { shard.data() }, hash)
+                let data = unsafe { shard.data() };
+                if access == Access::Write && data.walk.cut().is_some() {
+                    snapshot::before_change(data, hash, key);
+                }
+                f(shard, data, hash)
             }
             Mode::Module => {
                 let (shard, index, hash) = self.shard(db, key);
@@ -308,7 +334,11 @@ impl<'a> Tx<'a> {
                     // SAFETY: lock: module mode means that this thread has the module lock.
                     unsafe { self.server.holder() }.touched.push(index);
                 }
-                let r = f(shard, data, hash);
+                if access == Access::Write && data.walk.cut().is_some() {
+                    snapshot::before_change_held(shard, hash, key);
+                }
+                // SAFETY: lock: taken above; released and taken again in between at most.
+                let r = f(shard, unsafe { shard.data() }, hash);
                 // SAFETY: lock: taken above.
                 unsafe { shard.latch.unlock() };
                 r
@@ -326,7 +356,7 @@ impl<'a> Tx<'a> {
     #[inline]
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
-        if e.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(e) {
             self.lapsed.key(db, key);
             return None;
         }
@@ -422,7 +452,7 @@ impl<'a> Tx<'a> {
     /// The entry of a key for a change. An expired key is deleted first, with its event.
     fn live_mut(&mut self, key: &[u8]) -> Option<Entry> {
         let e = self.place(self.db(), key, Access::Write)?;
-        if e.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(e) {
             self.expire_now(key);
             return None;
         }
@@ -448,7 +478,6 @@ impl<'a> Tx<'a> {
                 self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
-            self.server.key_ready(db, key);
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
@@ -550,7 +579,7 @@ impl<'a> Tx<'a> {
             }
         }
         let clock = self.server.access_clock(self.now, 0);
-        let (now, keeps) = (self.now, self.keeps_expired());
+        let now = self.field_time();
         let mut make = Some(make);
         let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
@@ -560,7 +589,7 @@ impl<'a> Tx<'a> {
                 }
                 return Put::New;
             };
-            if old.is_expired(now) && !keeps || old.kind() == Kind::Module {
+            if old.is_expired(now) || old.kind() == Kind::Module {
                 return Put::Slow(old);
             }
             let at = match expiry {
@@ -587,10 +616,12 @@ impl<'a> Tx<'a> {
             Put::InPlace => {}
             Put::New => {
                 self.structure_changed();
+                self.server.key_ready(db, key);
                 self.notify_in(db, &event::NEW_KEY, key);
             }
             Put::Replaced(old) => {
                 self.structure_changed();
+                self.server.key_gone(db, key);
                 old.free();
             }
             Put::Slow(old) => {
@@ -611,7 +642,7 @@ impl<'a> Tx<'a> {
         old: Entry,
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
     ) {
-        if old.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(old) {
             self.expire_in(db, key);
             return self.put(db, key, expiry, make, None);
         }
@@ -632,6 +663,7 @@ impl<'a> Tx<'a> {
         self.structure_changed();
         // Outside of the latch: freeing a module's value calls the module.
         if let Some(old) = replaced {
+            self.server.key_gone(db, key);
             old.free();
         }
     }
@@ -657,6 +689,7 @@ impl<'a> Tx<'a> {
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
+        self.server.key_gone(db, key);
         e
     }
 
@@ -675,11 +708,15 @@ impl<'a> Tx<'a> {
         }
         match self.live_mut(key) {
             None => false,
-            Some(e) if !crate::keyspace::lazy_free::is_worth_it(e) => self.remove(key),
+            Some(e) if !crate::keyspace::lazy_free::is_worth_it(self.db(), e) => self.remove(key),
             Some(_) => {
                 let removed = self.unlink(self.db(), key);
-                if let Some(e) = removed {
-                    crate::keyspace::lazy_free::free_later(vec![e]);
+                match removed {
+                    Some(e) if e.kind() == Kind::Module => {
+                        crate::keyspace::lazy_free::free_by_modules(vec![e]);
+                    }
+                    Some(e) => crate::keyspace::lazy_free::free_later(vec![e]),
+                    None => {}
                 }
                 removed.is_some()
             }
@@ -746,7 +783,6 @@ impl<'a> Tx<'a> {
         if self.server.awaited_keys.load(Relaxed) != 0 {
             self.tell_waiters(db, key);
         }
-        self.server.key_ready(db, key);
     }
 
     #[cold]

@@ -9,6 +9,9 @@ use crate::snapshot::{self, control};
 use std::sync::atomic::Ordering::Relaxed;
 
 const IN_PROGRESS: &str = "ERR Background save already in progress";
+const ANOTHER: &str =
+    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE \
+     whenever possible.";
 
 /// `SAVE`
 fn save(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
@@ -27,12 +30,23 @@ fn bgsave(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() > 1 && !(args.len() == 2 && is(args[1], "schedule")) {
         return Err(SYNTAX);
     }
-    if !control::background_save(tx.server) {
+    let scheduled = args.len() == 2;
+    if tx.server.persistence.saving.load(Relaxed) {
         return Err(err(IN_PROGRESS));
     }
-    // Redis cannot fork inside EXEC, so it says that the save comes later there.
-    let later = tx.session.deny_blocking;
-    out.simple(if later { "Background saving scheduled" } else { "Background saving started" });
+    // The cut is taken between two commands: inside of a transaction it comes later.
+    if tx.session.deny_blocking || snapshot::running() {
+        if !scheduled && !tx.session.deny_blocking {
+            return Err(err(ANOTHER));
+        }
+        control::schedule_background_save(tx.server);
+        out.simple("Background saving scheduled");
+        return Ok(());
+    }
+    if !control::background_save(tx.server) {
+        return Err(err(ANOTHER));
+    }
+    out.simple("Background saving started");
     Ok(())
 }
 

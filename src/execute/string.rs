@@ -111,7 +111,10 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     write(tx, args[1], args[2], expiry);
     if let Expiry::At(at) = expiry {
         tx.notify(&event::EXPIRE, args[1]);
-        propagate_expiring(tx, args[1], args[2], at);
+        // What says the time in this form already goes as it came.
+        if !matches!(expire, Some((Unit::PxAt, _))) {
+            propagate_expiring(tx, args[1], args[2], at);
+        }
     } else if want_old {
         let plain: Vec<&[u8]> = args
             .iter()
@@ -225,8 +228,9 @@ fn getex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.bulk_value(value);
     match expire {
         Some((Unit::ExAt | Unit::PxAt, at)) if at <= tx.now => {
-            tx.remove(key);
-            tx.propagate_as(&[b"DEL", key]);
+            let lazily = tx.server.config.lazyfree_lazy_expire();
+            tx.remove_with(key, lazily);
+            tx.propagate_as(&[super::deletion(lazily), key]);
             tx.dirty += 1;
             tx.modified(key);
             tx.notify(&event::DEL, key);

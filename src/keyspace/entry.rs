@@ -1,9 +1,10 @@
 //! An entry: one allocation with a key and either its small string value or a pointer to its larger value.
 //!
 //! Layout: 8 bytes of header; 8 bytes of value, unless that is an embedded string; 8 bytes of expiry, if the key is
-//! volatile; the key; the embedded string. The value is an integer, the word of a hash, set or sorted set, or a pointer
+//! volatile; the key; the embedded string. The value is an integer, the word of a list, set, hash or sorted set, or a pointer
 //! to a box. A small string costs one allocation and one slot of the table, a small collection one allocation more;
 //! see `docs/ARCHITECTURE.md` for the sizes measured.
+use super::defrag::{relocate, Moves};
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
@@ -32,11 +33,13 @@ const TAG_STREAM: u32 = 7;
 const TAG_MODULE: u32 = 8;
 const TAG_MASK: u32 = 0xf;
 const VOLATILE: u32 = 0x10;
+const MARK: u32 = 0x20;
 const CLOCK_SHIFT: u32 = 8;
 
 #[repr(C)]
 struct Header {
-    /// Bits 0-3: tag; 4: volatile; 8-31: access clock (LRU seconds or LFU counter), written by any reader.
+    /// Bits 0-3: tag; 4: volatile; 5: the mark of snapshots; 8-31: access clock (LRU seconds or LFU counter), written by
+    /// any reader.
     meta: AtomicU32,
     /// The key's length; with an embedded string that has eight bits, its own length below it.
     lens: u32,
@@ -46,7 +49,7 @@ const EMBEDDED_BITS: u32 = 8;
 const EMBEDDED_MASK: u32 = (1 << EMBEDDED_BITS) - 1;
 const _: () = assert!(EMBED_MAX <= EMBEDDED_MASK as usize);
 const _: () = assert!(size_of::<Hash>() == 8 && size_of::<Set>() == 8);
-const _: () = assert!(size_of::<SortedSet>() == 8);
+const _: () = assert!(size_of::<SortedSet>() == 8 && size_of::<List>() == 8);
 
 const HEADER: usize = std::mem::size_of::<Header>();
 
@@ -181,7 +184,7 @@ impl Entry {
                 }
                 (TAG_HEAP, Box::into_raw(Box::new(b)) as u64)
             }
-            Value::List(b) => (TAG_LIST, Box::into_raw(b) as u64),
+            Value::List(b) => (TAG_LIST, Self::word(*b)),
             Value::Set(b) => (TAG_SET, Self::word(*b)),
             Value::Hash(b) => (TAG_HASH, Self::word(*b)),
             Value::Zset(b) => (TAG_ZSET, Self::word(*b)),
@@ -268,10 +271,48 @@ impl Entry {
             TAG_EMBEDDED => (0, self.embedded()),
             _ => (self.payload(), &[][..]),
         };
-        let new = Self::build(self.key(), expire, self.clock(), self.tag(), payload, tail);
+        let new = Self::build(self.key(), expire, self.clock(), self.tag(), payload, tail)
+            .marked(self.mark());
         // SAFETY: layout: the value moved to `new`; only this allocation is freed.
         unsafe { dealloc(self.base(), self.own_layout()) };
         new
+    }
+
+    /// Moves the entry, the box of its value and the text of a string to better places where that is worth it. The
+    /// entry's new handle, if it moved, replaces this one in the table.
+    ///
+    /// # Safety
+    /// lock: the caller has the latch and nobody holds the key, so that the table's is the only pointer.
+    pub unsafe fn relocate(&mut self, moves: &mut Moves) -> Option<Entry> {
+        if matches!(self.tag(), TAG_HEAP | TAG_LIST | TAG_STREAM | TAG_MODULE) {
+            if self.tag() == TAG_HEAP {
+                // SAFETY: layout: the tag says so; the text is the vector's alone, and keeps its capacity.
+                unsafe {
+                    let text = &mut *self.ptr::<Vec<u8>>();
+                    let (len, capacity) = (text.len(), text.capacity());
+                    if capacity > 0 {
+                        let new = relocate(text.as_mut_ptr());
+                        moves.count(new.is_some());
+                        if let Some(new) = new {
+                            let vec = Vec::from_raw_parts(new, len, capacity);
+                            std::mem::forget(std::mem::replace(text, vec));
+                        }
+                    }
+                }
+            }
+            // SAFETY: layout: a boxed value, owned by this entry; lock: this function's contract.
+            unsafe {
+                let new = relocate(self.ptr::<u8>());
+                moves.count(new.is_some());
+                if let Some(new) = new {
+                    self.payload_at().write(new as u64);
+                }
+            }
+        }
+        // SAFETY: layout: the entry's own block; lock: this function's contract.
+        let new = unsafe { relocate(self.0.as_ptr()) };
+        moves.count(new.is_some());
+        new.and_then(NonNull::new).map(Entry)
     }
 
     fn embedded(&self) -> &[u8] {
@@ -295,6 +336,37 @@ impl Entry {
             // A lost race only loses one reader's time stamp; tag bits change under the latch alone.
             let _ = meta.compare_exchange(old, new, Relaxed, Relaxed);
         }
+    }
+
+    /// The mark, which tells a snapshot what it has written; see `snapshot::walk`.
+    #[inline]
+    pub fn mark(&self) -> bool {
+        self.header().meta.load(Relaxed) & MARK != 0
+    }
+
+    /// Sets the mark. The caller has the shard's latch; others may set the clock meanwhile.
+    pub fn set_mark(&self, mark: bool) {
+        let meta = &self.header().meta;
+        match mark {
+            true => meta.fetch_or(MARK, Relaxed),
+            false => meta.fetch_and(!MARK, Relaxed),
+        };
+    }
+
+    /// As [`Entry::set_mark`], for an entry that nobody else knows yet.
+    #[inline]
+    fn set_first_mark(&self, mark: bool) {
+        let meta = &self.header().meta;
+        let rest = meta.load(Relaxed) & !MARK;
+        meta.store(rest | if mark { MARK } else { 0 }, Relaxed);
+    }
+
+    /// This entry, new in a shard with this mark.
+    #[inline]
+    #[must_use]
+    pub fn marked(self, mark: bool) -> Entry {
+        self.set_first_mark(mark);
+        self
     }
 
     /// The value's type.
@@ -332,7 +404,7 @@ impl Entry {
                     ValueRef::String(StrRef::Bytes(std::slice::from_raw_parts(e.as_ptr(), e.len())))
                 }
                 TAG_HEAP => ValueRef::String(StrRef::Bytes(&*self.ptr::<Vec<u8>>())),
-                TAG_LIST => ValueRef::List(&*self.ptr::<List>()),
+                TAG_LIST => ValueRef::List(&*self.place::<List>()),
                 TAG_SET => ValueRef::Set(&*self.place::<Set>()),
                 TAG_HASH => ValueRef::Hash(&*self.place::<Hash>()),
                 TAG_ZSET => ValueRef::Zset(&*self.place::<SortedSet>()),
@@ -347,7 +419,7 @@ impl Entry {
         // SAFETY: layout and lock: as in `value`, with the key latched or held for writing.
         unsafe {
             match self.tag() {
-                TAG_LIST => ValueMut::List(&mut *self.ptr::<List>()),
+                TAG_LIST => ValueMut::List(&mut *self.place::<List>()),
                 TAG_SET => ValueMut::Set(&mut *self.place::<Set>()),
                 TAG_HASH => ValueMut::Hash(&mut *self.place::<Hash>()),
                 TAG_ZSET => ValueMut::Zset(&mut *self.place::<SortedSet>()),
@@ -383,7 +455,8 @@ impl Entry {
             return self;
         }
         let payload = Box::into_raw(Box::new(text)) as u64;
-        let new = Self::build(self.key(), self.expire(), self.clock(), TAG_HEAP, payload, &[]);
+        let new = Self::build(self.key(), self.expire(), self.clock(), TAG_HEAP, payload, &[])
+            .marked(self.mark());
         // SAFETY: layout: int and embedded strings own nothing but their entry.
         unsafe { dealloc(self.base(), self.own_layout()) };
         new
@@ -393,7 +466,18 @@ impl Entry {
     #[inline]
     pub fn prefetch_value(&self) {
         if self.tag() > TAG_EMBEDDED {
-            super::table::prefetch(self.ptr());
+            let at = self.ptr::<i8>();
+            super::table::prefetch(at);
+            super::table::prefetch(at.wrapping_add(64));
+        }
+    }
+
+    /// Has the processor fetch what that points to.
+    #[inline]
+    pub fn prefetch_behind_value(&self) {
+        if self.tag() == TAG_STREAM {
+            // SAFETY: layout: the tag says so; lock: the caller has the latch.
+            unsafe { &*self.ptr::<Stream>() }.prefetch();
         }
     }
 
@@ -432,7 +516,7 @@ impl Entry {
                 TAG_HEAP => {
                     Value::String(StringValue::Bytes(*Box::from_raw(self.ptr::<Vec<u8>>())))
                 }
-                TAG_LIST => Value::List(Box::from_raw(self.ptr())),
+                TAG_LIST => Value::List(Box::new(self.place::<List>().read())),
                 TAG_SET => Value::Set(Box::new(self.place::<Set>().read())),
                 TAG_HASH => Value::Hash(Box::new(self.place::<Hash>().read())),
                 TAG_ZSET => Value::Zset(Box::new(self.place::<SortedSet>().read())),

@@ -252,7 +252,7 @@ pub fn make_room(server: &'static Server) -> bool {
 }
 
 /// Goes on evicting behind the jobs that wait for the module thread.
-fn continue_later(server: &'static Server) {
+pub fn continue_later(server: &'static Server) {
     static POSTED: AtomicBool = AtomicBool::new(false);
     if !POSTED.swap(true, Relaxed) {
         server.queue.task(Box::new(|| {

@@ -9,10 +9,14 @@ use std::sync::OnceLock;
 /// Values of more elements than this are worth a hand-over.
 const LARGE: usize = 64;
 
-/// Whether an entry's value takes long to free. Modules' values are never freed here, but under the module lock.
-pub fn is_worth_it(e: Entry) -> bool {
+/// Whether an entry's value takes long to free. A module tells that of its values itself.
+pub fn is_worth_it(db: usize, e: Entry) -> bool {
     let elements = match e.value() {
-        ValueRef::String(_) | ValueRef::Module(_) => return false,
+        ValueRef::String(_) => return false,
+        ValueRef::Module(v) => match crate::module::datatype::free_effort(e.key(), db, v) {
+            0 => usize::MAX,
+            effort => effort,
+        },
         ValueRef::List(v) => v.node_count(),
         ValueRef::Set(v) => v.len(),
         ValueRef::Hash(v) => v.len(),
@@ -20,6 +24,17 @@ pub fn is_worth_it(e: Entry) -> bool {
         ValueRef::Stream(v) => v.nodes().len(),
     };
     elements > LARGE
+}
+
+/// Frees values of modules later: on the module thread, which is the thread that their code runs on.
+pub fn free_by_modules(entries: Vec<Entry>) {
+    let count = entries.len() as u64;
+    PENDING.fetch_add(count, Relaxed);
+    crate::server::Server::get().queue.task(Box::new(move || {
+        entries.into_iter().for_each(Entry::free);
+        PENDING.fetch_sub(count, Relaxed);
+        FREED.fetch_add(count, Relaxed);
+    }));
 }
 
 static PENDING: AtomicU64 = AtomicU64::new(0);

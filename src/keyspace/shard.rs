@@ -7,6 +7,8 @@ use crate::connection::client::ClientShared;
 use crate::execute::blocking::Waiter;
 use crate::lock::held::HeldSet;
 use crate::lock::latch::Latch;
+use crate::snapshot::{Batch, Cut, Walk};
+use parking_lot::{Mutex, MutexGuard};
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -40,6 +42,10 @@ pub struct ShardData {
     pub watched: HashMap<Vec<u8>, Vec<Arc<ClientShared>>>,
     /// Clients that wait for keys (`BLPOP`), by key, the longest waiting first; usually empty.
     pub blocked: HashMap<Vec<u8>, Vec<Arc<Waiter>>>,
+    /// How far a snapshot is with the entries.
+    pub walk: Walk<Arc<Cut>>,
+    /// Values that were about to change before the snapshot came by.
+    pub before: Option<Box<Batch>>,
 }
 
 /// One shard: a latch and what it protects. The first cache line has all that a command on a small value needs.
@@ -76,16 +82,16 @@ impl Shard {
         super::table::prefetch_bucket((base, count), hash);
     }
 
-    /// Has the processor fetch the entry of a hash, if the latch is free; with `value` what the entry points to instead.
+    /// Has the processor fetch the entry of a hash, if the latch is free, and calls `f` with it.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64, value: bool) {
+    pub fn prefetch_entry(&self, hash: u64, f: impl FnOnce(Entry)) {
         if !self.latch.try_lock() {
             return;
         }
         // SAFETY: lock: taken on the line above.
         let found = unsafe { self.data() }.table.prefetch(hash);
-        if let (Some(entry), true) = (found, value) {
-            entry.prefetch_value();
+        if let Some(entry) = found {
+            f(entry);
         }
         // SAFETY: lock: taken above.
         unsafe { self.latch.unlock() };
@@ -190,6 +196,15 @@ impl Db {
     /// All shards.
     #[inline]
     pub fn shards(&self) -> &[Shard] {
+        match self.shards.get() {
+            Some(shards) => shards,
+            None => self.first_use(),
+        }
+    }
+
+    #[cold]
+    fn first_use(&self) -> &[Shard] {
+        let _not_while_stopped = FIRST_USE.lock();
         self.shards.get_or_init(|| (0..SHARDS).map(|_| Shard::default()).collect())
     }
 
@@ -214,6 +229,24 @@ impl Db {
     }
 }
 
+/// Taken while a database is made at its first use, and while the world is stopped.
+static FIRST_USE: Mutex<()> = Mutex::new(());
+
+/// All latches of all databases, for a moment: nobody is in the middle of a change, and none can begin.
+pub struct Stopped<'a> {
+    taken: Vec<&'a Shard>,
+    _no_first_use: MutexGuard<'static, ()>,
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        for shard in self.taken.drain(..) {
+            // SAFETY: lock: taken in `Keyspace::stop`.
+            unsafe { shard.latch.unlock() };
+        }
+    }
+}
+
 /// All databases.
 pub struct Keyspace {
     dbs: Vec<Db>,
@@ -231,6 +264,32 @@ impl Keyspace {
         &self.dbs
     }
 
+    /// Takes all latches. The calling thread has the module lock.
+    ///
+    /// Waiting for a latch while having others is allowed here, although the holder of the module lock otherwise has one
+    /// at a time: a native never waits while having a latch (see [`crate::lock`]), so each latch becomes free.
+    pub fn stop(&self) -> Stopped<'_> {
+        let mut taken: Vec<&Shard> = Vec::new();
+        let mut seen = vec![false; self.dbs.len()];
+        loop {
+            for (db, seen) in self.dbs.iter().zip(&mut seen) {
+                if !*seen && !db.used_shards().is_empty() {
+                    *seen = true;
+                    for shard in db.used_shards() {
+                        shard.latch.lock();
+                        taken.push(shard);
+                    }
+                }
+            }
+            // Whoever makes a database has none of the latches above, so this ends.
+            let guard = FIRST_USE.lock();
+            let all = self.dbs.iter().zip(&seen).all(|(db, s)| *s || db.used_shards().is_empty());
+            if all {
+                return Stopped { taken, _no_first_use: guard };
+            }
+        }
+    }
+
     /// The shard with this index over all databases.
     #[inline]
     pub fn shard(&self, index: u32) -> &Shard {
@@ -242,11 +301,12 @@ impl ShardData {
     /// Finds an entry.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Entry> {
-        self.table.find(hash, |e| e.key() == key).copied()
+        self.table.find(hash, |e| e.key() == key)
     }
 
     /// Adds an entry whose key is absent.
     pub fn insert(&mut self, shard: &Shard, hash: u64, entry: Entry) {
+        let entry = entry.marked(self.walk.mark());
         self.table.insert(hash, entry);
         self.count(shard, entry, 1);
         self.publish_table(shard);
@@ -262,7 +322,7 @@ impl ShardData {
 
     /// Replaces `old` by `new`, which has the same key. The caller frees `old`.
     pub fn replace(&mut self, shard: &Shard, hash: u64, old: Entry, new: Entry) {
-        self.put_in_place(hash, old, new);
+        self.put_in_place(hash, old, new.marked(self.walk.mark()));
         self.count(shard, old, u32::MAX);
         self.count(shard, new, 1);
     }
@@ -285,9 +345,7 @@ impl ShardData {
 
     fn put_in_place(&mut self, hash: u64, old: Entry, new: Entry) {
         if old != new {
-            if let Some(slot) = self.table.find_mut(hash, |e| *e == old) {
-                *slot = new;
-            }
+            self.table.replace(hash, |e| *e == old, new);
         }
     }
 
@@ -308,6 +366,8 @@ impl ShardData {
         std::mem::swap(&mut self.module_values, &mut other.module_values);
         std::mem::swap(&mut self.field_expiry, &mut other.field_expiry);
         std::mem::swap(&mut self.next_field_expire, &mut other.next_field_expire);
+        std::mem::swap(&mut self.walk, &mut other.walk);
+        std::mem::swap(&mut self.before, &mut other.before);
         self.publish(shard);
         other.publish(other_shard);
     }
@@ -333,7 +393,7 @@ impl ShardData {
         shard: &Shard,
         now: i64,
         keys: &mut Vec<Vec<u8>>,
-        hashes: &mut Vec<Vec<u8>>,
+        hashes: &mut Vec<(i64, Vec<u8>)>,
     ) {
         let look_at_keys = self.volatile > 0 && self.next_expire <= now;
         let look_at_fields = self.field_expiry > 0 && self.next_field_expire <= now;
@@ -357,7 +417,7 @@ impl ShardData {
             if let Some(at) = h.min_expire() {
                 with_fields += 1;
                 if at <= now {
-                    hashes.push(e.key().to_vec());
+                    hashes.push((at, e.key().to_vec()));
                 } else {
                     next_field = next_field.min(at);
                 }

@@ -62,6 +62,8 @@ pub enum TrimTo {
 pub struct Stream {
     nodes: BTreeMap<StreamId, Listpack>,
     groups: BTreeMap<Box<[u8]>, Group>,
+    /// Where the last node was after the last addition.
+    tail_hint: [usize; 2],
     length: u64,
     first_id: StreamId,
     /// Greatest id ever given (`XSETID` may raise it).
@@ -76,6 +78,13 @@ impl Stream {
     /// An empty stream.
     pub fn new() -> Stream {
         Stream::default()
+    }
+
+    /// Has the processor fetch what an addition will touch.
+    pub fn prefetch(&self) {
+        for at in self.tail_hint {
+            super::table::prefetch(std::ptr::without_provenance(at));
+        }
     }
 
     /// Number of entries (`XLEN`).
@@ -129,11 +138,15 @@ impl Stream {
         let written = match &mut tail {
             Some(tail) if has_room(tail.get(), bytes, limits) => {
                 let master = *tail.key();
-                node::append(tail.get_mut(), master, id, fields)
+                let lp = tail.get_mut();
+                let written = node::append(lp, master, id, fields);
+                self.tail_hint = lp.ends();
+                written
             }
             _ => {
                 let mut lp = node::new_node(fields);
                 let written = node::append(&mut lp, id, id, fields);
+                self.tail_hint = lp.ends();
                 self.nodes.insert(id, lp);
                 written
             }

@@ -42,6 +42,8 @@ pub struct HeldSet {
     whole: Option<Access>,
     few: SmallVec<[(u64, Access); 2]>,
     many: HashMap<u64, Access, BuildHasherDefault<PassHash>>,
+    /// A key that a snapshot is reading without the latch, beside the holder of the module lock.
+    saving: Option<u64>,
 }
 
 impl HeldSet {
@@ -86,9 +88,35 @@ impl HeldSet {
         first
     }
 
-    /// True when a native command that wants `access` to the key must wait for the holder of the module lock.
+    /// Whether the whole shard is held for writing.
+    pub fn whole_for_writing(&self) -> bool {
+        self.whole == Some(Access::Write)
+    }
+
+    /// A snapshot begins or ends to read this key without the latch. Ending is [`HeldSet::saved`].
+    pub fn save(&mut self, hash: u64) {
+        debug_assert!(self.saving.is_none());
+        self.saving = Some(hash);
+    }
+
+    /// The end of [`HeldSet::save`].
+    pub fn saved(&mut self) {
+        self.saving = None;
+    }
+
+    /// The key that a snapshot is reading.
+    #[inline]
+    pub fn saving(&self) -> Option<u64> {
+        self.saving
+    }
+
+    /// True when a native command that wants `access` to the key must wait for the holder of the module lock, or for a
+    /// snapshot.
     #[inline]
     pub fn conflicts(&self, hash: u64, access: Access) -> bool {
+        if self.saving.is_some_and(|h| h == hash) && access == Access::Write {
+            return true;
+        }
         if self.is_empty() {
             return false;
         }

@@ -4,8 +4,7 @@
 //! would stay held in it for ever; so the fork takes every shard latch and the queue's lock before, and both sides release
 //! them. That also makes the keyspace consistent: no native command is half-way through. The allocator sees to itself.
 //!
-//! Taking many latches at once is allowed here although the holder of the module lock otherwise has one at a time: a
-//! native never waits while having a latch (see [`crate::lock`]), so each latch that is waited for becomes free.
+//! A snapshot that is being written goes on in the parent; the child has no part in it.
 use super::abi;
 use super::event::plain_event;
 use super::registry::Module;
@@ -78,19 +77,27 @@ pub fn last_own_memory() -> u64 {
     LAST_OWN_MEMORY.load(Relaxed)
 }
 
+/// In the child: the parent wants it to end.
+extern "C" fn killed(_: c_int) {
+    let text = b"Received SIGUSR1 in child, exiting now.";
+    crate::observe::log::log_from_signal_handler(crate::observe::log::Level::Verbose, text);
+    // SAFETY: layout: ends this process at once, which a signal handler may do.
+    unsafe { libc::_exit(KILLED_STATUS) }
+}
+
+/// The exit status of a child that was told to end, as Redis has it.
+const KILLED_STATUS: c_int = 255;
+
 /// Forks. 0 in the child, its id in the parent, -1 with `errno` when it failed. The calling thread has the module lock.
 pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_void) -> c_int {
     if child().is_some() {
+        crate::log_warning!("Can't fork for module: File exists");
         super::border::set_errno(libc::EEXIST);
         return -1;
     }
     report().progress.store(0, Relaxed);
     report().own_memory.store(0, Relaxed);
-    // A database that is used for the first time meanwhile has nothing that the child could look at.
-    let shards: Vec<_> = server.keyspace.dbs().iter().flat_map(|db| db.used_shards()).collect();
-    for shard in &shards {
-        shard.latch.lock();
-    }
+    let stopped = server.keyspace.stop();
     let queue = server.queue.freeze();
     #[cfg(feature = "jemalloc")]
     let heap = crate::observe::heap::freeze();
@@ -99,16 +106,13 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
     #[cfg(feature = "jemalloc")]
     drop(heap);
     drop(queue);
-    for shard in shards {
-        // SAFETY: lock: taken above.
-        unsafe { shard.latch.unlock() };
-    }
+    drop(stopped);
     match pid {
         0 => {
             IN_CHILD.store(true, Relaxed);
             // SAFETY: layout: plain system calls. Signals that mean something to the parent end the child.
             unsafe {
-                libc::signal(libc::SIGUSR1, libc::SIG_DFL);
+                libc::signal(libc::SIGUSR1, killed as *const () as usize);
                 libc::signal(libc::SIGTERM, libc::SIG_DFL);
                 libc::signal(libc::SIGINT, libc::SIG_IGN);
             }

@@ -117,7 +117,7 @@ fn access(mode: c_int) -> Access {
 pub fn look_up(tx: &mut Tx<'_>, key: &[u8], mode: c_int) -> Option<Entry> {
     let has = |bit| mode & (bit | abi::OPEN_KEY_NOEFFECTS) != 0;
     let found = tx.entry_in(tx.db(), key, access(mode));
-    if let Some(e) = found.filter(|e| !e.is_expired(tx.now)) {
+    if let Some(e) = found.filter(|e| !tx.is_dead(*e)) {
         if !has(abi::OPEN_KEY_NOTOUCH) {
             tx.touch(e);
         }
@@ -262,11 +262,7 @@ impl Key {
     /// Puts a value under the key, in place of what it has, without expiry. A key that is empty fires `new`.
     pub fn put(&mut self, value: Value, expiry: Expiry) {
         let (db, name) = (self.db, self.name());
-        let blocking = !matches!(value, Value::String(_) | Value::Hash(_) | Value::Set(_));
         with_tx(self.ctx(), |tx| tx.set_in(db, name, value, expiry));
-        if blocking {
-            Server::get().key_ready(db, name);
-        }
         self.walk = Walk::None;
     }
 

@@ -39,7 +39,13 @@ pub fn load_with_configs(
     // SAFETY: ABI: running a module's constructors is what the operator asked for.
     let library = match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) } {
         Ok(l) => l,
-        Err(e) => return fail(format!("Module {path} failed to load: {}", error_text(&e))),
+        Err(e) => {
+            let failed = fail(format!("Module {path} failed to load: {}", error_text(&e)));
+            for reason in crate::doctor::why_not(path) {
+                crate::log_warning!("{reason}");
+            }
+            return failed;
+        }
     };
     let entry = ["ValkeyModule_OnLoad\0", "RedisModule_OnLoad\0"].iter().find_map(|name| {
         // SAFETY: ABI: a symbol of this name has this signature.
@@ -85,6 +91,7 @@ pub fn load_with_configs(
         forget(server, module);
         return fail(text);
     }
+    crate::snapshot::parked::revive(server, module);
     change_event(server, module, abi::SUBEVENT_MODULE_LOADED);
     Ok(())
 }
@@ -123,6 +130,7 @@ fn clean_up(server: &'static Server, module: &'static Module) {
     server.modules.events.store(std::sync::Arc::new(keep));
     super::api::config::remove_all_of(module);
     super::fork::forget_callback_of(module);
+    *module.defrag.lock() = None;
     super::auth::forget(server, module);
     module.types.lock().clear();
     server.modules.rebuild_table(server, None);

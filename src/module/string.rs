@@ -129,6 +129,27 @@ impl RStr {
         }
     }
 
+    /// Moves the string, or the buffer of its text, to a better place where that is worth it. The string's new address,
+    /// if it has one.
+    ///
+    /// # Safety
+    /// `s` is a live string and the caller has its only reference and the only pointer to it.
+    pub unsafe fn relocate(s: *mut RStr) -> Option<*mut RStr> {
+        // SAFETY: ABI: this function's contract. A text behind the header moves with it.
+        unsafe {
+            if (*s).cap != 0 {
+                if let Some(text) = crate::keyspace::defrag::relocate((*s).ptr) {
+                    (*s).ptr = text;
+                }
+            }
+            let new = crate::keyspace::defrag::relocate(s)?;
+            if (*new).cap == 0 {
+                (*new).ptr = new.cast::<u8>().add(HEADER);
+            }
+            Some(new)
+        }
+    }
+
     /// Bytes that the string takes.
     ///
     /// # Safety

@@ -127,7 +127,7 @@ pub fn load_at_start(server: &'static Server) -> bool {
 pub fn reload(server: &'static Server) -> bool {
     let aof = &server.aof;
     aof.write_out(server, true);
-    let was_active = server.log.active();
+    let was_active = server.log.has_file();
     server.loading.store(true, Relaxed);
     // Whoever began a command before that ends it first.
     for t in server.serving.get().into_iter().flatten() {

@@ -1,17 +1,15 @@
 //! Rewriting: a new base file, and switching the append-only file on and off.
-use super::{append, base, delete_history, delete_later, folder, in_folder, os_text, shown};
+use super::{append, delete_history, delete_later, folder, in_folder, os_text, shown};
 use super::{make_folder, path_of, persist_manifest, state, stem, sync_folder};
-use crate::connection::client::Session;
-use crate::execute::Tx;
 use crate::keyspace::shard::SHARDS;
 use crate::lock::held::Access;
 use crate::module::abi;
 use crate::observe::clock::{mono_ns, now_ms};
-use crate::propagate::encode;
 use crate::server::Server;
+use crate::snapshot::cut::{self, Failure, Order};
+use crate::snapshot::Format;
 use parking_lot::Mutex;
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
@@ -19,10 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ord
 const PATIENCE: u64 = 3;
 /// They wait for so many minutes at most.
 const LONGEST_WAIT: i64 = 60;
-/// A base file is written in pieces of about this size.
-const PIECE: usize = 64 << 10;
-/// Bytes between two syncs of a base file, with `aof-rewrite-incremental-fsync`.
-const SYNC_EVERY: u64 = 4 << 20;
 
 /// State and figures of rewriting, for `INFO persistence`.
 pub struct Rewriting {
@@ -175,27 +169,49 @@ fn begin(server: &'static Server) -> Result<(), ()> {
     Ok(())
 }
 
-/// The rewrite itself. Writes wait while the base is written: the cut is its beginning.
+/// Counts rewrites, so that the end of one that was called off is not taken for that of the next.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// The cut: the log goes on in a new file, and threads in the background write a base of what there is at that moment.
 fn run(server: &'static Server, began: i64) {
-    let aof = &server.aof;
-    let r = &aof.rewriting;
+    let r = &server.aof.rewriting;
     if !r.runs() {
         // It was switched off meanwhile.
         return;
     }
-    hold_everything(server);
-    let temporary = temporary_base();
-    let result = open_next_incr(server).and_then(|()| {
-        fire(abi::SUBEVENT_PERSISTENCE_AOF_START);
-        let result = write_base(server, &temporary);
-        fire(match result {
-            Ok(()) => abi::SUBEVENT_PERSISTENCE_ENDED,
-            Err(()) => abi::SUBEVENT_PERSISTENCE_FAILED,
-        });
-        result
+    let number = NUMBER.fetch_add(1, Relaxed) + 1;
+    let Ok(next) = prepare_next_incr(server) else { return ended(server, Err(()), began) };
+    let format = match server.config.aof_use_rdb_preamble() {
+        true => Format::RdbBase,
+        false => Format::CommandsBase,
+    };
+    let at_cut = Box::new(move || next.is_none_or(|next| change_over(server, next).is_ok()));
+    let done = Box::new(move |result: Result<(), Failure>| {
+        if let Err(Failure::Error(text)) = &result {
+            crate::log_warning!("Write error writing append only file on disk: {text}");
+        }
+        let result = result.map_err(drop);
+        server.queue.task(Box::new(move || {
+            // Otherwise it was switched off meanwhile, and perhaps on again.
+            if server.aof.rewriting.runs() && NUMBER.load(Relaxed) == number {
+                ended(server, result, began);
+            }
+        }));
     });
-    // From here on writes may go on.
-    server.release_keys();
+    let order = Order { path: temporary_base(), format, at_cut, done };
+    if !cut::begin(server, order) {
+        // Another snapshot runs: after it.
+        r.scheduled.store(true, Relaxed);
+        r.started.store(-1, Relaxed);
+        r.running.store(false, SeqCst);
+    }
+}
+
+/// The end of a rewrite, on the module thread.
+fn ended(server: &'static Server, result: Result<(), ()>, began: i64) {
+    let aof = &server.aof;
+    let r = &aof.rewriting;
+    let temporary = temporary_base();
     let result = result.and_then(|()| {
         crate::log_notice!(
             "Successfully created the temporary AOF base file {}",
@@ -231,6 +247,20 @@ fn run(server: &'static Server, began: i64) {
     aof.choose_gate(server);
 }
 
+/// Calls a running rewrite off: the server ends, or the file is switched off. The calling thread has the module lock.
+pub fn kill(server: &Server) {
+    let r = &server.aof.rewriting;
+    if r.running.swap(false, SeqCst) {
+        crate::log_notice!("Killing running AOF rewrite child: {}", std::process::id());
+        r.started.store(-1, Relaxed);
+        // The snapshot that runs is ours, unless the task that begins it has not run yet.
+        if !server.persistence.saving.load(Relaxed) {
+            cut::abort();
+        }
+        let _ = std::fs::remove_file(temporary_base());
+    }
+}
+
 fn temporary_base() -> PathBuf {
     PathBuf::from(format!("temp-rewriteaof-bg-{}.aof", std::process::id()))
 }
@@ -242,7 +272,7 @@ fn temporary_incr(server: &Server) -> Vec<u8> {
 
 /// Holds all shards for reading, until the end of the unit: no write is in the middle of anything, and none begins. The
 /// calling thread has the module lock.
-fn hold_everything(server: &Server) {
+pub fn hold_everything(server: &Server) {
     for (db, database) in server.keyspace.dbs().iter().enumerate() {
         for (i, shard) in database.shards().iter().enumerate() {
             shard.latch.lock();
@@ -257,29 +287,46 @@ fn hold_everything(server: &Server) {
     }
 }
 
-/// Lets the log go on in a new incremental file, if it is read at all. Nothing is being written.
-fn open_next_incr(server: &Server) -> Result<(), ()> {
+/// The incremental file in which the log goes on after a cut.
+struct NextIncr {
+    name: Vec<u8>,
+    file: File,
+    size: u64,
+    /// The manifest with this file; `None` when there is no base for it yet.
+    manifest: Option<super::manifest::Manifest>,
+}
+
+/// Makes the next incremental file; `None` if the log is not read at all. It is in the manifest, where it has one, before
+/// the log goes over to it.
+fn prepare_next_incr(server: &Server) -> Result<Option<NextIncr>, ()> {
     let aof = &server.aof;
-    let name = match aof.state() {
-        state::OFF => return Ok(()),
+    match aof.state() {
+        state::OFF => Ok(None),
         state::WAITS_FOR_BASE => {
             let name = temporary_incr(server);
             let (file, size) = append::open(server, &name, true)?;
-            aof.change_over(server, file, size, true)?;
-            aof.choose_gate(server);
-            name
+            Ok(Some(NextIncr { name, file, size, manifest: None }))
         }
         _ => {
             let mut next = aof.manifest.lock().clone();
             let name = next.next_incr(&stem(server));
             let (file, size) = append::open(server, &name, true)?;
             persist_manifest(server, &next)?;
-            aof.change_over(server, file, size, false)?;
-            *aof.manifest.lock() = next;
-            name
+            Ok(Some(NextIncr { name, file, size, manifest: Some(next) }))
         }
-    };
-    crate::log_notice!("Creating AOF incr file {} on background rewrite", shown(&name));
+    }
+}
+
+/// Lets the log go on in a new file. Nothing is being written: the world is stopped.
+fn change_over(server: &Server, next: NextIncr) -> Result<(), ()> {
+    let aof = &server.aof;
+    let begins = next.manifest.is_none();
+    aof.change_over(server, next.file, next.size, begins)?;
+    match next.manifest {
+        Some(manifest) => *aof.manifest.lock() = manifest,
+        None => aof.choose_gate(server),
+    }
+    crate::log_notice!("Creating AOF incr file {} on background rewrite", shown(&next.name));
     Ok(())
 }
 
@@ -342,70 +389,16 @@ fn rename(server: &Server, from: &Path, to: &Path, kind: &str) -> Result<(), ()>
     Ok(())
 }
 
-/// Writes everything into a file and brings it to the disk. The error has been logged. All shards are held.
+/// Writes everything into a file and brings it to the disk. The error has been logged.
 fn write_base(server: &'static Server, path: &Path) -> Result<(), ()> {
-    let result = if server.config.aof_use_rdb_preamble() {
-        crate::snapshot::write_base(server, path)
-    } else {
-        write_commands(server, path)
+    let format = match server.config.aof_use_rdb_preamble() {
+        true => Format::RdbBase,
+        false => Format::CommandsBase,
     };
-    result.map_err(|e| {
+    crate::snapshot::write_base(server, path, format).map_err(|e| {
         crate::log_warning!("Write error writing append only file on disk: {}", os_text(&e));
         let _ = std::fs::remove_file(path);
     })
-}
-
-/// A file that is brought to the disk bit by bit, so that the last sync is short.
-struct BaseFile {
-    file: File,
-    buf: Vec<u8>,
-    since_sync: u64,
-    sync: bool,
-}
-
-impl BaseFile {
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.buf)?;
-        self.since_sync += self.buf.len() as u64;
-        self.buf.clear();
-        if self.sync && self.since_sync >= SYNC_EVERY {
-            self.since_sync = 0;
-            self.file.sync_data()?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes everything as commands.
-fn write_commands(server: &'static Server, path: &Path) -> io::Result<()> {
-    let file = File::create(path)?;
-    let sync = server.config.aof_rewrite_incremental_fsync();
-    let mut out = BaseFile { file, buf: Vec::new(), since_sync: 0, sync };
-    if server.config.aof_timestamp_enabled() {
-        out.buf.extend(format!("#TS:{}\r\n", now_ms() / 1000).bytes());
-    }
-    let mut session = Session::internal();
-    let tx = Tx::module(server, &mut session, now_ms());
-    crate::script::function::each_library(&tx, |code| {
-        encode(&mut out.buf, &[b"FUNCTION".as_slice(), b"LOAD", code]);
-    });
-    for (number, db) in server.keyspace.dbs().iter().enumerate() {
-        if db.is_empty() {
-            continue;
-        }
-        encode(&mut out.buf, &[b"SELECT".as_slice(), number.to_string().as_bytes()]);
-        let mut result = Ok(());
-        tx.for_each_entry(number, Access::Read, |e| {
-            base::commands(&mut out.buf, e, number);
-            if out.buf.len() >= PIECE {
-                result = out.flush();
-            }
-            result.is_ok()
-        });
-        result?;
-    }
-    out.flush()?;
-    out.file.sync_all()
 }
 
 /// Opens the file at the start of the server, after loading. The error has been logged.
@@ -492,8 +485,5 @@ pub fn switch_off(server: &'static Server) {
     let r = &aof.rewriting;
     aof.close(server);
     r.scheduled.store(false, Relaxed);
-    if r.running.swap(false, SeqCst) {
-        crate::log_notice!("Killing running AOF rewrite child: {}", std::process::id());
-        r.started.store(-1, Relaxed);
-    }
+    kill(server);
 }

@@ -1,10 +1,13 @@
 //! When files are written and read: commands, save points, start and end of the server.
+use super::cut::{self, Failure, Order};
 use super::load::{load_file, Duplicates, Outcome};
+use super::save::Format;
 use crate::module::abi;
 use crate::observe::clock::now_ms;
 use crate::server::Server;
+use parking_lot::Mutex;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// A failed background save is tried again after this many seconds.
@@ -20,9 +23,11 @@ pub struct Persistence {
     pub last_bgsave_failed: AtomicBool,
     /// How long the last background save took, seconds; -1 before the first.
     pub last_bgsave_seconds: AtomicI64,
-    /// A background save runs or waits for its turn.
+    /// A background save runs.
     pub saving: AtomicBool,
-    /// When it was asked for, Unix seconds; -1 if there is none.
+    /// A background save waits for its turn (`rdb_bgsave_scheduled`).
+    pub scheduled: AtomicBool,
+    /// When the running one began, Unix seconds; -1 if there is none.
     pub bgsave_start: AtomicI64,
     /// Saves since the start (`rdb_saves`).
     pub saves: AtomicU64,
@@ -52,6 +57,7 @@ impl Default for Persistence {
             last_bgsave_failed: AtomicBool::new(false),
             last_bgsave_seconds: AtomicI64::new(-1),
             saving: AtomicBool::new(false),
+            scheduled: AtomicBool::new(false),
             bgsave_start: AtomicI64::new(-1),
             saves: AtomicU64::new(0),
             dirty_at_save: AtomicU64::new(0),
@@ -125,16 +131,20 @@ fn write_and_rename(server: &'static Server) -> Result<(), String> {
         crate::log_warning!("{text}");
         Err(text)
     };
-    let name = file_name(server);
     let temporary = PathBuf::from(format!("temp-{}.rdb", std::process::id()));
     if let Err(e) = super::save::write_file(server, &temporary) {
         let _ = std::fs::remove_file(&temporary);
         return fail(format!("Write error while saving DB to the disk: {}", os_text(&e)));
     }
-    if let Err(e) = std::fs::rename(&temporary, &name) {
-        let _ = std::fs::remove_file(&temporary);
+    put_in_place(&temporary, &file_name(server)).or_else(fail)
+}
+
+/// Gives a complete file its name.
+fn put_in_place(temporary: &Path, name: &Path) -> Result<(), String> {
+    if let Err(e) = std::fs::rename(temporary, name) {
+        let _ = std::fs::remove_file(temporary);
         let dir = std::env::current_dir().unwrap_or_default();
-        return fail(format!(
+        return Err(format!(
             "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
             temporary.display(),
             name.display(),
@@ -143,10 +153,7 @@ fn write_and_rename(server: &'static Server) -> Result<(), String> {
         ));
     }
     let synced = std::fs::File::open(".").and_then(|dir| dir.sync_all());
-    if let Err(e) = synced {
-        return fail(format!("Failed to fsync directory while saving DB: {}", os_text(&e)));
-    }
-    Ok(())
+    synced.map_err(|e| format!("Failed to fsync directory while saving DB: {}", os_text(&e)))
 }
 
 /// Saves everything into a file of a module's choice (`RdbSave`), without the bookkeeping of [`save`].
@@ -166,6 +173,7 @@ pub fn save_to(server: &'static Server, path: &std::path::Path) -> io::Result<()
 
 /// Puts the data of a file in place of all that is there (`RdbLoad`). The error is an errno.
 pub fn load_from(server: &'static Server, path: &std::path::Path) -> Result<(), i32> {
+    abort_background_save(server);
     crate::execute::flush::empty(server, None, false);
     match load_file(server, path, Duplicates::Refuse) {
         Outcome::Done => Ok(()),
@@ -174,39 +182,127 @@ pub fn load_from(server: &'static Server, path: &std::path::Path) -> Result<(), 
     }
 }
 
-/// Begins a background save: a task of the module thread, after what it is doing now. False if there is one.
-///
-/// It is in the background for its client and for readers. Writes to shards that the save has reached wait until it is
-/// done, as they wait for any module command that holds their keys.
+/// The running background save was called off: a file that comes later must not replace that one.
+static CALLED_OFF: Mutex<bool> = Mutex::new(false);
+
+/// The name of a background save's file until it is complete.
+fn background_name() -> PathBuf {
+    PathBuf::from(format!("temp-bg-{}.rdb", std::process::id()))
+}
+
+/// Begins a background save now. False if another snapshot runs. The calling thread has the module lock, and is between
+/// two commands.
 pub fn background_save(server: &'static Server) -> bool {
     let p = &server.persistence;
-    if p.saving.swap(true, Relaxed) {
+    if cut::running() || p.saving.load(Relaxed) {
         return false;
     }
+    *CALLED_OFF.lock() = false;
     let now = now_ms() / 1000;
+    p.scheduled.store(false, Relaxed);
+    p.saving.store(true, Relaxed);
     p.last_bgsave_try.store(now, Relaxed);
     p.bgsave_start.store(now, Relaxed);
     p.saves.fetch_add(1, Relaxed);
     crate::log_notice!("Background saving started by pid {}", std::process::id());
-    server.queue.task(Box::new(move || {
-        let result = save_with(server, abi::SUBEVENT_PERSISTENCE_RDB_START);
-        let p = &server.persistence;
-        match result {
-            Ok(()) => crate::log_notice!("Background saving terminated with success"),
-            Err(_) => crate::log_warning!("Background saving error"),
+    static DIRTY: AtomicU64 = AtomicU64::new(0);
+    let at_cut = || {
+        DIRTY.store(Server::get().dirty.get(), Relaxed);
+        true
+    };
+    let done = move |result: Result<(), Failure>| {
+        let called_off = CALLED_OFF.lock();
+        let result = result.and_then(|()| match *called_off {
+            true => {
+                let _ = std::fs::remove_file(background_name());
+                Err(Failure::Aborted)
+            }
+            false => put_in_place(&background_name(), &file_name(server)).map_err(Failure::Error),
+        });
+        drop(called_off);
+        match &result {
+            Ok(()) => crate::log_notice!("DB saved on disk"),
+            Err(Failure::Error(text)) => {
+                crate::log_warning!("Write error while saving DB to the disk: {text}");
+            }
+            Err(Failure::Aborted) => {}
         }
-        p.last_bgsave_failed.store(result.is_err(), Relaxed);
-        p.last_bgsave_seconds.store(now_ms() / 1000 - now, Relaxed);
-        p.bgsave_start.store(-1, Relaxed);
-        p.saving.store(false, Relaxed);
-    }));
-    true
+        let end = move || background_save_ended(server, result, DIRTY.load(Relaxed), now);
+        server.queue.task(Box::new(end));
+    };
+    let path = background_name();
+    let (at_cut, done) = (Box::new(at_cut), Box::new(done));
+    let order = Order { path, format: Format::Rdb, at_cut, done };
+    cut::begin(server, order)
+}
+
+/// The end of a background save, on the module thread.
+fn background_save_ended(
+    server: &'static Server,
+    result: Result<(), Failure>,
+    dirty_at_cut: u64,
+    began: i64,
+) {
+    let p = &server.persistence;
+    let now = now_ms() / 1000;
+    match result {
+        Ok(()) => {
+            crate::log_notice!("Background saving terminated with success");
+            p.dirty_at_save.store(dirty_at_cut, Relaxed);
+            p.last_save.store(now, Relaxed);
+            p.last_bgsave_failed.store(false, Relaxed);
+        }
+        Err(Failure::Error(_)) => {
+            crate::log_warning!("Background saving error");
+            p.last_bgsave_failed.store(true, Relaxed);
+        }
+        // As Redis' child that was told to end: no failure, and no save.
+        Err(Failure::Aborted) => crate::log_warning!("Background saving terminated: called off"),
+    }
+    p.last_bgsave_seconds.store(now - began, Relaxed);
+    p.bgsave_start.store(-1, Relaxed);
+    p.saving.store(false, Relaxed);
+}
+
+/// Calls a running background save off: what it would save is about to go (`FLUSHALL`, the end of the server). Another
+/// snapshot goes on.
+pub fn abort_background_save(server: &Server) {
+    if server.persistence.saving.load(Relaxed) {
+        *CALLED_OFF.lock() = true;
+        cut::abort();
+    }
+}
+
+/// As [`abort_background_save`], for the end of the process: removes the file that has no name yet.
+pub fn kill_background_save(server: &Server) {
+    if server.persistence.saving.load(Relaxed) {
+        crate::log_warning!("There is a child saving an .rdb. Killing it!");
+        abort_background_save(server);
+        let _ = std::fs::remove_file(background_name());
+    }
+}
+
+/// Begins a background save when its turn comes: after the command that runs, or after the snapshot that runs.
+pub fn schedule_background_save(server: &'static Server) {
+    server.persistence.scheduled.store(true, Relaxed);
+    server.queue.task(Box::new(move || begin_scheduled(server)));
+}
+
+/// Begins the background save that waits, if it is its turn. The calling thread is the module thread, between two units.
+pub fn begin_scheduled(server: &'static Server) {
+    if server.persistence.scheduled.load(Relaxed) {
+        background_save(server);
+    }
 }
 
 /// Begins a background save if a save point is reached (the cron). The calling thread has the module lock.
 pub fn check_save_points(server: &'static Server, now_ms: i64) {
     let p = &server.persistence;
-    if p.saving.load(Relaxed) || server.loading.load(Relaxed) {
+    if cut::running() || p.saving.load(Relaxed) || server.loading.load(Relaxed) {
+        return;
+    }
+    begin_scheduled(server);
+    if p.saving.load(Relaxed) {
         return;
     }
     let now = now_ms / 1000;

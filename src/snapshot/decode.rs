@@ -61,6 +61,8 @@ pub struct Decoder<'a> {
     pub key: Option<(&'a [u8], usize)>,
     /// Finds the type of a module's value by its id.
     pub find_type: &'a dyn Fn(u64) -> Option<Arc<ModuleType>>,
+    /// Values of modules that are not loaded are kept as they are.
+    pub park: bool,
 }
 
 impl Decoder<'_> {
@@ -135,7 +137,7 @@ impl Decoder<'_> {
                 Value::Stream(Box::new(stream(r, ty)?))
             }
             types::MODULE_2 => {
-                let value = super::module_io::load_value(r, self.find_type, self.key)?;
+                let value = super::module_io::load_value(r, self.find_type, self.key, self.park)?;
                 Value::Module(Box::new(value))
             }
             types::MODULE_PRE_GA => {

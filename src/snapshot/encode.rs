@@ -165,3 +165,29 @@ fn group(out: &mut Writer, group: &Group) {
         }
     }
 }
+
+/// About how many bytes it takes to write a value: decides how it is written while others go on.
+pub fn cost(value: &ValueRef<'_>) -> usize {
+    /// Bytes of an element outside of a compact encoding, and of a node of a list or a stream.
+    const ELEMENT: usize = 48;
+    const NODE: usize = 4096;
+    let elements = |compact: Option<usize>, len: usize| compact.unwrap_or(len * ELEMENT);
+    match value {
+        ValueRef::String(StrRef::Int(_)) => 8,
+        ValueRef::String(StrRef::Bytes(text)) => text.len(),
+        ValueRef::List(v) if v.node_count() == 1 => v.len() * 16,
+        ValueRef::List(v) => v.node_count() * NODE,
+        ValueRef::Set(v) => {
+            let ints = v.as_intset().map(|s| s.as_bytes().len());
+            elements(ints.or(v.as_listpack().map(|lp| lp.byte_len())), v.len())
+        }
+        ValueRef::Hash(v) => elements(v.as_listpack().map(|lp| lp.byte_len()), v.len()),
+        ValueRef::Zset(v) => elements(v.as_listpack().map(|lp| lp.byte_len()), v.len()),
+        ValueRef::Stream(v) => {
+            let pending: usize = v.groups().map(|(_, g)| g.pending().len()).sum();
+            v.nodes().len() * NODE + pending * ELEMENT
+        }
+        // Only its module knows.
+        ValueRef::Module(_) => 0,
+    }
+}

@@ -1,9 +1,9 @@
 //! Reading a file into the keyspace.
-use super::{module_io, opcode, Decoder, Limits, RdbError, Reader, Result, VERSION};
+use super::load_pool::{duplicate, reserve, Common, Job, Next, Place, Pool, JOB_BYTES, JOB_KEYS};
+use super::{module_io, opcode, parked, skip, types, RdbError, Reader, Result, VERSION};
 use crate::connection::client::Session;
 use crate::execute::Tx;
 use crate::keyspace::event;
-use crate::keyspace::evict::minutes;
 use crate::module::abi;
 use crate::module::datatype::find_by_id;
 use crate::observe::clock::{mono_ns, now_ms};
@@ -14,8 +14,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Keys between two releases of what modules' callbacks held.
 const UNIT: u64 = 128;
-/// Keys without elements that are named in the log.
-const EMPTY_LOGGED: u64 = 10;
 
 /// How keys that are there already are treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,6 +61,9 @@ pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplic
     p.last_load_keys_expired.store(0, Relaxed);
     server.loading.store(true, Relaxed);
     fire(abi::SUBEVENT_LOADING_RDB_START);
+    if duplicates == Duplicates::Refuse {
+        parked::forget_aux();
+    }
     let result = load(server, &mut r, duplicates, false);
     server.release_keys();
     server.loading.store(false, Relaxed);
@@ -83,33 +84,25 @@ fn fire(sub: u64) {
     crate::module::event::server_event(abi::EVENT_LOADING, sub, std::ptr::null_mut(), None);
 }
 
-/// What opcodes said about the next key.
-#[derive(Default)]
-struct Next {
-    expire: Option<i64>,
-    idle: Option<u64>,
-    frequency: Option<u8>,
-}
-
-/// Counts and place of a running load.
-struct Load {
+/// Place of a running load.
+struct Load<'a> {
     server: &'static Server,
-    limits: Limits,
-    /// Expired keys are loaded: commands that follow may still concern them.
-    keep_expired: bool,
     duplicates: Duplicates,
-    now: i64,
     session: Session,
-    loaded: u64,
-    expired: u64,
-    empty: u64,
     progress_due: u64,
+    /// What the threads that build values need.
+    common: &'a Common,
+    pool: Option<Pool<'a>>,
+    job: Job,
+    /// Keys seen.
+    keys: u64,
 }
 
 /// Reads the base of an append-only file, or the part of one that begins like a snapshot. Returns where it ends. The
 /// calling thread has the module lock, and tells that the server is loading.
 pub fn load_base(server: &'static Server, file: File) -> Result<u64> {
     let mut r = Reader::of_file(file, server.config.rdbchecksum()).map_err(RdbError::Io)?;
+    parked::forget_aux();
     load(server, &mut r, Duplicates::Refuse, true)?;
     Ok(r.position())
 }
@@ -130,49 +123,40 @@ fn load(
         let text = String::from_utf8_lossy(&magic[5..]).into_owned();
         return Err(r.corrupt(format!("Can't handle RDB format version {text}")));
     }
-    let mut l = Load {
-        server,
-        limits: Limits::of(&server.config),
-        keep_expired,
-        duplicates,
-        now: now_ms(),
-        session: Session::internal(),
-        loaded: 0,
-        expired: 0,
-        empty: 0,
-        progress_due: mono_ns(),
-    };
-    let mut next = Next::default();
-    loop {
-        let ty = r.byte()?;
-        match ty {
-            opcode::EOF => break,
-            opcode::EXPIRETIME => {
-                let seconds = i32::from_le_bytes(r.array()?);
-                next.expire = Some(i64::from(seconds) * 1000);
-            }
-            opcode::EXPIRETIME_MS => next.expire = Some(r.millis()?),
-            opcode::FREQ => next.frequency = Some(r.byte()?),
-            opcode::IDLE => next.idle = Some(r.number()?),
-            _ if ty >= opcode::SLOT_INFO => l.between_keys(r, ty)?,
-            _ => {
-                l.key(r, ty, std::mem::take(&mut next))?;
-                l.progress(r);
-            }
-        }
-    }
+    let common = Common::new(server, keep_expired);
+    // Which of two values wins is a question of their order: then there is one thread.
+    let helpers = if duplicates == Duplicates::Refuse { server.config.server_threads() } else { 0 };
+    std::thread::scope(|scope| {
+        let mut l = Load {
+            server,
+            duplicates,
+            session: Session::internal(),
+            progress_due: mono_ns(),
+            common: &common,
+            pool: Pool::new(scope, &common, helpers),
+            job: Job::default(),
+            keys: 0,
+        };
+        let read = l.all(r);
+        let built = l.finish();
+        // What a thread found is nearer to the start of the file.
+        built.and(read)
+    })?;
     if version >= 5 {
         check(r)?;
     }
+    common.publish(r);
     let p = &server.persistence;
-    p.loading_loaded_bytes.store(r.position(), Relaxed);
-    let empty =
-        if l.empty > 0 { format!(", empty keys skipped: {}", l.empty) } else { String::new() };
+    let empty = match common.empty.load(Relaxed) {
+        0 => String::new(),
+        n => format!(", empty keys skipped: {n}"),
+    };
     crate::log_notice!(
         "Done loading RDB, keys loaded: {}, keys expired: {}{empty}.",
-        l.loaded,
-        l.expired
+        p.last_load_keys_loaded.load(Relaxed),
+        p.last_load_keys_expired.load(Relaxed)
     );
+    parked::report();
     Ok(())
 }
 
@@ -192,7 +176,34 @@ fn check(r: &mut Reader<'_>) -> Result<()> {
     }
 }
 
-impl Load {
+impl Load<'_> {
+    /// Everything up to the end of the data.
+    fn all(&mut self, r: &mut Reader<'_>) -> Result<()> {
+        let delay = self.server.config.key_load_delay();
+        let mut next = Next::default();
+        loop {
+            let ty = r.byte()?;
+            match ty {
+                opcode::EOF => return Ok(()),
+                opcode::EXPIRETIME => {
+                    let seconds = i32::from_le_bytes(r.array()?);
+                    next.expire = Some(i64::from(seconds) * 1000);
+                }
+                opcode::EXPIRETIME_MS => next.expire = Some(r.millis()?),
+                opcode::FREQ => next.frequency = Some(r.byte()?),
+                opcode::IDLE => next.idle = Some(r.number()?),
+                _ if ty >= opcode::SLOT_INFO => self.between_keys(r, ty)?,
+                _ => {
+                    self.key(r, ty, std::mem::take(&mut next))?;
+                    self.progress(r);
+                    if delay != 0 {
+                        pause(delay);
+                    }
+                }
+            }
+        }
+    }
+
     /// Everything that is no key and says nothing about the next key.
     fn between_keys(&mut self, r: &mut Reader<'_>, ty: u8) -> Result<()> {
         match ty {
@@ -208,8 +219,10 @@ impl Load {
                 self.session.db = db as usize;
             }
             opcode::RESIZEDB => {
+                let keys = r.number()?;
                 r.number()?;
-                r.number()?;
+                // A key takes three bytes at least.
+                reserve(self.server, self.session.db, keys.min(r.left() / 3));
             }
             opcode::SLOT_INFO => {
                 r.number()?;
@@ -221,14 +234,15 @@ impl Load {
                 self.info(&String::from_utf8_lossy(&name), &String::from_utf8_lossy(&value));
             }
             opcode::MODULE_AUX => {
-                module_io::load_aux(r, &find_by_id)?;
+                module_io::load_aux(r, &find_by_id, true)?;
                 self.server.release_keys();
             }
             opcode::FUNCTION2 => {
                 let code = r.string()?;
                 let mut session = Session::internal();
-                let tx = Tx::module(self.server, &mut session, self.now);
-                crate::script::function::load(&tx, &code, true, false)
+                let tx = Tx::module(self.server, &mut session, self.common.now);
+                let replace = self.duplicates == Duplicates::Replace;
+                crate::script::function::load(&tx, &code, replace, false)
                     .map_err(|e| r.corrupt(e.0))?;
             }
             opcode::FUNCTION_PRE_GA => {
@@ -244,7 +258,7 @@ impl Load {
             n if n.starts_with('%') => crate::log_notice!("RDB '{name}': {value}"),
             "redis-ver" => crate::log_notice!("Loading RDB produced by version {value}"),
             "ctime" => {
-                let age = (self.now / 1000 - value.parse::<i64>().unwrap_or(0)).max(0);
+                let age = (self.common.now / 1000 - value.parse::<i64>().unwrap_or(0)).max(0);
                 crate::log_notice!("RDB age {age} seconds");
             }
             "used-mem" => {
@@ -262,70 +276,82 @@ impl Load {
     }
 
     fn key(&mut self, r: &mut Reader<'_>, ty: u8, next: Next) -> Result<()> {
-        let key = r.string()?;
-        let db = self.session.db;
-        let decoder =
-            Decoder { limits: self.limits, key: Some((&key, db)), find_type: &find_by_id };
-        let value = match decoder.value(r, ty) {
-            Err(RdbError::EmptyKey) => {
-                self.empty += 1;
-                if self.empty <= EMPTY_LOGGED {
-                    let key = String::from_utf8_lossy(&key);
-                    crate::log_notice!("rdbLoadObject skipping empty key: {key}");
-                }
-                return Ok(());
+        self.keys += 1;
+        let of_module = ty == types::MODULE_2 || ty == types::MODULE_PRE_GA;
+        if let (Some(pool), false) = (&self.pool, of_module) {
+            let at = r.position();
+            r.record(std::mem::take(&mut self.job.bytes));
+            let skipped = r.skip_string().and_then(|()| skip::value(r, ty));
+            self.job.bytes = r.recorded();
+            skipped?;
+            let (db, end) = (self.session.db, self.job.bytes.len());
+            self.job.keys.push(Place { db, ty, next, at, end });
+            if end >= JOB_BYTES || self.job.keys.len() >= JOB_KEYS {
+                pool.give(std::mem::take(&mut self.job))?;
+                self.tell_loaded();
             }
-            Err(RdbError::Corrupt { at, cause }) => {
-                let key = String::from_utf8_lossy(&key);
-                let cause = format!("{cause}; the value of key '{key}' in DB {db}").into();
-                return Err(RdbError::Corrupt { at, cause });
-            }
-            other => other?,
-        };
-        if !self.keep_expired && next.expire.is_some_and(|at| at < self.now) {
-            self.expired += 1;
-            self.server.persistence.last_load_keys_expired.store(self.expired, Relaxed);
             return Ok(());
         }
-        let clock = self.clock(&next);
-        let mut tx = Tx::module(self.server, &mut self.session, self.now);
+        let key = r.string()?;
+        let db = self.session.db;
+        let Some(value) = self.common.value(r, &key, db, ty)? else { return Ok(()) };
+        if self.common.is_expired(&next) {
+            return Ok(());
+        }
+        let clock = self.common.clock(&next);
+        let mut tx = Tx::module(self.server, &mut self.session, self.common.now);
         if self.duplicates == Duplicates::Replace {
             tx.remove_in(db, &key);
         }
         if !tx.insert_loaded(&key, value, next.expire, clock) {
-            let key = String::from_utf8_lossy(&key);
-            return Err(r.corrupt(format!("RDB has duplicated key '{key}' in DB {}", db)));
+            return Err(duplicate(r, &key, db));
         }
-        self.loaded += 1;
-        if self.server.module_events() & event::LOADED_KEY.class != 0 {
+        self.common.loaded.fetch_add(1, Relaxed);
+        if self.common.tells {
             tx.notify(&event::LOADED_KEY, &key);
         }
-        if self.loaded % UNIT == 0 {
+        if self.keys % UNIT == 0 {
             self.server.release_keys();
         }
         Ok(())
     }
 
-    /// The access clock of a key: as the file says, if it was saved under a policy like today's.
-    fn clock(&self, next: &Next) -> u32 {
-        let lfu = self.server.lfu.load(Relaxed);
-        match (next.frequency, next.idle) {
-            (Some(f), _) if lfu => minutes(self.now) << 8 | u32::from(f),
-            (_, Some(idle)) if !lfu => {
-                ((self.now / 1000) as u64).wrapping_sub(idle) as u32 & 0xff_ffff
-            }
-            _ => self.server.access_clock(self.now, 0),
+    /// Tells modules of the keys that other threads have loaded.
+    fn tell_loaded(&mut self) {
+        let Some(pool) = &self.pool else { return };
+        for (db, key) in pool.loaded.try_iter().flatten() {
+            self.session.db = db;
+            let tx = &mut Tx::module(self.server, &mut self.session, self.common.now);
+            tx.notify(&event::LOADED_KEY, &key);
+            self.server.release_keys();
         }
+    }
+
+    /// Waits until all values are built.
+    fn finish(&mut self) -> Result<()> {
+        let Some(pool) = &self.pool else { return Ok(()) };
+        let last = pool.give(std::mem::take(&mut self.job));
+        pool.close();
+        // The database that was selected does not matter any more.
+        self.tell_loaded();
+        while let Some(pool) = &self.pool {
+            let Ok(some) = pool.loaded.recv() else { break };
+            for (db, key) in some {
+                self.session.db = db;
+                let tx = &mut Tx::module(self.server, &mut self.session, self.common.now);
+                tx.notify(&event::LOADED_KEY, &key);
+                self.server.release_keys();
+            }
+        }
+        self.common.failure().map_or(last, Err)
     }
 
     /// Tells how far the load is: to `INFO`, and `hz` times a second to modules.
     fn progress(&mut self, r: &Reader<'_>) {
-        if self.loaded % UNIT != 0 {
+        if self.keys % UNIT != 0 {
             return;
         }
-        let p = &self.server.persistence;
-        p.loading_loaded_bytes.store(r.position(), Relaxed);
-        p.last_load_keys_loaded.store(self.loaded, Relaxed);
+        self.common.publish(r);
         let now = mono_ns();
         if now < self.progress_due {
             return;
@@ -343,6 +369,17 @@ impl Load {
             (&raw mut info).cast(),
             None,
         );
+    }
+}
+
+/// `key-load-delay`, which tests use to make loads slow: microseconds for each key, or keys for each microsecond.
+fn pause(delay: i64) {
+    let us = match delay {
+        0.. => delay as u64,
+        _ => u64::from(crate::observe::random::next() % delay.unsigned_abs() == 0),
+    };
+    if us > 0 {
+        std::thread::sleep(std::time::Duration::from_micros(us));
     }
 }
 

@@ -4,32 +4,44 @@
 //! for the values of modules, which only their modules can write and read ([`module_io`]). [`save`] and [`load`] go over
 //! the keyspace; [`control`] decides when.
 //!
-//! **How a save sees one state.** A save runs on the module thread, under the module lock, and holds each shard for
-//! reading as it reaches it, until the end of the save. So no native write can change what was not yet written *after*
-//! something of it was seen, and no module runs meanwhile: what is written is one state. The price: writes to shards that
-//! the save has reached wait until it is done, reads do not. `BGSAVE` does the same, after its reply: in this version it
-//! is not in the background for writers.
+//! **How `SAVE` sees one state.** It runs on the module thread, under the module lock, and holds each shard for reading as
+//! it reaches it, until the end. So no native write can change what was not yet written *after* something of it was seen,
+//! and no module runs meanwhile. Writes to shards that it has reached wait until it is done, reads do not.
+//!
+//! **`BGSAVE` and the base of an AOF** are written by threads of their own, from a cut: see [`cut`].
+mod background;
 pub mod control;
 mod crc64;
+pub mod cut;
 mod decode;
 mod encode;
 mod legacy;
 mod load;
+mod load_pool;
 mod lzf;
 pub mod module_io;
+pub mod parked;
 mod payload;
 mod reader;
 mod save;
+mod sink;
+mod skip;
 #[cfg(test)]
 mod tests;
+pub mod walk;
 mod writer;
 
 pub use control::{reload, save, Persistence};
+pub use cut::{
+    ask_for_huge, before_change, before_change_held, running, wait_until_saved, Cut, Emptied,
+};
 pub use decode::{Decoder, Limits};
 pub use load::{load_at_start, load_base};
 pub use payload::{dump, restore, seal, unseal, RestoreError};
 pub use reader::Reader;
-pub use save::write_base;
+pub use save::{write_base, Format};
+pub use sink::Batch;
+pub use walk::Walk;
 pub use writer::Writer;
 
 use std::borrow::Cow;

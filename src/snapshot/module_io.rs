@@ -2,8 +2,8 @@
 //!
 //! Module data is a row of opcodes with their data, so that it can be walked without the module, and so that a load which
 //! does not match its save is noticed.
-use super::{module_opcode as op, RdbError, Reader, Result, Writer};
-use crate::keyspace::value::{ModuleType, ModuleValue};
+use super::{module_opcode as op, parked, RdbError, Reader, Result, Writer};
+use crate::keyspace::value::{ModuleType, ModuleValue, ValueRef};
 use crate::module::abi;
 use crate::module::callback::running;
 use crate::module::context::Ctx;
@@ -245,6 +245,11 @@ impl Drop for Io {
 
 /// Writes a module's value: id, data, end. Without a save method the writer fails.
 pub fn save_value(out: &mut Writer, value: &ModuleValue, key: Option<(&[u8], usize)>) {
+    if let Some(bytes) = parked::bytes_of(value) {
+        out.len(value.ty.id);
+        out.raw(bytes);
+        return;
+    }
     let Some(save) = value.ty.methods.rdb_save else {
         let text = format!("the module type '{}' has no rdb_save", value.ty.name_str());
         out.fail(std::io::Error::other(text));
@@ -263,20 +268,34 @@ pub fn save_value(out: &mut Writer, value: &ModuleValue, key: Option<(&[u8], usi
     out.len(op::EOF);
 }
 
-/// Reads a module's value after its type byte.
+/// Reads a module's value after its type byte. With `park` the value of an absent module is kept as it is.
 pub fn load_value(
     r: &mut Reader<'_>,
     find_type: &dyn Fn(u64) -> Option<Arc<ModuleType>>,
     key: Option<(&[u8], usize)>,
+    park: bool,
 ) -> Result<ModuleValue> {
     let id = r.number()?;
     let Some(ty) = find_type(id) else {
+        if park {
+            return parked::load(r, id);
+        }
         return Err(r.corrupt(format!(
             "The RDB file contains module data I can't load: no matching module type '{}'",
             name_of_id(id)
         )));
     };
-    let (ptr, failed) = call_load(r, &ty, version_of_id(id), key)?;
+    call_load_of(r, &ty, version_of_id(id), key)
+}
+
+/// Reads a module's value after its id.
+pub(super) fn call_load_of(
+    r: &mut Reader<'_>,
+    ty: &Arc<ModuleType>,
+    version: i32,
+    key: Option<(&[u8], usize)>,
+) -> Result<ModuleValue> {
+    let (ptr, failed) = call_load(r, ty, version, key)?;
     // From here on the value frees itself.
     let value = (!ptr.is_null()).then(|| ModuleValue { ty: ty.clone(), ptr });
     if !failed && r.number()? != op::EOF {
@@ -326,6 +345,7 @@ pub fn save_all_aux(out: &mut Writer, when: i32) {
             save_aux(out, ty, when);
         }
     }
+    parked::save_aux(out, when);
 }
 
 fn save_aux(out: &mut Writer, ty: &Arc<ModuleType>, when: i32) {
@@ -354,28 +374,43 @@ fn save_aux(out: &mut Writer, ty: &Arc<ModuleType>, when: i32) {
     }
 }
 
-/// Reads auxiliary data after its opcode.
+/// Reads auxiliary data after its opcode. With `park` that of an absent module is kept as it is.
 pub fn load_aux(
     r: &mut Reader<'_>,
     find_type: &dyn Fn(u64) -> Option<Arc<ModuleType>>,
+    park: bool,
 ) -> Result<()> {
     let id = r.number()?;
     if r.number()? != op::UINT {
         return Err(r.corrupt("bad when_opcode"));
     }
-    let when = r.number()? as i32;
+    let when = r.number()?;
+    match find_type(id) {
+        Some(ty) => call_aux_load(r, &ty, id, when as i32),
+        None if park => parked::load_aux(r, id, when),
+        None => {
+            let name = name_of_id(id);
+            Err(r.corrupt(format!(
+                "The RDB file contains AUX module data I can't load: no matching module '{name}'"
+            )))
+        }
+    }
+}
+
+/// Reads auxiliary data after `when`.
+pub(super) fn call_aux_load(
+    r: &mut Reader<'_>,
+    ty: &Arc<ModuleType>,
+    id: u64,
+    when: i32,
+) -> Result<()> {
     let name = name_of_id(id);
-    let Some(ty) = find_type(id) else {
-        return Err(r.corrupt(format!(
-            "The RDB file contains AUX module data I can't load: no matching module '{name}'"
-        )));
-    };
     let Some(load) = ty.methods.aux_load else {
         return Err(r.corrupt(format!(
             "The RDB file contains module AUX data, but the module '{name}' doesn't seem to support it."
         )));
     };
-    let mut io = Io::loading(r, &ty, None);
+    let mut io = Io::loading(r, ty, None);
     io.fatal = starting();
     let status = {
         let _running = running(ty.owner, "aux_load");
@@ -426,7 +461,18 @@ pub fn value_from_string(ty: &Arc<ModuleType>, bytes: &[u8], version: i32) -> *m
 }
 
 /// The commands that make a value again (`aof_rewrite`), as RESP. `None` if the type cannot, or the module fails.
+///
+/// A parked value is restored from its dump: a server that is loading takes it back without its module.
 pub fn rewrite_value(value: &ModuleValue, key: (&[u8], usize)) -> Option<Vec<u8>> {
+    if parked::bytes_of(value).is_some() {
+        let payload = super::dump(ValueRef::Module(value), key, false)?;
+        let mut io = Io::new(Stream::Rewrite(Vec::new()), value.ty.clone(), None);
+        io.emit(&[b"RESTORE", key.0, b"0", &payload]);
+        return match &mut io.stream {
+            Stream::Rewrite(bytes) => Some(std::mem::take(bytes)),
+            _ => None,
+        };
+    }
     let rewrite = value.ty.methods.aof_rewrite?;
     let mut io = Io::new(Stream::Rewrite(Vec::new()), value.ty.clone(), Some(key));
     let _running = running(value.ty.owner, "aof_rewrite");
@@ -438,6 +484,9 @@ pub fn rewrite_value(value: &ModuleValue, key: (&[u8], usize)) -> Option<Vec<u8>
         _ => None,
     }
 }
+
+/// What stands before an unsigned number in module data.
+pub const UINT: u64 = op::UINT;
 
 /// Walks over module data up to its end, without the module.
 pub fn skip_data(r: &mut Reader<'_>) -> Result<()> {

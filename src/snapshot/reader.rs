@@ -3,14 +3,55 @@
 use super::{crc64, lzf, RdbError, Result};
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 
 /// Memory for a long string is reserved in steps of this size when the length of the source is unknown.
 const STEP: usize = 16 << 20;
 
+/// A file is read in pieces of this size.
+const PIECE: usize = 256 << 10;
+
+/// A file and what was read ahead of it.
+struct Ahead {
+    file: File,
+    buf: Box<[u8]>,
+    /// What is next in `buf`.
+    at: usize,
+    end: usize,
+    /// Up to where the checksum goes, if there is one.
+    summed: usize,
+    crc: Option<u64>,
+}
+
+impl Ahead {
+    fn sum(&mut self) {
+        if let Some(crc) = &mut self.crc {
+            *crc = crc64::update(*crc, &self.buf[self.summed..self.at]);
+        }
+        self.summed = self.at;
+    }
+
+    /// Some bytes that are next; none at the end of the file.
+    fn piece(&mut self, most: usize) -> std::io::Result<&[u8]> {
+        if self.at == self.end {
+            self.sum();
+            (self.at, self.summed) = (0, 0);
+            self.end = loop {
+                match self.file.read(&mut self.buf) {
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                    other => break other?,
+                }
+            };
+        }
+        let from = self.at;
+        self.at = self.end.min(from.saturating_add(most));
+        Ok(&self.buf[from..self.at])
+    }
+}
+
 enum Source<'a> {
     Memory(&'a [u8]),
-    File(BufReader<File>),
+    File(Ahead),
 }
 
 /// Where RDB bytes come from: memory or a file.
@@ -18,7 +59,8 @@ pub struct Reader<'a> {
     source: Source<'a>,
     pos: u64,
     size: u64,
-    crc: Option<u64>,
+    /// What is read is copied here.
+    record: Option<Vec<u8>>,
 }
 
 /// A length, or the announcement of an encoded string.
@@ -34,15 +76,17 @@ impl<'a> Reader<'a> {
     /// Reads from memory.
     pub fn of_memory(bytes: &'a [u8]) -> Reader<'a> {
         let size = bytes.len() as u64;
-        Reader { source: Source::Memory(bytes), pos: 0, size, crc: None }
+        Reader { source: Source::Memory(bytes), pos: 0, size, record: None }
     }
 
     /// Reads a file, and computes the checksum if asked to.
     pub fn of_file(file: File, checksum: bool) -> std::io::Result<Reader<'static>> {
         let meta = file.metadata()?;
         let size = if meta.is_file() { meta.len() } else { u64::MAX };
-        let source = Source::File(BufReader::with_capacity(256 << 10, file));
-        Ok(Reader { source, pos: 0, size, crc: checksum.then_some(0) })
+        let buf = vec![0; PIECE].into_boxed_slice();
+        let crc = checksum.then_some(0);
+        let source = Source::File(Ahead { file, buf, at: 0, end: 0, summed: 0, crc });
+        Ok(Reader { source, pos: 0, size, record: None })
     }
 
     /// Bytes read so far.
@@ -56,8 +100,24 @@ impl<'a> Reader<'a> {
     }
 
     /// The checksum of what was read so far, if it is computed.
-    pub fn checksum(&self) -> Option<u64> {
-        self.crc
+    pub fn checksum(&mut self) -> Option<u64> {
+        match &mut self.source {
+            Source::Memory(_) => None,
+            Source::File(ahead) => {
+                ahead.sum();
+                ahead.crc
+            }
+        }
+    }
+
+    /// Copies what is read from now on into a buffer, behind what it has.
+    pub fn record(&mut self, into: Vec<u8>) {
+        self.record = Some(into);
+    }
+
+    /// Ends [`Reader::record`].
+    pub fn recorded(&mut self) -> Vec<u8> {
+        self.record.take().unwrap_or_default()
     }
 
     /// Bytes that are left at most.
@@ -80,20 +140,69 @@ impl<'a> Reader<'a> {
                 buf.copy_from_slice(head);
                 *rest = tail;
             }
-            Source::File(file) => {
-                if let Err(e) = file.read_exact(buf) {
-                    return Err(match e.kind() {
-                        std::io::ErrorKind::UnexpectedEof => self.corrupt(super::SHORT),
-                        _ => RdbError::Io(e),
-                    });
+            Source::File(ahead) => {
+                let mut filled = 0;
+                while filled < buf.len() {
+                    let piece = ahead.piece(buf.len() - filled).map_err(RdbError::Io)?;
+                    if piece.is_empty() {
+                        return Err(self.corrupt(super::SHORT));
+                    }
+                    buf[filled..filled + piece.len()].copy_from_slice(piece);
+                    filled += piece.len();
                 }
             }
         }
         self.pos += buf.len() as u64;
-        if let Some(crc) = &mut self.crc {
-            *crc = crc64::update(*crc, buf);
+        if let Some(record) = &mut self.record {
+            record.extend_from_slice(buf);
         }
         Ok(())
+    }
+
+    /// Passes over so many bytes.
+    pub fn skip(&mut self, len: u64) -> Result<()> {
+        if len > self.left() {
+            return Err(self.corrupt(super::SHORT));
+        }
+        let mut left = len;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            let piece = match &mut self.source {
+                Source::Memory(rest) => {
+                    let (head, tail) = rest.split_at(most.min(rest.len()));
+                    *rest = tail;
+                    head
+                }
+                Source::File(ahead) => ahead.piece(most).map_err(RdbError::Io)?,
+            };
+            if piece.is_empty() {
+                return Err(self.corrupt(super::SHORT));
+            }
+            if let Some(record) = &mut self.record {
+                record.extend_from_slice(piece);
+            }
+            left -= piece.len() as u64;
+            self.pos += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Passes over a string in any encoding.
+    pub fn skip_string(&mut self) -> Result<()> {
+        match self.length()? {
+            Length::Plain(n) => self.skip(n),
+            Length::Encoded(0) => self.skip(1),
+            Length::Encoded(1) => self.skip(2),
+            Length::Encoded(2) => self.skip(4),
+            Length::Encoded(3) => {
+                let small = self.number()?;
+                self.number()?;
+                self.skip(small)
+            }
+            Length::Encoded(other) => {
+                Err(self.corrupt(format!("Unknown RDB string encoding type {other}")))
+            }
+        }
     }
 
     /// A fixed number of bytes.

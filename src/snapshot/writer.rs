@@ -13,12 +13,46 @@ pub struct Writer {
     buf: Vec<u8>,
     file: Option<File>,
     compress: bool,
+    /// Strings that [`Writer::settle_into`] will compress: where they are in `buf`, and their lengths.
+    later: Option<Vec<(usize, usize)>>,
     checksum: Option<u64>,
     written: u64,
     /// After this many bytes the file is flushed to the disk, so that the final flush is short. 0: only at the end.
     sync_every: u64,
+    /// Bytes of the file that are on their way to the disk.
     synced: u64,
+    /// Bytes of the file behind those.
+    unsynced: u64,
     error: Option<io::Error>,
+}
+
+/// Starts to bring `len` bytes from `at` on to the disk, and waits for those before them: so the disk is never far
+/// behind, and the file is not waited for at each step.
+#[cfg(target_os = "linux")]
+fn sync_behind(file: &File, at: u64, len: u64) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    let before = at.saturating_sub(len);
+    for (from, len, how) in [(at, len, libc::SYNC_FILE_RANGE_WRITE), (before, at - before, wait)] {
+        // A length of 0 would mean the rest of the file.
+        if len == 0 {
+            continue;
+        }
+        // SAFETY: layout: a plain system call on a descriptor that is open.
+        let result =
+            unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, len as i64, how) };
+        if result != 0 {
+            return file.sync_data();
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync_behind(file: &File, _: u64, _: u64) -> io::Result<()> {
+    file.sync_data()
 }
 
 impl Writer {
@@ -28,12 +62,54 @@ impl Writer {
             buf: Vec::new(),
             file: None,
             compress,
+            later: None,
             checksum: None,
             written: 0,
             sync_every: 0,
             synced: 0,
+            unsynced: 0,
             error: None,
         }
+    }
+
+    /// Writes into memory, and leaves compression to [`Writer::settle_into`]: for those who have little time.
+    pub fn to_memory_for_now(compress: bool) -> Writer {
+        Writer { later: compress.then(Vec::new), ..Writer::to_memory(compress) }
+    }
+
+    /// Brings what was written to memory into another writer, compressed as that one does it.
+    pub fn settle_into(&mut self, out: &mut Writer) {
+        let mut from = 0;
+        for (at, len) in self.later.iter_mut().flat_map(std::mem::take) {
+            out.raw(&self.buf[from..at]);
+            out.string(&self.buf[at..at + len]);
+            from = at + len;
+        }
+        out.raw(&self.buf[from..]);
+        self.buf.clear();
+        if let Some(e) = self.error.take() {
+            out.fail(e);
+        }
+    }
+
+    /// Whether nothing was written since the start, or since [`Writer::settle_into`].
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty() && self.error.is_none()
+    }
+
+    /// Bytes in memory.
+    pub fn buffered(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Bytes in memory, so far; for a writer to memory that compresses at once.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buf
+    }
+
+    /// Forgets the bytes in memory.
+    pub fn clear(&mut self) {
+        self.buf.clear();
     }
 
     /// Writes into a file.
@@ -70,16 +146,27 @@ impl Writer {
         }
     }
 
+    /// Lets `f` write into the buffer.
+    pub fn append(&mut self, f: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.buf.len();
+        f(&mut self.buf);
+        self.written += (self.buf.len() - before) as u64;
+        if self.file.is_some() && self.buf.len() >= PIECE {
+            self.flush();
+        }
+    }
+
     fn flush(&mut self) {
         if let Some(crc) = &mut self.checksum {
             *crc = crc64::update(*crc, &self.buf);
         }
         if let (Some(file), None) = (&mut self.file, &self.error) {
             let mut result = file.write_all(&self.buf);
-            self.synced += self.buf.len() as u64;
-            if result.is_ok() && self.sync_every > 0 && self.synced >= self.sync_every {
-                self.synced = 0;
-                result = file.sync_data();
+            self.unsynced += self.buf.len() as u64;
+            if result.is_ok() && self.sync_every > 0 && self.unsynced >= self.sync_every {
+                result = sync_behind(file, self.synced, self.unsynced);
+                self.synced += self.unsynced;
+                self.unsynced = 0;
             }
             self.error = result.err();
         }
@@ -116,6 +203,11 @@ impl Writer {
             }
         }
         if self.compress && text.len() > 20 {
+            if let Some(later) = &mut self.later {
+                later.push((self.buf.len(), text.len()));
+                self.raw(text);
+                return;
+            }
             if let Some(small) = lzf::compress(text, text.len() - 4) {
                 self.byte(super::ENCODED_LZF);
                 self.len(small.len() as u64);
@@ -155,7 +247,7 @@ impl Writer {
         self.buf
     }
 
-    /// The error of a writer to memory, which only [`Writer::fail`] can have set.
+    /// The error that has stuck.
     pub fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }
@@ -165,6 +257,11 @@ impl Writer {
         self.flush();
         let crc = self.checksum.take().unwrap_or(0);
         self.raw(&crc.to_le_bytes());
+        self.finish_plain()
+    }
+
+    /// Brings everything to the disk.
+    pub fn finish_plain(mut self) -> io::Result<()> {
         self.flush();
         if let Some(e) = self.error {
             return Err(e);

@@ -181,13 +181,6 @@ impl Client {
         self.read()
     }
 
-    fn line(&mut self) -> String {
-        let mut s = String::new();
-        let n = self.reader.read_line(&mut s).expect("the server replies in time");
-        assert!(n > 0, "the server closed the connection");
-        s.trim_end().to_string()
-    }
-
     /// Reads to the end of the connection.
     pub fn rest(&mut self) -> String {
         let mut s = String::new();
@@ -196,9 +189,21 @@ impl Client {
     }
 
     pub fn read(&mut self) -> Reply {
-        let line = self.line();
-        let (kind, rest) = (line.as_bytes()[0] as char, &line[1..]);
-        match kind {
+        self.try_read().expect("the server replies in time, and does not close the connection")
+    }
+
+    /// Sends to a server that may be gone. False when it is.
+    pub fn try_send(&mut self, args: &[&str]) -> bool {
+        self.stream.write_all(&encode(args)).is_ok()
+    }
+
+    /// Reads a whole reply; `None` when the connection ended before.
+    pub fn try_read(&mut self) -> Option<Reply> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).ok()?;
+        let line = line.strip_suffix("\r\n")?;
+        let (kind, rest) = (line.chars().next()?, &line[1..]);
+        Some(match kind {
             '+' => Reply::Status(rest.into()),
             '-' => Reply::Error(rest.into()),
             ':' => Reply::Int(rest.parse().unwrap()),
@@ -207,7 +212,7 @@ impl Client {
                 -1 => Reply::Nil,
                 n => {
                     let mut b = vec![0; n as usize + 2];
-                    self.reader.read_exact(&mut b).unwrap();
+                    self.reader.read_exact(&mut b).ok()?;
                     b.truncate(n as usize);
                     Reply::Bulk(String::from_utf8_lossy(&b).into_owned())
                 }
@@ -216,11 +221,11 @@ impl Client {
                 -1 => Reply::Nil,
                 n => {
                     let n = if kind == '%' { 2 * n } else { n };
-                    Reply::Array((0..n).map(|_| self.read()).collect())
+                    Reply::Array((0..n).map(|_| self.try_read()).collect::<Option<_>>()?)
                 }
             },
             other => Reply::Other(other, rest.into()),
-        }
+        })
     }
 }
 

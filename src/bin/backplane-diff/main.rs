@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+mod aof;
 mod client;
 mod commands;
 mod compare;
@@ -34,6 +35,7 @@ backplane-diff [OPTION...] SCRIPT...
   --timeout MS         limit for one reply (default 10000)
   --max-lines N        lines of each reply in a report (default 20; 0: where it differs, and no more)
   --verbose            print every command and its reply
+  --aof                run with an append-only file, and compare what each command leaves there
   --generate N         no scripts: N random commands, each sequence of them on empty servers
   --seed S             seed of the first sequence (default 1)
   --resp 2|3           only this protocol
@@ -67,6 +69,7 @@ struct Setup {
     load: Vec<PathBuf>,
     port: u16,
     repeat: usize,
+    aof: bool,
     options: Options,
     scripts: Vec<String>,
     generate: Generate,
@@ -128,7 +131,7 @@ fn main() -> ExitCode {
 }
 
 fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
-    let (mut a, mut b, mut modules) = (None, None, None);
+    let (mut a, mut b, mut modules, mut aof) = (None, None, None, false);
     let (mut load, mut port, mut repeat, mut scripts) = (Vec::new(), 0, 1, Vec::new());
     let mut options = Options { wait: Duration::from_secs(10), verbose: false, max_lines: 20 };
     let mut commands = false;
@@ -148,6 +151,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             "--timeout" => options.wait = Duration::from_millis(number(&value()?)?),
             "--max-lines" => options.max_lines = number(&value()?)?,
             "--verbose" => options.verbose = true,
+            "--aof" => aof = true,
             "--generate" => generate.commands = number(&value()?)?,
             "--commands" => commands = true,
             "--seed" => generate.seed = number(&value()?)?,
@@ -173,7 +177,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     };
     let origins = [a.map_or_else(default_a, Ok)?, b.map_or_else(default_b, Ok)?];
     let modules = modules.or_else(|| Some(reference.as_ref()?.join("lib")));
-    Ok(Setup { origins, modules, load, port, repeat, options, scripts, generate, commands })
+    Ok(Setup { origins, modules, load, port, repeat, aof, options, scripts, generate, commands })
 }
 
 /// Compares what the servers tell about their commands.
@@ -286,7 +290,17 @@ fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, Strin
     }
     let sides = [Side::new(addrs[0]), Side::new(addrs[1])];
     let options = &setup.options;
-    let mut runner = Runner { name, sides, servers, options, tally: Tally::default() };
+    let tails = servers.iter().flatten().filter(|_| setup.aof).map(|s| aof::Tail::new(s.dir()));
+    let tails = tails.collect();
+    let mut runner = Runner {
+        name,
+        sides,
+        servers,
+        tails,
+        owed: Default::default(),
+        options,
+        tally: Tally::default(),
+    };
     for (side, origin) in runner.sides.iter_mut().zip(&setup.origins) {
         if matches!(origin, Origin::Running(_)) {
             let conn = side.conn("main").ok_or("a server does not answer")?;
@@ -296,12 +310,19 @@ fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, Strin
         }
     }
     runner.run(script);
+    runner.finish();
     Ok(runner.tally)
 }
 
 fn arguments(setup: &Setup, script: &Script) -> Result<Vec<String>, String> {
     let fixed = ["--save", "", "--enable-debug-command", "yes", "--enable-module-command", "yes"];
     let mut args: Vec<String> = fixed.map(str::to_string).to_vec();
+    if setup.aof {
+        // No sync: while one runs, the reference puts writes off.
+        let file =
+            ["--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"];
+        args.extend(file.map(str::to_string));
+    }
     args.extend(script.args.iter().cloned());
     let mut modules = setup.load.clone();
     for name in &script.modules {

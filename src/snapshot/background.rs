@@ -1,0 +1,513 @@
+//! The background threads of a snapshot, and the slices in which the module thread writes the values of modules. The
+//! theory is in [`super::cut`].
+use super::cut::{self, Cut, Failure, Item, Wanted, HUGE};
+use super::sink::Batch;
+use super::{encode, save, Writer};
+use crate::keyspace::entry::Entry;
+use crate::keyspace::shard::{hash_bytes, Shard};
+use crate::keyspace::value::Kind;
+use crate::observe::clock::mono_ns;
+use crate::server::Server;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Entries that are copied at one taking of a latch, and bytes of them.
+const STEP_ENTRIES: u64 = 16;
+/// See [`STEP_ENTRIES`].
+const STEP_BYTES: usize = 8 << 10;
+/// Compressed bytes that a thread collects before it goes to the file.
+const PIECE: usize = 128 << 10;
+/// A slice of module values takes about this long, in nanoseconds.
+const SLICE_NS: u64 = 500_000;
+/// Places of a table that are searched for module values at one taking of its latch.
+const PLACES: u32 = 64;
+/// Serving threads per background thread.
+const SERVING_PER_WALKER: usize = 4;
+
+/// What became of one step in a shard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// No native value is due any more.
+    Done,
+    /// There are more.
+    More,
+    /// Somebody has the latch, or holds the shard: later.
+    Later,
+}
+
+/// One background thread.
+struct Walker<'a> {
+    server: &'static Server,
+    cut: &'a Cut,
+    /// What was copied under a latch.
+    batch: Batch,
+    /// Compressed, of one database, on its way to the file.
+    ready: Writer,
+    ready_db: u16,
+    ready_keys: u64,
+}
+
+/// Writes everything that is due, then `tail`, and closes the file. The body of the background thread.
+pub(super) fn run(server: &'static Server, cut: &Arc<Cut>, tail: &[u8]) -> Result<(), Failure> {
+    let next = AtomicUsize::new(0);
+    let serving = server.config.server_threads().max(1);
+    std::thread::scope(|scope| {
+        for _ in 1..serving.div_ceil(SERVING_PER_WALKER) {
+            let builder = std::thread::Builder::new().name("snapshot".into());
+            // Without it there is one thread less.
+            let _ = builder.spawn_scoped(scope, || Walker::new(server, cut).walk(&next));
+        }
+        Walker::new(server, cut).walk(&next);
+    });
+    let mut walker = Walker::new(server, cut);
+    loop {
+        walker.serve();
+        // Databases that were swapped meanwhile may have moved what is due behind the threads.
+        let more: Vec<_> = cut::shards(server).filter(|s| walker.is_left(s)).collect();
+        if !more.is_empty() {
+            walker.walk_all(more);
+            continue;
+        }
+        let modules_done = cut.modules.done.load(SeqCst);
+        if modules_done && cut.none_in_flight() {
+            break;
+        }
+        cut.wait(Duration::from_millis(10));
+    }
+    walker.serve();
+    walker.flush();
+    let sink = cut.sink.lock().take();
+    cut::forget();
+    if let Some(why) = cut.failure() {
+        return Err(why);
+    }
+    let Some(mut sink) = sink else { return Err(Failure::Aborted) };
+    sink.plain().raw(tail);
+    let result = sink.finish().map_err(|e| Failure::Error(super::control::os_text(&e)));
+    // Called off while the file was brought to the disk: that counts too.
+    cut.failure().map_or(result, Err)
+}
+
+/// Takes a latch without waiting for it in the kernel; `meanwhile` is done while somebody else has it.
+fn walker_latch(shard: &Shard, mut meanwhile: impl FnMut()) {
+    while !shard.latch.try_lock() {
+        meanwhile();
+        std::thread::yield_now();
+    }
+}
+
+impl<'a> Walker<'a> {
+    fn new(server: &'static Server, cut: &'a Cut) -> Walker<'a> {
+        Walker {
+            server,
+            cut,
+            batch: Batch::new(0, &cut.how),
+            ready: Writer::to_memory(cut.how.compress),
+            ready_db: 0,
+            ready_keys: 0,
+        }
+    }
+
+    /// Walks over shards that no other thread walks over, as `next` counts them.
+    fn walk(&mut self, next: &AtomicUsize) {
+        /// Shards that are walked in turns: whoever waits for a latch gets it before the thread comes back to it.
+        const TURNS: usize = 16;
+        let shards: Vec<_> = cut::shards(self.server).collect();
+        loop {
+            let from = next.fetch_add(TURNS, Relaxed);
+            let Some(some) = shards.get(from..(from + TURNS).min(shards.len())) else { break };
+            if some.is_empty() {
+                break;
+            }
+            self.walk_all(some.to_vec());
+        }
+        self.flush();
+    }
+
+    fn walk_all(&mut self, mut shards: Vec<&'static Shard>) {
+        while !shards.is_empty() {
+            let mut progress = false;
+            shards.retain(|shard| {
+                self.serve();
+                let step = self.step(shard);
+                // Whoever waits for this processor gets it now, and not when we are in the middle of a step.
+                std::thread::yield_now();
+                progress |= step != Step::Later;
+                step != Step::Done
+            });
+            if !progress {
+                self.cut.wait(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Whether native values of a shard may be due.
+    fn is_left(&mut self, shard: &Shard) -> bool {
+        walker_latch(shard, || self.serve_queue());
+        // SAFETY: lock: taken on the line above, released below.
+        let left = unsafe { shard.data() }.walk.natives_left();
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+        left
+    }
+
+    /// Does what others wait for.
+    fn serve(&mut self) {
+        self.serve_queue();
+        self.serve_modules();
+        for w in self.cut.take_wanted() {
+            self.wanted(&w);
+        }
+    }
+
+    /// The module thread stopped because too much waited to be written.
+    fn serve_modules(&self) {
+        if self.cut.modules.stalled.swap(false, SeqCst) {
+            let server = self.server;
+            server.queue.task(Box::new(move || slice(server)));
+        }
+    }
+
+    fn orphans(&mut self, db: u16, entries: Vec<Entry>) {
+        for e in entries {
+            if !self.cut.is_stopped() {
+                self.select(db);
+                self.batch.add(e, &self.cut.how);
+                if self.batch.bytes() >= PIECE {
+                    self.settle();
+                }
+            }
+            e.free();
+        }
+        self.settle();
+    }
+
+    fn select(&mut self, db: u16) {
+        if self.batch.db != db {
+            self.settle();
+            self.batch.db = db;
+        }
+    }
+
+    /// Compresses what was copied; brings it to the file when it is enough.
+    fn settle(&mut self) {
+        let db = self.batch.db;
+        if db != self.ready_db {
+            self.flush_ready();
+            self.ready_db = db;
+        }
+        self.ready_keys += self.batch.settle_into(&mut self.ready);
+        if self.ready.buffered() >= PIECE || self.ready.failed() {
+            self.flush_ready();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.settle();
+        self.flush_ready();
+    }
+
+    fn flush_ready(&mut self) {
+        if let Some(e) = self.ready.take_error() {
+            self.cut.fail(Failure::Error(super::control::os_text(&e)));
+        }
+        if self.ready.is_empty() {
+            return;
+        }
+        if !self.cut.is_stopped() {
+            if let Some(sink) = &mut *self.cut.sink.lock() {
+                let out = sink.of_db(self.ready_db);
+                out.raw(self.ready.bytes());
+                if let Some(e) = out.take_error() {
+                    self.cut.fail(Failure::Error(super::control::os_text(&e)));
+                }
+            }
+        }
+        self.cut.count(std::mem::take(&mut self.ready_keys));
+        self.ready.clear();
+    }
+
+    /// Copies some due values of a shard.
+    fn step(&mut self, shard: &'static Shard) -> Step {
+        if !shard.latch.try_lock() {
+            return Step::Later;
+        }
+        // SAFETY: lock: taken on the line above, released below.
+        let data = unsafe { shard.data() };
+        if !data.walk.natives_left() {
+            // SAFETY: lock: taken above.
+            unsafe { shard.latch.unlock() };
+            return Step::Done;
+        }
+        let before = data.before.take();
+        let (mark, origin) = (data.walk.mark(), data.walk.origin);
+        self.select(origin);
+        let cut = self.cut;
+        let stopped = cut.is_stopped();
+        let slowly = self.server.config.rdb_key_save_delay() != 0;
+        let most = if slowly { 1 } else { STEP_ENTRIES };
+        let mut huge: Option<Entry> = None;
+        let keys = self.batch.keys;
+        loop {
+            let batch = &mut self.batch;
+            let cursor = data.table.scan(data.walk.cursor, |e| {
+                if e.mark() == mark || e.kind() == Kind::Module {
+                    return;
+                }
+                if !stopped && encode::cost(&e.value()) > HUGE {
+                    huge = Some(e);
+                    return;
+                }
+                e.set_mark(mark);
+                if !stopped {
+                    batch.add(e, &cut.how);
+                }
+            });
+            if huge.is_some() {
+                // The cursor stays: there may be others at this place.
+                break;
+            }
+            data.walk.cursor = cursor;
+            if cursor == 0 {
+                data.walk.natives_done();
+                break;
+            }
+            if batch.keys - keys >= most || batch.bytes() >= STEP_BYTES {
+                break;
+            }
+        }
+        let done = !data.walk.natives_left();
+        let mut step = if done { Step::Done } else { Step::More };
+        let held = match huge {
+            // A flush or a swap of databases is under way: the entry may leave this shard.
+            Some(_) if data.held.whole_for_writing() => {
+                step = Step::Later;
+                None
+            }
+            Some(e) => {
+                e.set_mark(mark);
+                data.held.save(hash_bytes(e.key()));
+                Some(e)
+            }
+            None => None,
+        };
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+        let copied = self.batch.keys - keys;
+        self.settle();
+        if let Some(before) = before {
+            self.batch = *before;
+            self.settle();
+        }
+        if let Some(e) = held {
+            self.save_huge(shard, origin, e);
+        }
+        if slowly {
+            self.delay(copied);
+        }
+        step
+    }
+
+    /// Writes a value without the latch. The entry is marked, and its key is being saved.
+    fn save_huge(&mut self, shard: &Shard, db: u16, e: Entry) {
+        self.flush();
+        if let Some(sink) = &mut *self.cut.sink.lock() {
+            let out = sink.of_db(db);
+            save::entry(out, e, usize::from(db), &self.cut.how);
+            if let Some(e) = out.take_error() {
+                self.cut.fail(Failure::Error(super::control::os_text(&e)));
+            }
+        }
+        self.cut.count(1);
+        walker_latch(shard, || self.serve_queue());
+        // SAFETY: lock: taken on the line above, released below.
+        let data = unsafe { shard.data() };
+        data.held.saved();
+        let waiters = std::mem::take(&mut data.waiters);
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+        waiters.into_iter().for_each(std::task::Waker::wake);
+        cut::tell_saved();
+    }
+
+    /// As [`Walker::serve`], without what takes further latches.
+    fn serve_queue(&mut self) {
+        for item in self.cut.take_queue() {
+            match item {
+                Item::Batch(batch) => {
+                    self.batch = *batch;
+                    self.settle();
+                }
+                Item::Orphans(db, entries) => self.orphans(db, entries),
+            }
+        }
+    }
+
+    /// A native command waits for this value.
+    fn wanted(&mut self, w: &Wanted) {
+        let shard = self.server.keyspace.shard(w.shard);
+        walker_latch(shard, || self.serve_queue());
+        // SAFETY: lock: taken on the line above, released below.
+        let data = unsafe { shard.data() };
+        let due = |e: &Entry| data.walk.is_due(e.mark()) && e.kind() != Kind::Module;
+        let found = data.find(w.hash, &w.key).filter(due);
+        let free = data.held.saving().is_none() && !data.held.whole_for_writing();
+        let found = found.filter(|_| free && !self.cut.is_stopped());
+        if let Some(e) = found {
+            e.set_mark(data.walk.mark());
+            data.held.save(w.hash);
+        }
+        let origin = data.walk.origin;
+        let waiters = match found {
+            Some(_) => Vec::new(),
+            // Written meanwhile, or not now: the command looks again.
+            None => std::mem::take(&mut data.waiters),
+        };
+        // SAFETY: lock: taken above.
+        unsafe { shard.latch.unlock() };
+        waiters.into_iter().for_each(std::task::Waker::wake);
+        if let Some(e) = found {
+            self.save_huge(shard, origin, e);
+        }
+    }
+
+    /// `rdb-key-save-delay`, which tests use to make saves slow: microseconds for each key, or keys for each microsecond.
+    fn delay(&self, keys: u64) {
+        let delay = self.server.config.rdb_key_save_delay();
+        let us = match delay {
+            0.. => keys.saturating_mul(delay as u64),
+            _ => keys / delay.unsigned_abs(),
+        };
+        let end = Instant::now() + Duration::from_micros(us);
+        while !self.cut.is_stopped() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.cut.wait(left.min(Duration::from_millis(20)));
+        }
+    }
+}
+
+/// How far the values of modules are. Changed under the module lock.
+#[derive(Default)]
+pub(super) struct ModuleWalk {
+    /// None is due any more.
+    done: AtomicBool,
+    /// The next slice is posted when what waits to be written was written.
+    stalled: AtomicBool,
+    place: Mutex<Place>,
+}
+
+#[derive(Default)]
+struct Place {
+    shard: usize,
+    /// This round found something.
+    found: bool,
+}
+
+/// Posts the first slice, if there are module values. The calling thread has the module lock.
+pub(super) fn begin_modules(server: &'static Server, cut: &Cut, any: bool) {
+    if any {
+        server.queue.task(Box::new(move || slice(server)));
+    } else {
+        cut.modules.done.store(true, SeqCst);
+    }
+}
+
+/// Writes some values of modules: a task of the module thread, under the module lock.
+fn slice(server: &'static Server) {
+    let Some(cut) = cut::current() else { return };
+    if cut.modules.done.load(SeqCst) {
+        return;
+    }
+    let mut place = cut.modules.place.lock();
+    let shards: Vec<_> = cut::shards(server).collect();
+    let begin = mono_ns();
+    let mut batch: Option<Box<Batch>> = None;
+    let mut told = false;
+    let over = loop {
+        if place.shard >= shards.len() {
+            // Databases that were swapped may have moved something behind us.
+            if !std::mem::take(&mut place.found) {
+                break true;
+            }
+            place.shard = 0;
+            continue;
+        }
+        let Some((values, origin, finished)) = due_values(shards[place.shard]) else {
+            place.shard += 1;
+            continue;
+        };
+        place.found = true;
+        if !values.is_empty() && !cut.is_stopped() {
+            if !std::mem::replace(&mut told, true) {
+                cut::fire(cut.how.start_event());
+            }
+            if let Some(other) = batch.take_if(|b| b.db != origin) {
+                cut.push(Item::Batch(other));
+            }
+            let batch = batch.get_or_insert_with(|| Box::new(Batch::new(origin, &cut.how)));
+            for e in values {
+                // No native changes a module's value, and the module lock is ours: the entry stays.
+                batch.add(e, &cut.how);
+            }
+        }
+        if finished {
+            place.shard += 1;
+        }
+        if mono_ns() - begin > SLICE_NS {
+            break false;
+        }
+    };
+    drop(place);
+    if told {
+        cut::fire_end(!batch.as_ref().is_some_and(|b| b.failed()));
+    }
+    if let Some(batch) = batch {
+        cut.push(Item::Batch(batch));
+    }
+    if over {
+        cut.modules.done.store(true, SeqCst);
+        cut.signal();
+    } else if cut.is_full() {
+        cut.modules.stalled.store(true, SeqCst);
+        cut.signal();
+    } else {
+        server.queue.task(Box::new(move || slice(server)));
+    }
+}
+
+/// Marks the due module values at the next place of a shard's table, which the caller writes. Also the database, and
+/// whether they are the shard's last. `None` if none is left.
+fn due_values(shard: &'static Shard) -> Option<(Vec<Entry>, u16, bool)> {
+    shard.latch.lock();
+    // SAFETY: lock: taken on the line above, released below.
+    let data = unsafe { shard.data() };
+    let result = data.walk.modules_left().then(|| {
+        let (mark, origin) = (data.walk.mark(), data.walk.origin);
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            looked_at += 1;
+            let cursor = data.table.scan(data.walk.module_cursor, |e: Entry| {
+                if e.kind() == Kind::Module && e.mark() != mark {
+                    e.set_mark(mark);
+                    found.push(e);
+                }
+            });
+            data.walk.module_cursor = cursor;
+            if cursor == 0 {
+                data.walk.modules_done();
+            }
+            if cursor == 0 || !found.is_empty() || looked_at == PLACES {
+                return (found, origin, cursor == 0);
+            }
+        }
+    });
+    // SAFETY: lock: taken above.
+    unsafe { shard.latch.unlock() };
+    result
+}
