@@ -114,8 +114,8 @@ fn snapshot(server: &'static Server) -> Result<Vec<u8>, String> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let n = NUMBER.fetch_add(1, Relaxed);
     let path = std::path::PathBuf::from(format!("temp-sync-{}-{n}.rdb", std::process::id()));
-    let written =
-        crate::snapshot::write_base(server, &path, Format::Rdb).and_then(|()| std::fs::read(&path));
+    let written = crate::snapshot::write_base(server, &path, crate::snapshot::Format::Rdb)
+        .and_then(|()| std::fs::read(&path));
     let _ = std::fs::remove_file(&path);
     written.map_err(|e| e.to_string())
 }
