@@ -33,6 +33,26 @@ fn word_keys_of_migrate(args: &[&[u8]]) -> Option<usize> {
     None
 }
 
+/// Whether the operations of `BITFIELD` only read; what makes no sense does not count as reading.
+fn only_gets(mut operations: &[&[u8]]) -> bool {
+    while let [word, rest @ ..] = operations {
+        operations = match word {
+            _ if is(word, "get") && rest.len() >= 2 => &rest[2..],
+            _ if is(word, "overflow") && !rest.is_empty() => &rest[1..],
+            _ => return false,
+        };
+    }
+    true
+}
+
+/// Whether a range of keys ends before it begins, as the last one of `PFMERGE` does without a source.
+fn lacks_keys(c: &Command, args: &[&[u8]]) -> bool {
+    c.keys.iter().any(|spec| match (&spec.begin, spec.find) {
+        (Begin::Index(at), Find::Range(last, _, 0)) if last < 0 => args.len() as i32 + last < *at,
+        _ => false,
+    })
+}
+
 /// Positions and flags of the keys in `args`; `None` when the arguments do not make sense. Some commands of modules are
 /// asked themselves ([`flags::MODULE_GETKEYS`]): the caller then has the module lock.
 pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
@@ -45,8 +65,7 @@ pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
                 return Some(found);
             }
             "bitfield" => {
-                let writes = has_word(args, 2, "set") || has_word(args, 2, "incrby");
-                found.push((1, if writes { CHANGE } else { READ }));
+                found.push((1, if only_gets(&args[2..]) { READ } else { CHANGE }));
                 return Some(found);
             }
             "sort" | "sort_ro" => {
@@ -73,6 +92,9 @@ pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
             }
             _ => {}
         }
+    }
+    if !c.has(flags::MODULE) && lacks_keys(c, args) {
+        return None;
     }
     crate::module::command::key_positions(c, args).or_else(|| counted(c, args))
 }
