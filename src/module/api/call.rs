@@ -226,7 +226,8 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let server = Server::get();
     let table = server.modules.current_table(server);
     let caller = ctx.session();
-    let user = ctx.user.as_ref().map(|u| u.user.clone()).or_else(|| caller.user.clone());
+    let named = || ctx.user.as_ref().map(|u| &u.user).or(caller.user.as_ref()).cloned();
+    let user = if f.as_user { named() } else { None };
     let note = |denied: Denied, user: &User, command: &Command| {
         denied.note(server, &ctx.logged_client(), user, Place::Module, command, args);
     };
