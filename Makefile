@@ -22,6 +22,8 @@ test: modules lint
 	cargo build --bins
 	cargo test
 	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane tests/diff/*.txt
+	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --commands
+	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --generate 100000
 
 diff: build modules
 	$(BIN)/release/backplane-diff tests/diff/*.txt

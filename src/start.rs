@@ -49,6 +49,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         log::log(*level, text);
     }
     let server = Server::init(config, startup);
+    crate::execute::config::apply_policy(server);
     if let Some(password) = server.config.requirepass() {
         server.acl.set_default_password(Some(&password));
     }
@@ -77,7 +78,13 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
     let _ = server.serving.set(threads.clone());
+    if let Err(e) = server.cluster.start(server) {
+        crate::log_warning!("{e}");
+        return 1;
+    }
     crate::log_notice!("Server initialized");
+    crate::module::strict::start(server.config.module_strict());
+    spawn("watchdog", move || crate::module::watchdog::run(server));
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {
         // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is

@@ -9,7 +9,9 @@ pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
 use crate::connection::limits;
-use crate::execute::{blocking, error, is, replication, text, tracking, CommandError, Mode, Tx};
+use crate::execute::{
+    blocking, cluster, error, is, replication, text, tracking, CommandError, Mode, Tx,
+};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::keyspace::value::Kind;
@@ -303,11 +305,19 @@ pub fn check<'t>(
     {
         crate::persist::check_disk(server)?;
     }
+    if server.cluster.enabled() && !session.shared.has(flag::MASTER) {
+        cluster::check_slots(server, session, command, args)?;
+    }
     if replication::needs_check(server) && !session.shared.has(flag::MASTER) {
         let queued = || session.multi.iter().flat_map(|m| &m.queue);
         let exec = command.name == "exec";
-        let writes =
-            || command.has(flags::WRITE) || exec && queued().any(|q| q.command.has(flags::WRITE));
+        let script = |q: &Queued| {
+            q.command.name == "eval" && crate::script::eval::declares_writes(&q.args[1])
+        };
+        let writes = || {
+            command.has(flags::WRITE)
+                || exec && queued().any(|q| q.command.has(flags::WRITE) || script(q))
+        };
         let old = || {
             command.has(flags::STALE) && (!exec || queued().all(|q| q.command.has(flags::STALE)))
         };
@@ -354,6 +364,10 @@ fn refuse(
     is_exec: bool,
     e: CommandError,
 ) -> Step {
+    if is_exec && cluster::is_redirection(&e) {
+        crate::execute::transaction::discard_state(server, session);
+        return reject(session, out, e);
+    }
     if !is_exec {
         return reject(session, out, e);
     }
@@ -670,7 +684,7 @@ fn call_body(
     if let Some(b) = tx.session.blocked_on.as_ref().filter(|_| !module_auth) {
         // It is counted when it is unblocked.
         b.state.lock().command = Some((command.clone(), ns));
-    } else if (again || tx.session.waiting.is_none()) && !module_auth {
+    } else if (again || tx.session.waiting.is_none()) && !module_auth && !replayed(tx) {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     }
     if !again {
@@ -683,6 +697,11 @@ fn call_body(
     if tx.server.log.active() {
         crate::propagate::finish(tx, command, args, changed);
     }
+}
+
+/// Whether a call was made by a command that is replayed from a file.
+fn replayed(tx: &Tx<'_>) -> bool {
+    tx.session.shared.has(flag::INTERNAL) && tx.server.loading.load(Relaxed)
 }
 
 /// Runs a command's body when files are loaded: nothing is counted, shown or logged.

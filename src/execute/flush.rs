@@ -192,6 +192,9 @@ fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 /// `SWAPDB index1 index2`
 fn swapdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let server = tx.server;
+    if server.cluster.enabled() {
+        return Err(err("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let number = |arg: &[u8], message: &'static str| {
         let n = crate::keyspace::number::parse_i64(arg).and_then(|n| i32::try_from(n).ok());
         n.ok_or(err(message))

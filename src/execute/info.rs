@@ -383,7 +383,7 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("latest_fork_usec", 0);
     f.put("total_forks", s.forks.get());
     f.put("migrate_cached_sockets", super::migrate::kept());
-    f.put("slave_expires_tracked_keys", 0);
+    f.put("slave_expires_tracked_keys", server.link.own_expiring());
     let defrag = crate::module::defrag::figures();
     f.put("active_defrag_hits", defrag.moves.hits);
     f.put("active_defrag_misses", defrag.moves.misses);
@@ -573,9 +573,8 @@ fn latency_stats(server: &Server, f: &mut Fields) {
     });
 }
 
-fn cluster_fields(_: &Server, f: &mut Fields) {
-    // This version has no cluster mode.
-    f.put("cluster_enabled", 0);
+fn cluster_fields(server: &Server, f: &mut Fields) {
+    f.put("cluster_enabled", u8::from(server.cluster.enabled()));
 }
 
 fn keyspace_fields(server: &Server, f: &mut Fields) {
@@ -607,6 +606,8 @@ fn backplane_fields(server: &Server, f: &mut Fields) {
     f.put("module_lock_held_usec", held.total_ns / 1000);
     f.put("module_lock_longest_usec", held.longest_ns / 1000);
     f.put("module_lock_held", u32::from(server.module_lock.is_held()));
+    f.put("module_lock_waiters", server.module_lock.waiters());
+    f.put("module_api_misuses", crate::module::strict::count());
 }
 
 /// Whether a call of `INFO` asks modules, and so needs the module lock.

@@ -267,12 +267,12 @@ pub static ROWS: &[Row] = &[Row {
         &[
             Row { summary: "Says what looks wrong.", ..sub("doctor", 2, 0, doctor) },
             Row {
-                summary: "Shows the allocator's report.",
-                ..sub("malloc-stats", 2, 0, malloc_stats)
-            },
-            Row {
                 summary: "Explains the subcommands.",
                 ..sub("help", 2, flags::LOADING | flags::STALE, memory_help)
+            },
+            Row {
+                summary: "Shows the allocator's report.",
+                ..sub("malloc-stats", 2, 0, malloc_stats)
             },
             Row { summary: "Gives memory back to the system.", ..sub("purge", 2, 0, purge) },
             Row {

@@ -303,7 +303,8 @@ impl Hash {
                 }
             },
         };
-        if new && self.len() > limits.max_listpack_entries {
+        // Also when a field only changed: the limit may be a new one.
+        if self.len() > limits.max_listpack_entries {
             self.convert_to_table();
         }
         new

@@ -128,6 +128,16 @@ impl Parser {
     /// The number after the prefix at `self.pos`, and the position behind its line.
     fn header(&mut self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
         let rest = &buf[self.pos..];
+        // Nearly all numbers have one or two digits.
+        match *rest {
+            [_, a @ b'0'..=b'9', b'\r', _, ..] => {
+                return Ok(Some((i64::from(a - b'0'), self.pos + 4)));
+            }
+            [_, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
+                return Ok(Some((i64::from(a - b'0') * 10 + i64::from(b - b'0'), self.pos + 5)));
+            }
+            _ => {}
+        }
         let Some(cr) = find(rest, b'\r') else {
             if rest.len() > MAX_LINE {
                 return Err(format!("Protocol error: {too_big}"));
@@ -138,11 +148,7 @@ impl Parser {
             return Ok(None);
         }
         let digits = &rest[1..cr];
-        let n = if digits.len() == 1 && digits[0].is_ascii_digit() {
-            i64::from(digits[0] - b'0')
-        } else {
-            crate::keyspace::number::parse_i64(digits).unwrap_or(i64::MIN)
-        };
+        let n = crate::keyspace::number::parse_i64(digits).unwrap_or(i64::MIN);
         Ok(Some((n, self.pos + cr + 2)))
     }
 

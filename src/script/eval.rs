@@ -111,6 +111,12 @@ pub fn never_writes(body: &[u8]) -> bool {
     shebang(body).is_ok_and(|(flags, _)| flags & script_flag::NO_WRITES != 0)
 }
 
+/// Whether a script declares what it does, and does not say that it never writes.
+pub fn declares_writes(body: &[u8]) -> bool {
+    const SAYS_NOTHING: u32 = script_flag::COMPATIBLE | script_flag::NO_WRITES;
+    shebang(body).is_ok_and(|(flags, _)| flags & SAYS_NOTHING == 0)
+}
+
 /// The flags of a script's shebang line, and how many bytes the line has, without its end.
 fn shebang(body: &[u8]) -> Result<(u32, usize), CommandError> {
     if !body.starts_with(b"#!") {

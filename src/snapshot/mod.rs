@@ -41,6 +41,7 @@ pub use payload::{dump, restore, seal, unseal, RestoreError, SKIP_CHECKSUM};
 pub use reader::Reader;
 pub use save::{write_base, Format};
 pub use sink::Batch;
+pub use skip::value as skip_value;
 pub use walk::Walk;
 pub use writer::Writer;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod aof;
 mod client;
+mod commands;
 mod compare;
 mod generate;
 mod resp;
@@ -39,6 +40,7 @@ backplane-diff [OPTION...] SCRIPT...
   --seed S             seed of the first sequence (default 1)
   --resp 2|3           only this protocol
   --families A,B       only these families of commands
+  --commands           no scripts: what both servers tell about their commands
   --failures N         stop after so many different failures (default 1)
 The servers are started afresh for each script, with nothing saved and the debug commands on.
 
@@ -71,6 +73,7 @@ struct Setup {
     options: Options,
     scripts: Vec<String>,
     generate: Generate,
+    commands: bool,
 }
 
 /// What `--generate` was told.
@@ -90,6 +93,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if setup.commands {
+        return commands(&setup);
+    }
     if setup.generate.commands > 0 {
         return generate(&setup);
     }
@@ -128,6 +134,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     let (mut a, mut b, mut modules, mut aof) = (None, None, None, false);
     let (mut load, mut port, mut repeat, mut scripts) = (Vec::new(), 0, 1, Vec::new());
     let mut options = Options { wait: Duration::from_secs(10), verbose: false, max_lines: 20 };
+    let mut commands = false;
     let mut generate =
         Generate { commands: 0, seed: 1, resp: None, families: Vec::new(), failures: 1 };
     while let Some(arg) = args.next() {
@@ -146,6 +153,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             "--verbose" => options.verbose = true,
             "--aof" => aof = true,
             "--generate" => generate.commands = number(&value()?)?,
+            "--commands" => commands = true,
             "--seed" => generate.seed = number(&value()?)?,
             "--resp" => generate.resp = Some(number(&value()?)?),
             "--families" => generate.families = value()?.split(',').map(str::to_string).collect(),
@@ -155,7 +163,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             _ => scripts.push(arg),
         }
     }
-    if scripts.is_empty() && generate.commands == 0 {
+    if scripts.is_empty() && generate.commands == 0 && !commands {
         return Err(USAGE.into());
     }
     let reference = server::reference_dir();
@@ -169,7 +177,43 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     };
     let origins = [a.map_or_else(default_a, Ok)?, b.map_or_else(default_b, Ok)?];
     let modules = modules.or_else(|| Some(reference.as_ref()?.join("lib")));
-    Ok(Setup { origins, modules, load, port, repeat, aof, options, scripts, generate })
+    Ok(Setup { origins, modules, load, port, repeat, aof, options, scripts, generate, commands })
+}
+
+/// Compares what the servers tell about their commands.
+fn commands(setup: &Setup) -> ExitCode {
+    let run = || -> Result<(usize, usize), String> {
+        let args = arguments(setup, &Script::default())?;
+        let mut servers = Vec::new();
+        let mut addrs = Vec::new();
+        for (i, origin) in setup.origins.iter().enumerate() {
+            addrs.push(match origin {
+                Origin::Running(addr) => *addr,
+                Origin::Started(command) => {
+                    let port = if setup.port == 0 { 0 } else { setup.port + i as u16 };
+                    let server = Server::start(command, &args, port)?;
+                    let addr = server.addr;
+                    servers.push(server);
+                    addr
+                }
+            });
+        }
+        commands::run([addrs[0], addrs[1]], setup.generate.seed)
+    };
+    match run() {
+        Ok((compared, differences)) => {
+            println!("commands: {compared} compared, {differences} differences");
+            if differences == 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Runs the generator instead of scripts.

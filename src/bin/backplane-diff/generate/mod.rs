@@ -16,6 +16,7 @@ mod template;
 mod words;
 
 use crate::compare::Rule;
+pub use pair::Link;
 use pair::{Cmd, Difference, Group, Kind, Pair, Scene, DIRECTIVES};
 use rows::{Row, FAMILIES};
 use std::collections::BTreeMap;
@@ -215,6 +216,17 @@ fn may_be_spoilt(cmd: &Cmd) -> bool {
     }
 }
 
+/// Command lines of all families, some of them wrong.
+pub fn maker_of_lines(seed: u64, count: usize) -> Vec<Vec<Vec<u8>>> {
+    let families = FAMILIES.iter().map(|family| rows::read(family.rows)).collect();
+    let mut maker = Maker { words: Words::new(seed, ""), families };
+    let mut lines = Vec::new();
+    while lines.len() < count {
+        lines.extend(maker.plain().into_iter().map(|cmd| cmd.args));
+    }
+    lines
+}
+
 /// What a run came to.
 struct Outcome {
     commands: usize,
@@ -278,7 +290,12 @@ fn sequence_of(
     maker.words.past = maker.words.random.chance(25);
     let past = maker.words.past;
     let scene = Scene { resp, events: !past && maker.words.random.chance(60), past };
-    pair.prepare(scene)?;
+    if let Err(why) = pair.prepare(scene) {
+        // The reference sometimes dies of what it did last.
+        println!("seed {seed}: new servers, since {why}");
+        pair.forget();
+        pair.prepare(scene)?;
+    }
     let mut groups = maker.settings();
     let mut result = pair.run(&groups, 0);
     let mut commands = 0;
