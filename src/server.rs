@@ -42,7 +42,7 @@ pub struct Holder {
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
-    pub running: Option<(&'static Module, *const str)>,
+    pub running: Option<(&'static Module, crate::lock::owner::Label)>,
     /// A session that a callback's context had and the next one can have.
     pub spare_session: Option<Box<crate::connection::client::Session>>,
     /// The client whose commands the module thread executes, for reports; none in callbacks of the server's own accord.

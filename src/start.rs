@@ -83,6 +83,8 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     crate::log_notice!("Server initialized");
+    crate::module::strict::start(server.config.module_strict());
+    spawn("watchdog", move || crate::module::watchdog::run(server));
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {
         // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is

@@ -202,8 +202,8 @@ fn requests(
     (out.buf, [r.login.is_some(), select])
 }
 
-/// Keys that the other side took.
-type Taken<'a> = Vec<&'a [u8]>;
+/// The keys that the other side took and its first error, or what failed and the keys taken before.
+type HandedOver<'a> = Result<(Vec<&'a [u8]>, Option<Vec<u8>>), (Failure, Vec<&'a [u8]>)>;
 
 /// Moves keys over a connection. Returns which were taken there, and the first error that the other side answered.
 fn hand_over<'a>(
@@ -211,7 +211,7 @@ fn hand_over<'a>(
     peer: &mut Peer,
     keys: &[Payload<'a>],
     cluster: bool,
-) -> Result<(Taken<'a>, Option<Vec<u8>>), (Failure, Taken<'a>)> {
+) -> HandedOver<'a> {
     let (bytes, [login, select]) = requests(r, peer, keys, cluster);
     let mut taken = Vec::new();
     peer.send(&bytes, r.timeout).map_err(|e| (e, Vec::new()))?;

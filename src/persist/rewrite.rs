@@ -402,7 +402,7 @@ fn write_base(server: &'static Server, path: &Path) -> Result<(), ()> {
 }
 
 /// Opens the file at the start of the server, after loading. The error has been logged.
-pub fn open_at_start(server: &'static Server) -> Result<(), ()> {
+pub(crate) fn open_at_start(server: &'static Server) -> Result<(), ()> {
     let aof = &server.aof;
     make_folder(server)?;
     let mut next = aof.manifest.lock().clone();

@@ -115,6 +115,11 @@ pub fn is_parked(value: &ModuleValue) -> bool {
     std::ptr::eq(value.ty.owner, nobody())
 }
 
+/// Whether a type stands for one of a module that is not loaded.
+pub fn is_type(ty: &ModuleType) -> bool {
+    std::ptr::eq(ty.owner, nobody())
+}
+
 /// Reads a value after its id.
 pub(super) fn load(r: &mut Reader<'_>, id: u64) -> Result<ModuleValue> {
     let bytes = bytes(r)?;

@@ -119,7 +119,7 @@ pub fn sections(server: &Server, wanted: Option<&[String]>, before: usize) -> St
             in_dict: false,
         };
         {
-            let _running = running(module, "INFO");
+            let _running = running(module, &"INFO");
             // SAFETY: ABI: registered for this signature; lock: this function's contract.
             unsafe { function((&raw mut ctx).cast(), 0) };
         }
@@ -414,7 +414,7 @@ pub unsafe extern "C" fn backplane_log_impl(
     text: *const c_char,
     len: usize,
 ) {
-    super::enter("Log", LockClass::Free);
+    super::enter(&"Log", LockClass::Free);
     // SAFETY: ABI: null or a live context, a C string and a buffer of this length.
     unsafe {
         let module = ctx.as_ref().and_then(|c| c.module);
@@ -433,7 +433,7 @@ pub unsafe extern "C" fn backplane_log_io_error_impl(
     text: *const c_char,
     len: usize,
 ) {
-    super::enter("LogIOError", LockClass::Free);
+    super::enter(&"LogIOError", LockClass::Free);
     // SAFETY: ABI: the io handle of a running save or load method, a C string and a buffer of this length.
     unsafe {
         let module = (*io).data_type().owner;
