@@ -112,11 +112,11 @@ pub(super) fn bytes_of(value: &ModuleValue) -> Option<&[u8]> {
 
 /// Whether the module of a value is absent.
 pub fn is_parked(value: &ModuleValue) -> bool {
-    is_own(&value.ty)
+    is_type(&value.ty)
 }
 
-/// Whether a type is the one of values whose module is absent.
-pub fn is_own(ty: &ModuleType) -> bool {
+/// Whether a type stands for one of a module that is not loaded.
+pub fn is_type(ty: &ModuleType) -> bool {
     std::ptr::eq(ty.owner, nobody())
 }
 
