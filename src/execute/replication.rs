@@ -10,7 +10,7 @@ use crate::propagate::link::state;
 use crate::propagate::replica::{Awaited, Replica};
 use crate::reply::Reply;
 use crate::server::Server;
-use crate::snapshot::{Format, Writer};
+use crate::snapshot::Writer;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
