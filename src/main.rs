@@ -42,8 +42,8 @@ fn main() {
 /// The tools that this program is beside a server, by its first argument; the exit code if it was one.
 fn tool(args: &[std::ffi::OsString]) -> Option<i32> {
     let rest = || args[2..].iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
-    match args.get(1).and_then(|a| a.to_str()).unwrap_or_default() {
+    match args.get(1)?.to_str()? {
         "doctor" => Some(backplane::doctor::main(&rest())),
-        _ => backplane::persist::tool(args),
+        _ => None,
     }
 }

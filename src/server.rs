@@ -42,7 +42,7 @@ pub struct Holder {
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
-    pub running: Option<(&'static Module, *const str)>,
+    pub running: Option<(&'static Module, crate::lock::owner::Label)>,
     /// A session that a callback's context had and the next one can have.
     pub spare_session: Option<Box<crate::connection::client::Session>>,
     /// The client whose commands the module thread executes, for reports; none in callbacks of the server's own accord.
@@ -97,6 +97,8 @@ pub struct Server {
     pub serving: OnceLock<Vec<Arc<ServingThread>>>,
     /// All connected clients, by id.
     pub clients: Mutex<HashMap<u64, Arc<ClientShared>>>,
+    /// Connections that were accepted and have not ended (`maxclients`).
+    pub connections: AtomicUsize,
     /// The next client's id.
     pub next_client: AtomicU64,
     /// Counters.
@@ -198,6 +200,7 @@ impl Server {
             serving: OnceLock::new(),
             clients: Mutex::default(),
             // As on Redis, the first ids belong to the server's own clients.
+            connections: AtomicUsize::new(0),
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),

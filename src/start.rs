@@ -8,6 +8,7 @@ use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::Arc;
 
+pub mod crash;
 mod process;
 mod signals;
 pub mod title;
@@ -83,6 +84,8 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     crate::log_notice!("Server initialized");
+    crate::module::strict::start(server.config.module_strict());
+    spawn("watchdog", move || crate::module::watchdog::run(server));
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {
         // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is
@@ -128,6 +131,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     signals::listen(server);
+    crash::listen(server);
     for (i, t) in threads.iter().enumerate() {
         let t = t.clone();
         spawn(&format!("serving-{i}"), move || serving::run(server, i, t));

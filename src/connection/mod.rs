@@ -308,6 +308,7 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     }
     shared.put(flag::KILLED, true);
     *shared.fd.lock() = None;
+    server.connections.fetch_sub(1, Relaxed);
     {
         let mut mailbox = shared.mailbox.lock();
         *mailbox = Default::default();

@@ -432,6 +432,11 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
     });
 }
 
+/// A socket could not be taken into the event loop.
+fn given_up(server: &Server) {
+    server.connections.fetch_sub(1, Relaxed);
+}
+
 fn start(server: &'static Server, cached: &Arc<Cached>, socket: Accepted) {
     let id = server.next_client.fetch_add(1, Relaxed);
     match socket {
@@ -439,14 +444,14 @@ fn start(server: &'static Server, cached: &Arc<Cached>, socket: Accepted) {
             let addr = s.peer_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
             let laddr = s.local_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
             let fd = s.as_raw_fd();
-            let Ok(s) = tokio::net::TcpStream::from_std(s) else { return };
+            let Ok(s) = tokio::net::TcpStream::from_std(s) else { return given_up(server) };
             begin(server, cached, s, ClientShared::new(id, addr, laddr, Some(fd), 0));
         }
         Accepted::Unix(s) => {
             let path = server.config.unixsocket().unwrap_or_default();
             let path = String::from_utf8_lossy(&path);
             let fd = s.as_raw_fd();
-            let Ok(s) = tokio::net::UnixStream::from_std(s) else { return };
+            let Ok(s) = tokio::net::UnixStream::from_std(s) else { return given_up(server) };
             let addr = format!("{path}:0");
             begin(
                 server,

@@ -246,6 +246,9 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         (b"object", 3) => object(tx, args[2], out)?,
         (b"listpack", 3) => listpack(tx, args[2], out)?,
         (b"sdslen", 3) => sdslen(tx, args[2], out)?,
+        (b"set-skip-checksum-validation", 3) => {
+            set_switch(&crate::snapshot::SKIP_CHECKSUM, args[2], out);
+        }
         (b"set-active-expire", 3) => set_switch(&server.active_expire, args[2], out),
         (b"set-disable-deny-scripts", 3) => {
             set_switch(&crate::script::run::ALL_FOR_SCRIPTS, args[2], out);
@@ -328,6 +331,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    Whether keys expire in the background.",
             "SET-DISABLE-DENY-SCRIPTS <0|1>",
             "    Whether scripts may call commands that are not for scripts.",
+            "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+            "    Whether wrong checksums of files and payloads are accepted.",
             "SLEEP <seconds>",
             "    Let the module thread sleep, with the module lock.",
             "STRINGMATCH-LEN <pattern> <string>",

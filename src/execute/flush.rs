@@ -1,7 +1,7 @@
 //! Emptying and swapping databases.
 use super::error::{err, DB_RANGE, SYNTAX};
 use super::{is, CommandError, CommandResult, Tx};
-use crate::connection::client::flag;
+use crate::connection::client::{flag, Session};
 use crate::dispatch::table::{flags, PathRule, Row};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
@@ -154,6 +154,15 @@ fn flush(
     tx.propagate_always();
     out.ok();
     Ok(removed)
+}
+
+/// Deletes all keys and functions, for data that is loaded in their place. The calling thread has the module lock.
+pub fn empty_all(server: &'static Server) {
+    empty(server, None, false);
+    let mut session = Session::internal();
+    let tx = Tx::module(server, &mut session, crate::observe::clock::now_ms());
+    // It only refuses inside a script, where nothing is loaded.
+    let _ = crate::script::function::flush(&tx);
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`

@@ -606,6 +606,8 @@ fn backplane_fields(server: &Server, f: &mut Fields) {
     f.put("module_lock_held_usec", held.total_ns / 1000);
     f.put("module_lock_longest_usec", held.longest_ns / 1000);
     f.put("module_lock_held", u32::from(server.module_lock.is_held()));
+    f.put("module_lock_waiters", server.module_lock.waiters());
+    f.put("module_api_misuses", crate::module::strict::count());
 }
 
 /// Whether a call of `INFO` asks modules, and so needs the module lock.

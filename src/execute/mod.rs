@@ -538,6 +538,11 @@ impl<'a> Tx<'a> {
         e.value_mut()
     }
 
+    /// The number of a string that is stored as one, to change in place.
+    pub fn int_mut(&mut self, key: &[u8]) -> Option<&mut i64> {
+        self.live_mut(key).and_then(|mut e| e.int_mut())
+    }
+
     /// The buffer of a string, to change in place: made empty if the key is missing, moved to the heap if need be.
     pub fn string_mut(&mut self, key: &[u8]) -> Result<&mut Vec<u8>, CommandError> {
         let old = match self.live_mut(key) {

@@ -10,7 +10,7 @@ use crate::propagate::link::state;
 use crate::propagate::replica::{Awaited, Replica};
 use crate::reply::Reply;
 use crate::server::Server;
-use crate::snapshot::{Format, Writer};
+use crate::snapshot::Writer;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -114,8 +114,8 @@ fn snapshot(server: &'static Server) -> Result<Vec<u8>, String> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let n = NUMBER.fetch_add(1, Relaxed);
     let path = std::path::PathBuf::from(format!("temp-sync-{}-{n}.rdb", std::process::id()));
-    let written =
-        crate::snapshot::write_base(server, &path, Format::Rdb).and_then(|()| std::fs::read(&path));
+    let written = crate::snapshot::write_base(server, &path, crate::snapshot::Format::Rdb)
+        .and_then(|()| std::fs::read(&path));
     let _ = std::fs::remove_file(&path);
     written.map_err(|e| e.to_string())
 }
@@ -383,7 +383,7 @@ pub fn lacks_replicas(server: &Server) -> bool {
     wanted > 0
         && server.config.min_replicas_max_lag() > 0
         && !server.link.is_replica()
-        && (good_replicas(server) as u64) < wanted as u64
+        && (good_replicas(server) as u64) < wanted
 }
 
 /// Whether there may be something to check: for the way of every command.

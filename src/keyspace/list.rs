@@ -125,7 +125,7 @@ impl List {
                 .map(|node| node.map_or(0, |node| std::ptr::from_ref(node).addr())),
         };
         for at in addresses {
-            prefetch(std::ptr::without_provenance(at));
+            prefetch(at);
         }
     }
 

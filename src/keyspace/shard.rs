@@ -72,7 +72,7 @@ impl Shard {
     /// Has the processor fetch what commands look at first.
     #[inline]
     pub fn prefetch(&self) {
-        prefetch(std::ptr::from_ref(self).cast());
+        prefetch(std::ptr::from_ref(self).addr());
     }
 
     /// Has the processor fetch the bucket of a hash. Reads the shard without its latch, so it may miss.

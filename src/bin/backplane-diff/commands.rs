@@ -10,13 +10,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Commands of the reference that the other side does not have yet, and why.
-const MISSING: &[(&str, &str)] = &[
-    ("client|caching", "client tracking"),
-    ("client|tracking", "client tracking"),
-    ("psync", "replication"),
-    ("replconf", "replication"),
-    ("sync", "replication"),
-];
+const MISSING: &[(&str, &str)] =
+    &[("client|caching", "client tracking"), ("client|tracking", "client tracking")];
 
 /// Command lines whose keys are asked for.
 const LINES: usize = 4000;
@@ -91,18 +86,22 @@ impl Sides {
         }
     }
 
-    /// Which commands there are. What [`MISSING`] excuses must really be missing.
+    /// Which commands there are.
     fn names(&mut self) -> Result<(), String> {
         let list = self.ask(&["COMMAND", "LIST"]);
         let [a, b] = list.map(|list| items(&list).iter().map(word).collect::<BTreeSet<_>>());
         if a.len() < 300 {
             return Err("the reference lists too few commands".into());
         }
-        let excused: BTreeSet<String> = MISSING.iter().map(|(name, _)| name.to_string()).collect();
-        self.expect("commands that are missing", excused, a.difference(&b).cloned().collect());
+        let lacking: BTreeSet<&String> = a.difference(&b).collect();
+        let unexcused: Vec<_> = lacking.iter().filter(|name| !missing(name)).collect();
+        self.expect("commands that are missing", Vec::new(), unexcused);
+        for (name, why) in MISSING.iter().filter(|(name, _)| lacking.contains(&name.to_string())) {
+            println!("{name} is missing: {why}");
+        }
         self.expect("further commands", Vec::new(), b.difference(&a).cloned().collect());
         let counts = self.ask(&["COMMAND", "COUNT"]);
-        let containers = MISSING.iter().filter(|(name, _)| !name.contains('|')).count();
+        let containers = lacking.iter().filter(|name| !name.contains('|')).count();
         let [a, b] = counts.map(|count| word(&count).parse::<usize>().unwrap_or(0));
         self.expect("COMMAND COUNT", a - containers, b);
         Ok(())

@@ -4,6 +4,7 @@
 //! keyspace. Replies are compared command by command, keyspace events and the count of changes batch by batch. What
 //! fails is replayed with ever fewer commands, and printed as a script.
 mod census;
+pub mod concurrent;
 mod pair;
 mod random;
 mod rows;
@@ -152,14 +153,14 @@ impl Maker {
         for _ in 0..self.words.random.range(1, 4) {
             for cmd in self.plain() {
                 // They stay with the command too: the transaction may end before its `EXEC`.
-                // Refused, but no reason to give the transaction up: `EXEC` has no reply of them.
-                if !["WATCH", "MULTI"].contains(&cmd.name().as_str()) {
-                    rules.push(cmd.rules.clone());
+                let mut cmd = cmd;
+                match cmd.name().as_str() {
+                    // Refused, but no reason to give the transaction up: `EXEC` has no reply of them.
+                    "WATCH" | "MULTI" => {}
+                    "EXEC" => cmd.exec = std::mem::take(&mut rules),
+                    _ => rules.push(cmd.rules.clone()),
                 }
                 group.push(cmd);
-                if let Some(cmd) = group.last_mut().filter(|cmd| cmd.name() == "EXEC") {
-                    cmd.exec.clone_from(&rules);
-                }
             }
         }
         match self.words.random.chance(85) {
