@@ -37,6 +37,13 @@ static void changed(uint64_t client, void *data) {
 
 static long long one = 1;
 
+/* Registers a command that needs the module's user, through a check that there is one. */
+#define WITH_USER(function)                                                                     \
+    static int function##_checked(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {    \
+        if (user == NULL) return RedisModule_ReplyWithError(ctx, "ERR no user");                \
+        return function(ctx, argv, argc);                                                       \
+    }
+
 static int make(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 2) return RedisModule_WrongArity(ctx);
     if (user != NULL) RedisModule_FreeModuleUser(user);
@@ -169,6 +176,15 @@ static int secret(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return reply_status(ctx, status);
 }
 
+WITH_USER(rule)
+WITH_USER(rules)
+WITH_USER(show)
+WITH_USER(check_command)
+WITH_USER(check_key)
+WITH_USER(check_channel)
+WITH_USER(log_entry)
+WITH_USER(become)
+
 static int admit(RedisModuleCtx *ctx) {
     RedisModule_AuthenticateClientWithACLUser(ctx, "guest", 5, NULL, NULL, NULL);
     return REDISMODULE_AUTH_HANDLED;
@@ -215,18 +231,18 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("users.make", make, "", 0, 0, 0);
     COMMAND("users.take", take, "", 0, 0, 0);
     COMMAND("users.free", give_back, "", 0, 0, 0);
-    COMMAND("users.rule", rule, "", 0, 0, 0);
-    COMMAND("users.rules", rules, "", 0, 0, 0);
-    COMMAND("users.show", show, "", 0, 0, 0);
+    COMMAND("users.rule", rule_checked, "", 0, 0, 0);
+    COMMAND("users.rules", rules_checked, "", 0, 0, 0);
+    COMMAND("users.show", show_checked, "", 0, 0, 0);
     COMMAND("users.whoami", whoami, "", 0, 0, 0);
-    COMMAND("users.command", check_command, "", 0, 0, 0);
-    COMMAND("users.key", check_key, "", 0, 0, 0);
-    COMMAND("users.channel", check_channel, "", 0, 0, 0);
-    COMMAND("users.log", log_entry, "", 0, 0, 0);
+    COMMAND("users.command", check_command_checked, "", 0, 0, 0);
+    COMMAND("users.key", check_key_checked, "", 0, 0, 0);
+    COMMAND("users.channel", check_channel_checked, "", 0, 0, 0);
+    COMMAND("users.log", log_entry_checked, "", 0, 0, 0);
     COMMAND("users.logname", log_name, "", 0, 0, 0);
     COMMAND("users.call", call, "", 0, 0, 0);
     COMMAND("users.mine", call_mine, "", 0, 0, 0);
-    COMMAND("users.become", become, "no-auth", 0, 0, 0);
+    COMMAND("users.become", become_checked, "no-auth", 0, 0, 0);
     COMMAND("users.login", login, "no-auth", 0, 0, 0);
     COMMAND("users.changes", changes_of, "", 0, 0, 0);
     COMMAND("users.drop", drop_client, "", 0, 0, 0);

@@ -17,6 +17,7 @@
 use backplane_ffi as _;
 
 pub mod acl;
+pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod dispatch;

@@ -42,13 +42,15 @@ pub struct Holder {
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
-    pub running: Option<(&'static Module, *const str)>,
+    pub running: Option<(&'static Module, crate::lock::owner::Label)>,
     /// A session that a callback's context had and the next one can have.
     pub spare_session: Option<Box<crate::connection::client::Session>>,
     /// The client whose commands the module thread executes, for reports; none in callbacks of the server's own accord.
     pub client: Option<Arc<ClientShared>>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
     pub rename_from: *mut crate::module::string::RStr,
+    /// The client whose command runs, while somebody tracks keys: commands of scripts and modules belong to it.
+    pub current: Option<Arc<ClientShared>>,
 }
 
 impl Default for Holder {
@@ -67,6 +69,7 @@ impl Default for Holder {
             effects: Vec::new(),
             client: None,
             rename_from: std::ptr::null_mut(),
+            current: None,
         }
     }
 }
@@ -94,12 +97,16 @@ pub struct Server {
     pub serving: OnceLock<Vec<Arc<ServingThread>>>,
     /// All connected clients, by id.
     pub clients: Mutex<HashMap<u64, Arc<ClientShared>>>,
+    /// Connections that were accepted and have not ended (`maxclients`).
+    pub connections: AtomicUsize,
     /// The next client's id.
     pub next_client: AtomicU64,
     /// Counters.
     pub stats: Stats,
     /// Effects of writes.
     pub log: Log,
+    /// Cluster mode.
+    pub cluster: crate::cluster::Cluster,
     /// The link to the primary, if there is one.
     pub link: crate::propagate::link::Link,
     /// The append-only file.
@@ -153,6 +160,8 @@ pub struct Server {
     pub module_thread: AtomicUsize,
     /// `CLIENT PAUSE`
     pub pause: crate::execute::pause::Pause,
+    /// `CLIENT TRACKING`
+    pub tracking: crate::execute::tracking::Tracking,
     /// `MONITOR`
     pub monitors: crate::execute::monitor::Monitors,
     /// `SLOWLOG`
@@ -191,9 +200,11 @@ impl Server {
             serving: OnceLock::new(),
             clients: Mutex::default(),
             // As on Redis, the first ids belong to the server's own clients.
+            connections: AtomicUsize::new(0),
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
+            cluster: Default::default(),
             link: Default::default(),
             aof: Default::default(),
             pubsub: PubSub::default(),
@@ -220,12 +231,17 @@ impl Server {
             unit_us: AtomicI64::new(0),
             module_thread: AtomicUsize::new(0),
             pause: Default::default(),
+            tracking: Default::default(),
             monitors: Default::default(),
             slowlog: Default::default(),
             latency: Default::default(),
             startup_memory: AtomicU64::new(0),
         }));
         assert!(SERVER.set(server).is_ok(), "one server in a process");
+        // The first database will be used; its shards are no surprise for `maxmemory` later.
+        server.keyspace.dbs()[0].shards();
+        crate::execute::config::apply_policy(server);
+        crate::connection::limits::apply(&server.config);
         server
     }
 

@@ -57,7 +57,7 @@ fn no_subscription_slips_through_a_change() {
                 }
             });
         }
-        let left = (0..200).find_map(|round| {
+        let left = (0..80).find_map(|round| {
             admin.cmd(&["ACL", "SETUSER", "u", "resetchannels"]).ok();
             let who = admin.cmd(&["CLIENT", "LIST"]);
             admin.cmd(&["ACL", "SETUSER", "u", "&c*"]).ok();

@@ -10,7 +10,7 @@
 use backplane::lock::held::{Access, HeldSet};
 use backplane::lock::native::{acquire, Latches, PlannedKey};
 use backplane::snapshot::Walk;
-use shuttle::sync::atomic::{AtomicBool, Ordering};
+use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::sync::{Arc, Condvar, Mutex};
 use shuttle::thread;
 use std::cell::UnsafeCell;
@@ -82,6 +82,8 @@ struct World {
     /// What the keyspace was at the cut.
     cut: Mutex<Vec<(u16, usize, i64)>>,
     walking: AtomicBool,
+    /// Shards whose values may be due.
+    natives_left: AtomicUsize,
     /// Whether writers write before they change: without it the model must fail.
     hooked: bool,
 }
@@ -117,6 +119,7 @@ impl World {
             file: Mutex::default(),
             cut: Mutex::default(),
             walking: AtomicBool::new(false),
+            natives_left: AtomicUsize::new(0),
             hooked,
         };
         for db in 0..DBS {
@@ -258,6 +261,7 @@ impl World {
             state.extend(data.table.iter().map(|e| (db, e.key, unsafe { *e.value.get() })));
             let any = !data.table.is_empty();
             data.walk.begin((), db, any, false);
+            self.natives_left.fetch_add(usize::from(any), Ordering::SeqCst);
         }
         let sum: i64 = state.iter().map(|v| v.2).sum();
         assert_eq!(sum, SUM, "the cut is in the middle of a command");
@@ -270,21 +274,23 @@ impl World {
         self.module.unlock();
     }
 
-    /// `Walker::step`; returns whether native values are left.
-    fn step(&self, shard: u32) -> bool {
+    /// `Walker::step`
+    fn step(&self, shard: u32) {
         if !self.shards[shard as usize].latch.try_lock() {
-            return true;
+            return;
         }
         let data = self.data(shard);
         if !data.walk.natives_left() {
-            self.unlatch(shard);
-            return false;
+            return self.unlatch(shard);
         }
         let mut out: Vec<_> = std::mem::take(&mut data.before);
         let (mark, origin) = (data.walk.mark(), data.walk.origin);
         let mut huge: Option<(usize, *const Entry)> = None;
         match data.table.iter_mut().find(|e| e.mark != mark) {
-            None => data.walk.natives_done(),
+            None => {
+                data.walk.natives_done();
+                self.natives_left.fetch_sub(1, Ordering::SeqCst);
+            }
             Some(_) if data.held.whole_for_writing() => {}
             Some(e) => {
                 e.mark = mark;
@@ -297,7 +303,6 @@ impl World {
                 }
             }
         }
-        let left = data.walk.natives_left();
         self.unlatch(shard);
         if let Some((key, e)) = huge {
             thread::yield_now();
@@ -309,7 +314,6 @@ impl World {
             self.unlatch(shard);
         }
         self.file.lock().unwrap().extend(out);
-        left
     }
 
     /// The background thread, until nothing is due.
@@ -319,18 +323,12 @@ impl World {
         }
         let all = 0..(DBS * SHARDS) as u32;
         loop {
-            let left = all.clone().filter(|&s| self.step(s)).count();
-            if left == 0 {
-                // A swap may have moved something behind us.
-                let any = all.clone().any(|s| {
-                    self.latch(s);
-                    let left = self.data(s).walk.natives_left();
-                    self.unlatch(s);
-                    left
-                });
-                if !any {
-                    break;
-                }
+            for s in all.clone() {
+                self.step(s);
+            }
+            // Counted, not looked for: a swap may have moved something behind us.
+            if self.natives_left.load(Ordering::SeqCst) == 0 {
+                break;
             }
             thread::yield_now();
         }
@@ -361,6 +359,7 @@ fn model(hooked: bool) {
             w.module_move(0, 1, HUGE);
             w.swap();
             w.module_move(1, 0, 1);
+            w.swap();
         }),
         run(|w| {
             w.take_cut();

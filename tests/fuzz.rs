@@ -11,7 +11,7 @@ use backplane::keyspace::list::Fill;
 use backplane::keyspace::set::SetLimits;
 use backplane::keyspace::zset::ZsetLimits;
 use backplane::parse::{Limits, Parsed, Parser};
-use backplane::snapshot::{restore, seal, Decoder};
+use backplane::snapshot::{restore, seal, skip_value, Decoder, Reader};
 use common::{Client, Reply, Server};
 use std::collections::HashSet;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -302,7 +302,18 @@ fn payloads() {
     // The files are bodies without version and checksum: those are put behind what was mutated.
     Fuzz::new("restore").run(|input, _| {
         let decoder = Decoder { limits: limits(), key: None, find_type: &|_| None, park: false };
-        match restore(&seal(input.to_vec()), &decoder) {
+        let result = restore(&seal(input.to_vec()), &decoder);
+        if result.is_ok() {
+            // Who loads a file passes over values before others read them: both must find the same end.
+            let (mut read, mut passed) = (Reader::of_memory(input), Reader::of_memory(input));
+            let ty = read.byte().and_then(|ty| decoder.value(&mut read, ty).map(|_| ty));
+            passed
+                .byte()
+                .and_then(|_| skip_value(&mut passed, ty?))
+                .expect("a value can be passed over");
+            assert_eq!(passed.position(), read.position());
+        }
+        match result {
             Ok(_) => 1 << 20 | u64::from(input[0]) << 8 | input.len() as u64 / 16,
             Err(e) => {
                 let cause = format!("{e:?}");
@@ -311,6 +322,42 @@ fn payloads() {
             }
         }
     });
+}
+
+/// Whole files: a server loads them, in the place of what it has.
+#[test]
+fn files() {
+    /// Far more than a file of this size can need.
+    const MOST_MEMORY: u64 = 256 << 20;
+    let mut fuzz = Fuzz::new("rdb");
+    let mut server = Server::start(&["--server-threads", "2", "--rdbchecksum", "no"]);
+    let mut c = server.client();
+    while let Some(input) = fuzz.next() {
+        std::fs::write(server.dir.join("dump.rdb"), &input).unwrap();
+        let look = AssertUnwindSafe(|| {
+            let reply = c.cmd(&["DEBUG", "RELOAD", "NOSAVE"]);
+            let digest = c.cmd(&["DEBUG", "DIGEST"]);
+            (reply, digest.text().len(), c.cmd(&["DBSIZE"]).int() as u64)
+        });
+        match catch_unwind(look) {
+            Ok((Reply::Status(_), _, keys)) => fuzz.outcome(&input, 1 << 20 | keys << 8),
+            Ok((Reply::Error(_), _, keys)) => {
+                fuzz.outcome(&input, keys << 8 | input.len() as u64 / 64)
+            }
+            other => {
+                eprintln!("input {}: {}\n{other:?}\n{}", fuzz.runs, show(&input), server.log());
+                panic!("no reply to a file");
+            }
+        }
+        if fuzz.runs % 64 == 0 {
+            let info = c.cmd(&["INFO", "memory"]);
+            let peak = info.text().lines().find_map(|l| l.strip_prefix("used_memory_peak:"));
+            let peak: u64 = peak.expect("INFO has it").parse().unwrap();
+            assert!(peak < MOST_MEMORY, "{peak} bytes after input {}: {}", fuzz.runs, show(&input));
+        }
+    }
+    server.assert_alive();
+    eprintln!("{} inputs, {} in the pool", fuzz.runs, fuzz.pool.len());
 }
 
 /// A connection that sends many requests before it reads.

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
@@ -259,7 +260,7 @@ const PROTECTED: &[u8] =
       having made sure that the server is not reachable from the internet.\r\n";
 
 fn deal(server: &Server, threads: &[Arc<ServingThread>], next: &mut usize, mut socket: Accepted) {
-    if server.clients.lock().len() >= server.config.maxclients() {
+    if server.connections.load(Relaxed) >= server.config.maxclients() {
         server.stats.rejected_connections.add(1);
         let text = b"-ERR max number of clients reached\r\n";
         let _ = match &mut socket {
@@ -275,6 +276,8 @@ fn deal(server: &Server, threads: &[Arc<ServingThread>], next: &mut usize, mut s
         }
         return;
     }
+    // Counted here: the serving thread, which knows the client by then, may be far behind a burst of new ones.
+    server.connections.fetch_add(1, Relaxed);
     threads[*next % threads.len()].give(socket);
     *next += 1;
 }

@@ -50,7 +50,7 @@ pub fn read(data: &[u8]) -> Result<Facts, String> {
             [] => "is empty",
             d if d.starts_with(b"#!") => "is a script",
             d if d.starts_with(b"MZ") => "is a Windows program",
-            d if d.starts_with(&[0xcf, 0xfa, 0xed, 0xfe]) => "is a macOS library",
+            [0xcf, 0xfa, 0xed, 0xfe, ..] => "is a macOS library",
             d if d.starts_with(b"!<arch>\n") => "is a static library",
             _ => "has no ELF header",
         };

@@ -192,6 +192,11 @@ impl Waiter {
         }
     }
 
+    /// Whether the client is here.
+    pub fn has_client(&self) -> bool {
+        matches!(*self.state.lock(), State::Here(_))
+    }
+
     /// Takes the waiter out of its keys' lists.
     pub fn leave(self: &Arc<Self>, server: &Server) {
         for key in &self.wait.keys {

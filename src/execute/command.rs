@@ -175,6 +175,12 @@ fn write_spec_flags(bits: u64, out: &mut Reply) {
     names.iter().for_each(|n| out.simple(n));
 }
 
+/// The subcommands that Redis has too.
+fn listed(c: &Command) -> impl Iterator<Item = &Arc<Command>> {
+    let ours = |s: &Command| c.name == "module" && s.name == super::module::OURS;
+    c.subs.iter().filter(move |s| !ours(s))
+}
+
 fn write_info(c: &Command, out: &mut Reply) {
     let ((first, last, step), movable) = classic_range(c);
     out.array(10);
@@ -199,12 +205,11 @@ fn write_info(c: &Command, out: &mut Reply) {
     out.set(c.keys.len());
     c.keys.iter().for_each(|k| write_key_spec(k, out));
     // A set where there are none, a list where there are some: as on Redis.
-    if c.subs.is_empty() {
-        out.set(0);
-    } else {
-        out.array(c.subs.len());
+    match listed(c).count() {
+        0 => out.set(0),
+        n => out.array(n),
     }
-    c.subs.iter().for_each(|s| write_info(s, out));
+    listed(c).for_each(|s| write_info(s, out));
 }
 
 /// `COMMAND`
@@ -378,8 +383,8 @@ fn write_docs(c: &Command, out: &mut Reply) {
     if !c.subs.is_empty() {
         n += 1;
         out.bulk(b"subcommands");
-        out.map(c.subs.len());
-        for s in &c.subs {
+        out.map(listed(c).count());
+        for s in listed(c) {
             out.bulk_str(&s.full_name);
             write_docs(s, out);
         }
@@ -441,7 +446,7 @@ fn list(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         if matches(c) {
             names.push(c.full_name.as_str());
         }
-        names.extend(c.subs.iter().filter(|s| matches(s)).map(|s| s.full_name.as_str()));
+        names.extend(listed(c).filter(|s| matches(s)).map(|s| s.full_name.as_str()));
     }
     out.array(names.len());
     names.iter().for_each(|n| out.bulk_str(n));

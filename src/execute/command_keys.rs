@@ -19,6 +19,20 @@ fn behind(args: &[&[u8]], from: usize, words: &[&str]) -> Option<usize> {
     (from..args.len().saturating_sub(1)).rfind(hit).map(|i| i + 1)
 }
 
+/// Where `MIGRATE`'s word `KEYS` is, which is not a password or a user's name.
+fn word_keys_of_migrate(args: &[&[u8]]) -> Option<usize> {
+    let mut i = 6;
+    while i < args.len() {
+        i += match args[i].to_ascii_lowercase().as_slice() {
+            b"keys" => return Some(i),
+            b"auth" => 2,
+            b"auth2" => 3,
+            _ => 1,
+        };
+    }
+    None
+}
+
 /// Whether the operations of `BITFIELD` only read; what makes no sense does not count as reading.
 fn only_gets(mut operations: &[&[u8]]) -> bool {
     while let [word, rest @ ..] = operations {
@@ -68,11 +82,11 @@ pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
             }
             "migrate" => {
                 let bits = key::RW | key::ACCESS | key::DELETE;
-                match args.iter().skip(6).position(|a| is(a, "keys")) {
-                    Some(i) if args[3].is_empty() => {
-                        found.extend((i + 7..args.len()).map(|i| (i, bits)));
-                    }
-                    _ => found.push((3, bits)),
+                match word_keys_of_migrate(args) {
+                    None => found.push((3, bits)),
+                    // One key and a list of keys are too much: no keys, and an error when it runs.
+                    Some(_) if !args[3].is_empty() => {}
+                    Some(at) => found.extend((at + 1..args.len()).map(|i| (i, bits))),
                 }
                 return Some(found);
             }
@@ -119,6 +133,18 @@ mod tests {
         let of = |args: &[&[u8]]| positions(c, args).unwrap()[..].to_vec();
         assert_eq!(of(&[b"set", b"k", b"get"]), [(1, OVERWRITE)]);
         assert_eq!(of(&[b"set", b"k", b"v", b"GET"]), [(1, CHANGE)]);
+    }
+
+    #[test]
+    fn keys_of_migrate_are_no_passwords() {
+        let of = |line: &str| {
+            word_keys_of_migrate(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+        };
+        assert_eq!(of("migrate h p k 0 1"), None);
+        assert_eq!(of("migrate h p k 0 1 copy KEYS a"), Some(7));
+        assert_eq!(of("migrate h p k 0 1 auth keys keys a"), Some(8));
+        assert_eq!(of("migrate h p k 0 1 auth2 u keys keys a"), Some(9));
+        assert_eq!(of("migrate h p k 0 1 auth2 keys"), None);
     }
 
     #[test]

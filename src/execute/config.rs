@@ -71,7 +71,12 @@ impl Hooks {
                     );
                     crate::keyspace::evict::continue_later(server);
                 }
+                crate::connection::limits::evict(server);
+                crate::keyspace::evict::after_write(server);
             }
+            "proc-title-template" => crate::start::title::set(c),
+            "maxmemory-clients" => crate::connection::limits::evict(server),
+            "client-output-buffer-limit" => crate::connection::limits::apply(c),
             "maxmemory-policy" => apply_policy(server),
             "requirepass" => server.acl.set_default_password(c.requirepass().as_deref()),
             "port" if !crate::connection::listener::reopen(c) => {

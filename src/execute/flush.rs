@@ -1,7 +1,7 @@
 //! Emptying and swapping databases.
 use super::error::{err, DB_RANGE, SYNTAX};
 use super::{is, CommandError, CommandResult, Tx};
-use crate::connection::client::flag;
+use crate::connection::client::{flag, Session};
 use crate::dispatch::table::{flags, PathRule, Row};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
@@ -126,48 +126,75 @@ pub fn empty(server: &'static Server, db: Option<usize>, lazily: bool) -> u64 {
             all.map(|db| empty_database(server, db, lazily)).sum()
         }
     };
+    Tx::tell_trackers_of_flush(server);
     server_event(abi::EVENT_FLUSHDB, abi::SUBEVENT_FLUSHDB_END, data, None);
     removed
 }
 
-fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
+/// Empties a database, or all, as the arguments say.
+fn flush(
+    tx: &mut Tx<'_>,
+    args: &[&[u8]],
+    db: Option<usize>,
+    out: &mut Reply,
+) -> Result<u64, CommandError> {
     let asked = match args {
         [_] => tx.server.config.lazyfree_lazy_user_flush(),
         [_, word] if is(word, "sync") => false,
         [_, word] if is(word, "async") => true,
         _ => return Err(SYNTAX),
     };
-    // A client that may wait has even a synchronous flush done in the background.
-    Ok(asked || !tx.session.deny_blocking)
+    // A client that may wait has even a synchronous flush done in the background, and gets its reply after that.
+    let waits = !asked && !tx.session.deny_blocking;
+    let removed = empty(tx.server, db, asked || waits);
+    if waits {
+        tx.session.freeing = Some(crate::keyspace::lazy_free::last_batch());
+    }
+    tx.dirty += removed;
+    tx.propagate_always();
+    out.ok();
+    Ok(removed)
+}
+
+/// Deletes all keys and functions, for data that is loaded in their place. The calling thread has the module lock.
+pub fn empty_all(server: &'static Server) {
+    empty(server, None, false);
+    let mut session = Session::internal();
+    let tx = Tx::module(server, &mut session, crate::observe::clock::now_ms());
+    // It only refuses inside a script, where nothing is loaded.
+    let _ = crate::script::function::flush(&tx);
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`
 fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let lazily = lazily(tx, args)?;
     // What a background save would write is not wanted any more; an empty file is, where there are save points.
     control::abort_background_save(tx.server);
-    tx.dirty += empty(tx.server, None, lazily);
-    tx.propagate_always();
+    let removed = flush(tx, args, None, out)?;
+    let p = &tx.server.persistence;
     if !tx.server.config.save().is_empty() {
-        // The error was logged; as on Redis, the client does not hear of it.
-        let _ = crate::snapshot::save(tx.server);
+        p.saves.fetch_add(1, Relaxed);
+        // An error was logged; as on Redis, the client does not hear of it.
+        if crate::snapshot::save(tx.server).is_ok() {
+            // The change of this command, which is not counted yet, is in the file.
+            p.dirty_at_save.fetch_add(removed, Relaxed);
+        }
     }
-    out.ok();
     Ok(())
 }
 
 /// `FLUSHDB [ASYNC|SYNC]`
 fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let lazily = lazily(tx, args)?;
-    tx.dirty += empty(tx.server, Some(tx.db()), lazily);
-    tx.propagate_always();
-    out.ok();
+    let db = Some(tx.db());
+    flush(tx, args, db, out)?;
     Ok(())
 }
 
 /// `SWAPDB index1 index2`
 fn swapdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let server = tx.server;
+    if server.cluster.enabled() {
+        return Err(err("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let number = |arg: &[u8], message: &'static str| {
         let n = crate::keyspace::number::parse_i64(arg).and_then(|n| i32::try_from(n).ok());
         n.ok_or(err(message))

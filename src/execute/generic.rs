@@ -127,6 +127,9 @@ const SAME_OBJECT: &str = "ERR source and destination objects are the same";
 
 /// `MOVE key db`
 fn move_key(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if tx.server.cluster.enabled() {
+        return Err(err("ERR MOVE is not allowed in cluster mode"));
+    }
     let name = args[1];
     let to = other_db(tx, args[2])?;
     let from = tx.db();

@@ -327,10 +327,13 @@ fn hrandfield(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult
         if with_values {
             bulk_item(out, e.value);
         }
+        out.full()
     };
     if count < 0 || count == 1 {
         for _ in 0..wanted {
-            put(random_entry(h, live, now).expect("some are visible"));
+            if put(random_entry(h, live, now).expect("some are visible")) {
+                break;
+            }
         }
         return Ok(());
     }

@@ -46,6 +46,7 @@ mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+mod lolwut;
 pub mod memory;
 pub mod migrate;
 pub mod module;
@@ -67,6 +68,7 @@ pub mod stream_info;
 pub mod stream_pending;
 pub mod string;
 mod sweep;
+pub mod tracking;
 pub mod transaction;
 mod typed;
 pub mod zset;
@@ -268,7 +270,7 @@ impl<'a> Tx<'a> {
     /// While files are loaded no key expires: the next command in the file may be about it. Nor while a module is told of a
     /// key: it still finds it.
     #[inline]
-    fn keeps_expired(&self) -> bool {
+    pub(super) fn keeps_expired(&self) -> bool {
         self.server.loading.load(Relaxed)
             || self.session.shared.has(flag::MASTER)
             // SAFETY: lock: module mode means that this thread has the module lock.
@@ -470,29 +472,47 @@ impl<'a> Tx<'a> {
         if let ValueRef::Module(m) = e.value() {
             crate::module::datatype::unlinked(key, db, m);
         }
-        if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
-            e.free();
+        let (server, mut gone) = (self.server, false);
+        server.latency.watch(&server.config, "expire-del", || {
+            if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
+                e.free();
+                gone = true;
+            }
+        });
+        if gone {
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
                 let lazily = self.server.config.lazyfree_lazy_expire();
                 self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
+            if self.server.tracking.any() {
+                self.tell_trackers_of_expiry(key);
+            }
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
 
-    /// Evicts a key of the selected database, with event and effect.
-    pub fn evict(&mut self, key: &[u8]) {
+    /// Evicts a key of the selected database, with event and effect. Returns how many bytes that freed, without what
+    /// telling others of it takes.
+    pub fn evict(&mut self, key: &[u8]) -> u64 {
         let lazily = self.server.config.lazyfree_lazy_eviction();
-        if !self.remove_with(key, lazily) {
+        let before = crate::module::api::memory::of_this_thread();
+        let server = self.server;
+        let removed = server.latency.watch(&server.config, "eviction-del", || {
+            self.remove_for(abi::SUBEVENT_KEY_EVICTED, key, lazily)
+        });
+        let freed = before.wrapping_sub(crate::module::api::memory::of_this_thread()) as i64;
+        let freed = freed.max(0) as u64;
+        if !removed {
             // Gone, or past its expiry: its deletion was told as that.
-            return;
+            return freed;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
         self.propagate_also(&[deletion(lazily), key]);
+        freed
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
@@ -516,6 +536,11 @@ impl<'a> Tx<'a> {
         self.set(key, make(), Expiry::Clear);
         let mut e = self.place(self.db(), key, Access::Write).expect("just inserted");
         e.value_mut()
+    }
+
+    /// The number of a string that is stored as one, to change in place.
+    pub fn int_mut(&mut self, key: &[u8]) -> Option<&mut i64> {
+        self.live_mut(key).and_then(|mut e| e.int_mut())
     }
 
     /// The buffer of a string, to change in place: made empty if the key is missing, moved to the heap if need be.
@@ -577,6 +602,9 @@ impl<'a> Tx<'a> {
                 let reason = abi::SUBEVENT_KEY_OVERWRITTEN;
                 crate::module::event::key_event(reason, db, key, e);
             }
+        }
+        if matches!(expiry, Expiry::At(_)) {
+            self.note_own_expiry(db, key);
         }
         let clock = self.server.access_clock(self.now, 0);
         let now = self.field_time();
@@ -703,24 +731,26 @@ impl<'a> Tx<'a> {
 
     /// As [`Tx::remove`]; a large value is freed in the background when `lazily` says so.
     pub fn remove_with(&mut self, key: &[u8], lazily: bool) -> bool {
-        if !lazily {
-            return self.remove(key);
+        self.remove_for(abi::SUBEVENT_KEY_DELETED, key, lazily)
+    }
+
+    /// As [`Tx::remove_with`], with the reason that listening modules are told before (`SUBEVENT_KEY_*`).
+    fn remove_for(&mut self, reason: u64, key: &[u8], lazily: bool) -> bool {
+        let db = self.db();
+        let Some(e) = self.live_mut(key) else { return false };
+        let later = lazily && crate::keyspace::lazy_free::is_worth_it(db, e);
+        if let ValueRef::Module(m) = e.value() {
+            crate::module::datatype::unlinked(key, db, m);
         }
-        match self.live_mut(key) {
-            None => false,
-            Some(e) if !crate::keyspace::lazy_free::is_worth_it(self.db(), e) => self.remove(key),
-            Some(_) => {
-                let removed = self.unlink(self.db(), key);
-                match removed {
-                    Some(e) if e.kind() == Kind::Module => {
-                        crate::keyspace::lazy_free::free_by_modules(vec![e]);
-                    }
-                    Some(e) => crate::keyspace::lazy_free::free_later(vec![e]),
-                    None => {}
-                }
-                removed.is_some()
+        match self.unlink_for(reason, db, key) {
+            Some(e) if later && e.kind() == Kind::Module => {
+                crate::keyspace::lazy_free::free_by_modules(vec![e]);
             }
+            Some(e) if later => crate::keyspace::lazy_free::free_later(vec![e]),
+            Some(e) => e.free(),
+            None => return false,
         }
+        true
     }
 
     /// Takes a live key's value and expiry out of the database. No event.
@@ -734,6 +764,9 @@ impl<'a> Tx<'a> {
     /// Sets or clears the expiry of a key. Returns false if there is no such key. No event.
     pub fn set_expire(&mut self, key: &[u8], at: Option<i64>) -> bool {
         let Some(old) = self.live_mut(key) else { return false };
+        if at.is_some() {
+            self.note_own_expiry(self.db(), key);
+        }
         self.with_shard(self.db(), key, Access::Write, |shard, data, hash| {
             let (volatile, kind) = (old.expire().is_some(), old.kind());
             let new = old.with_expire(at);
@@ -741,6 +774,14 @@ impl<'a> Tx<'a> {
         });
         self.structure_changed();
         true
+    }
+
+    /// Remembers a key that a client of a writable replica makes expire.
+    #[inline]
+    fn note_own_expiry(&self, db: usize, key: &[u8]) {
+        if self.server.link.is_replica() && !self.session.shared.has(flag::MASTER) {
+            self.server.link.note_own_expiry(db, key);
+        }
     }
 
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
@@ -773,6 +814,9 @@ impl<'a> Tx<'a> {
     pub fn modified_in(&mut self, db: usize, key: &[u8]) {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
+        }
+        if self.server.tracking.any() {
+            self.tell_trackers(key);
         }
         self.key_ready(db, key);
     }

@@ -383,7 +383,7 @@ pub fn lacks_replicas(server: &Server) -> bool {
     wanted > 0
         && server.config.min_replicas_max_lag() > 0
         && !server.link.is_replica()
-        && (good_replicas(server) as u64) < wanted as u64
+        && (good_replicas(server) as u64) < wanted
 }
 
 /// Whether there may be something to check: for the way of every command.
@@ -420,6 +420,7 @@ pub fn cron(server: &'static Server, now: i64) {
         }
     }
     server.log.replica_cron(server, now);
+    server.link.expire_own(server, now);
 }
 
 const fn primary(name: &'static str, arity: i32, since: &'static str, run: Handler) -> Row {

@@ -225,7 +225,16 @@ fn srandmember(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResul
         return Ok(());
     }
     let members: Vec<LpItem<'_>> = set.iter().collect();
-    for i in sample(members.len(), count, repeat) {
+    if repeat {
+        for _ in 0..count {
+            bulk_item(out, members[random::next() as usize % members.len()]);
+            if out.full() {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    for i in sample(members.len(), count, false) {
         bulk_item(out, members[i]);
     }
     Ok(())

@@ -7,6 +7,7 @@ use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, PathRule, R
 use crate::keyspace::event::{self, class};
 use crate::keyspace::list::List;
 use crate::keyspace::number::parse_f64;
+use crate::keyspace::shard::slot_of;
 use crate::keyspace::value::{Value, ValueMut, ValueRef};
 use crate::reply::Reply;
 use std::cmp::Ordering;
@@ -162,7 +163,28 @@ fn elements(tx: &Tx<'_>, key: &[u8]) -> Result<(Vec<Vec<u8>>, bool), CommandErro
     })
 }
 
+/// In cluster mode, keys made from patterns have to be in the slot of the sorted key.
+fn check_slots(tx: &Tx<'_>, key: &[u8], o: &Options<'_>) -> CommandResult {
+    let other = |p: &[u8]| crate::cluster::slot_of_pattern(p) != Some(slot_of(key));
+    let denied = |what: &str| {
+        Err(err(format!(
+            "ERR {what} option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots."
+        )))
+    };
+    if !tx.server.cluster.enabled() {
+        return Ok(());
+    }
+    if o.by.is_some_and(other) {
+        return denied("BY");
+    }
+    if o.get.iter().any(|p| other(p)) {
+        return denied("GET");
+    }
+    Ok(())
+}
+
 fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -> CommandResult {
+    check_slots(tx, key, &o)?;
     let (mut texts, is_set) = elements(tx, key)?;
     // One sees it in `OBJECT ENCODING`: a sorted set that was sorted is no listpack any more.
     if matches!(tx.peek(key), Some(ValueRef::Zset(_))) {

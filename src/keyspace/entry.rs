@@ -438,6 +438,12 @@ impl Entry {
         self.tag() == TAG_HEAP
     }
 
+    /// The number of a string that is stored as one.
+    pub fn int_mut<'a>(&mut self) -> Option<&'a mut i64> {
+        // SAFETY: layout: the tag says so; lock: held for writing.
+        (self.tag() == TAG_INT).then(|| unsafe { &mut *self.payload_at().cast::<i64>() })
+    }
+
     /// The buffer of a heap string.
     pub fn heap_string<'a>(&mut self) -> Option<&'a mut Vec<u8>> {
         // SAFETY: layout: the tag says so; lock: held for writing.
@@ -466,7 +472,7 @@ impl Entry {
     #[inline]
     pub fn prefetch_value(&self) {
         if self.tag() > TAG_EMBEDDED {
-            let at = self.ptr::<i8>();
+            let at = self.payload() as usize;
             super::table::prefetch(at);
             super::table::prefetch(at.wrapping_add(64));
         }
@@ -475,9 +481,10 @@ impl Entry {
     /// Has the processor fetch what that points to.
     #[inline]
     pub fn prefetch_behind_value(&self) {
-        if self.tag() == TAG_STREAM {
-            // SAFETY: layout: the tag says so; lock: the caller has the latch.
-            unsafe { &*self.ptr::<Stream>() }.prefetch();
+        match self.value() {
+            ValueRef::Stream(stream) => stream.prefetch(),
+            ValueRef::List(list) => list.prefetch(),
+            _ => {}
         }
     }
 

@@ -7,6 +7,7 @@ use self::quick::{remove_in, seek, ElementPos, Needle, Quick};
 pub use self::quick::{Fill, Node, NodeRef, PACKED_THRESHOLD};
 use super::block::Word;
 use super::listpack::{Listpack, LpItem};
+use super::table::prefetch;
 
 /// A list value.
 ///
@@ -114,6 +115,18 @@ impl List {
     /// An empty list for a loader: add nodes or elements, then call [`List::settle`].
     pub fn for_loading() -> List {
         List { repr: Repr::quick(Quick::default()) }
+    }
+
+    /// Has the processor fetch what an addition will touch.
+    pub fn prefetch(&self) {
+        let addresses = match self.repr.view() {
+            View::Packed(lp) => lp.ends(),
+            View::Quick(quick) => [quick.nodes.front(), quick.nodes.back()]
+                .map(|node| node.map_or(0, |node| std::ptr::from_ref(node).addr())),
+        };
+        for at in addresses {
+            prefetch(at);
+        }
     }
 
     /// Appends a whole node (RDB load); an empty one is skipped.

@@ -10,7 +10,7 @@ use crate::lock::latch::Latch;
 use crate::snapshot::{Batch, Cut, Walk};
 use parking_lot::{Mutex, MutexGuard};
 use std::cell::UnsafeCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -39,9 +39,9 @@ pub struct ShardData {
     /// No field of a hash expires before this time (a lower bound), Unix milliseconds.
     pub next_field_expire: i64,
     /// Watched keys (`WATCH`), by key; usually empty.
-    pub watched: HashMap<Vec<u8>, Vec<Arc<ClientShared>>>,
+    pub watched: BTreeMap<Vec<u8>, Vec<Arc<ClientShared>>>,
     /// Clients that wait for keys (`BLPOP`), by key, the longest waiting first; usually empty.
-    pub blocked: HashMap<Vec<u8>, Vec<Arc<Waiter>>>,
+    pub blocked: BTreeMap<Vec<u8>, Vec<Arc<Waiter>>>,
     /// How far a snapshot is with the entries.
     pub walk: Walk<Arc<Cut>>,
     /// Values that were about to change before the snapshot came by.
@@ -72,7 +72,7 @@ impl Shard {
     /// Has the processor fetch what commands look at first.
     #[inline]
     pub fn prefetch(&self) {
-        prefetch(std::ptr::from_ref(self).cast());
+        prefetch(std::ptr::from_ref(self).addr());
     }
 
     /// Has the processor fetch the bucket of a hash. Reads the shard without its latch, so it may miss.

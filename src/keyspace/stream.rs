@@ -62,8 +62,8 @@ pub enum TrimTo {
 pub struct Stream {
     nodes: BTreeMap<StreamId, Listpack>,
     groups: BTreeMap<Box<[u8]>, Group>,
-    /// Where the last node was after the last addition.
-    tail_hint: [usize; 2],
+    /// Where the last node's ends, and its place in the tree, were after the last addition.
+    tail_hint: [usize; 3],
     length: u64,
     first_id: StreamId,
     /// Greatest id ever given (`XSETID` may raise it).
@@ -82,8 +82,10 @@ impl Stream {
 
     /// Has the processor fetch what an addition will touch.
     pub fn prefetch(&self) {
-        for at in self.tail_hint {
-            super::table::prefetch(std::ptr::without_provenance(at));
+        let [first, last, place] = self.tail_hint;
+        // The tree's keys and counts lie around the place.
+        for at in [first, last, place, place.wrapping_sub(64), place.wrapping_sub(128)] {
+            super::table::prefetch(at);
         }
     }
 
@@ -140,13 +142,13 @@ impl Stream {
                 let master = *tail.key();
                 let lp = tail.get_mut();
                 let written = node::append(lp, master, id, fields);
-                self.tail_hint = lp.ends();
+                let [first, last] = lp.ends();
+                self.tail_hint = [first, last, std::ptr::from_ref(lp).addr()];
                 written
             }
             _ => {
                 let mut lp = node::new_node(fields);
                 let written = node::append(&mut lp, id, id, fields);
-                self.tail_hint = lp.ends();
                 self.nodes.insert(id, lp);
                 written
             }

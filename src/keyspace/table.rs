@@ -139,7 +139,7 @@ impl<P: Copy> Bucket<P> {
     /// Has the processor fetch the items ahead of their use.
     fn prefetch(&self) {
         for slot in self.present() {
-            prefetch(std::ptr::without_provenance((self.word(slot) >> 16) as usize));
+            prefetch((self.word(slot) >> 16) as usize);
         }
     }
 }
@@ -148,16 +148,17 @@ impl<P: Copy> Bucket<P> {
 #[inline]
 pub fn prefetch_bucket((base, count): (usize, usize), hash: u64) {
     let offset = home_of(hash, count) * size_of::<Bucket<usize>>();
-    prefetch(std::ptr::without_provenance(base.wrapping_add(offset)));
+    prefetch(base.wrapping_add(offset));
 }
 
 /// Has the processor fetch the cache line at an address, which need not be a valid one.
 #[inline]
-pub fn prefetch(address: *const i8) {
+pub fn prefetch(address: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: layout: a prefetch of any address is without effect on the program.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address);
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
@@ -175,7 +176,7 @@ const POSITIONS: u32 = 32;
 /// Where an item with this hash belongs in a table of `count` buckets.
 #[inline]
 fn home_of(hash: u64, count: usize) -> usize {
-    ((hash >> POSITIONS) * count as u64 >> POSITIONS) as usize
+    (((hash >> POSITIONS) * count as u64) >> POSITIONS) as usize
 }
 
 /// Most items for so many buckets: 89 % of their slots.
@@ -273,8 +274,8 @@ impl<P: TableItem> Table<P> {
         let mut first = None;
         for slot in bucket.matching(fingerprint(hash)) {
             let address = (bucket.word(slot) >> 16) as usize;
-            prefetch(std::ptr::without_provenance(address));
-            prefetch(std::ptr::without_provenance(address.wrapping_add(64)));
+            prefetch(address);
+            prefetch(address.wrapping_add(64));
             first.get_or_insert(bucket.item(slot));
         }
         first

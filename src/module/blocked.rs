@@ -153,7 +153,7 @@ impl BlockedClient {
     fn call(
         self: &Arc<Self>,
         f: abi::CommandFn,
-        what: &str,
+        what: crate::lock::owner::Label,
         bits: u32,
         ready: Option<&[u8]>,
         session: &mut Session,
@@ -310,7 +310,7 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
             let Client { session, out, .. } = &mut *parked.client;
             let (start, errors, began) = (out.buf.len(), out.errors, mono_ns());
             if b.keys.is_empty() {
-                b.call(reply, "reply callback", ctx_flag::BLOCKED_REPLY, None, session, out);
+                b.call(reply, &"reply callback", ctx_flag::BLOCKED_REPLY, None, session, out);
             } else if by_hand {
                 timed_out(&b, session, out);
             }
@@ -347,7 +347,7 @@ fn count(server: &Server, b: &BlockedClient, session: &Session, callback_ns: u64
 
 fn timed_out(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Reply) {
     let timeout = b.state.lock().timeout;
-    b.call(timeout, "timeout callback", ctx_flag::BLOCKED_TIMEOUT, None, session, out);
+    b.call(timeout, &"timeout callback", ctx_flag::BLOCKED_TIMEOUT, None, session, out);
     b.state.lock().disconnected = None;
 }
 
@@ -358,7 +358,7 @@ pub fn free_privdata(b: &Arc<BlockedClient>, client: Option<(&mut Session, &mut 
         (s.free_privdata, std::mem::take(&mut s.privdata))
     };
     let Some(free) = free.filter(|_| data != 0) else { return };
-    let _running = running(b.module, "free_privdata callback");
+    let _running = running(b.module, &"free_privdata callback");
     let mut ctx = match client {
         Some((session, out)) => Ctx::for_client(Some(b.module), session, out),
         None => {
@@ -436,7 +436,7 @@ fn tell_disconnected(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Re
         (s.disconnected.take(), s.privdata)
     };
     let Some(f) = callback else { return };
-    let _running = running(b.module, "disconnect callback");
+    let _running = running(b.module, &"disconnect callback");
     let mut ctx = Ctx::for_client(Some(b.module), session, out);
     ctx.privdata = data as *mut c_void;
     // SAFETY: ABI: registered for this signature; the module still has its handle; lock: held.
@@ -546,7 +546,7 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
     let reply = b.state.lock().reply;
     let Client { session, out, .. } = &mut *parked.client;
     let (start, errors, began) = (out.buf.len(), out.errors, mono_ns());
-    let status = b.call(reply, "reply callback", ctx_flag::BLOCKED_REPLY, Some(key), session, out);
+    let status = b.call(reply, &"reply callback", ctx_flag::BLOCKED_REPLY, Some(key), session, out);
     if status != abi::OK {
         // The module wants to wait on.
         out.buf.truncate(start);

@@ -182,6 +182,9 @@ impl Ctx {
     #[allow(clippy::mut_from_ref)]
     #[inline]
     pub fn out(&self) -> Option<&mut Reply> {
+        if super::strict::on() && !self.reply.is_null() {
+            super::strict::check_reply(self.blocked.is_some());
+        }
         // SAFETY: ABI: the reply outlives the context; one thread at a time writes it (the command's, or the one that the
         // blocked client was given to).
         unsafe { self.reply.as_mut() }

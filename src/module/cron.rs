@@ -12,6 +12,12 @@ pub fn run(server: &'static Server, now: i64) {
     server.clock_ms.store(now, Relaxed);
     server.used_memory();
     server.unit_time(|| now);
+    let begin = mono_ns();
+    round(server, now);
+    server.stats.cron_ns.add(mono_ns() - begin);
+}
+
+fn round(server: &'static Server, now: i64) {
     let s = &server.stats;
     s.cron_rounds.add(1);
     s.rates.sample(mono_ns(), s.rate_values());
@@ -22,6 +28,10 @@ pub fn run(server: &'static Server, now: i64) {
     server.pause.end_if_over(now);
     if server.pause_cron.load(Relaxed) {
         return;
+    }
+    crate::execute::tracking::tend(server, now);
+    if !server.link.is_replica() {
+        crate::keyspace::evict::tend(server);
     }
     if server.active_expire.load(Relaxed)
         && !server.pause.active()

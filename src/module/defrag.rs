@@ -134,10 +134,9 @@ fn fragmentation() -> (u64, u64) {
 fn percent(server: &Server, busy: bool) -> u64 {
     let c = &server.config;
     let (bytes, percent) = fragmentation();
-    let (lower, upper) =
-        (c.active_defrag_threshold_lower() as u64, c.active_defrag_threshold_upper() as u64);
-    let (min, max) = (c.active_defrag_cycle_min() as u64, c.active_defrag_cycle_max() as u64);
-    if !busy && (percent < lower || bytes < c.active_defrag_ignore_bytes() as u64) {
+    let (lower, upper) = (c.active_defrag_threshold_lower(), c.active_defrag_threshold_upper());
+    let (min, max) = (c.active_defrag_cycle_min(), c.active_defrag_cycle_max());
+    if !busy && (percent < lower || bytes < c.active_defrag_ignore_bytes()) {
         return 0;
     }
     if max <= min || upper <= lower {
@@ -192,7 +191,7 @@ fn slice(server: &'static Server, s: &mut State) {
     if s.percent == 0 {
         return;
     }
-    let slice = 10_000_000 * s.percent / server.config.hz().clamp(1, 500) as u64;
+    let slice = 10_000_000 * s.percent / server.config.hz().clamp(1, 500);
     let until = mono_ns() + slice.max(1000);
     // Somebody may want the lock; a waiter gets it before the next slice.
     while mono_ns() < until && !server.module_lock.has_waiters() {
@@ -286,7 +285,7 @@ fn value(
     let until = if cursor.is_some() { until } else { 0 };
     let mut ctx = DefragCtx { until, cursor, key: name, db: db as c_int, moves: Moves::default() };
     let more = {
-        let _running = note_running(owner, "type defrag");
+        let _running = note_running(owner, &"type defrag");
         // SAFETY: ABI: registered for this signature; the key is held for writing; lock: held.
         unsafe { method(ctx.handle(), name.cast(), (&raw mut v.ptr).cast::<*mut c_void>()) }
     };
@@ -310,7 +309,7 @@ fn own_memory(s: &mut State, module: &'static Module, until: u64) {
         db: -1,
         moves: Moves::default(),
     };
-    let _running = note_running(module, "defrag callback");
+    let _running = note_running(module, &"defrag callback");
     // SAFETY: ABI: registered for this signature; lock: held.
     unsafe { function(ctx.handle()) };
     s.figures.moves.hits += ctx.moves.hits;

@@ -155,6 +155,7 @@ impl Key {
         }
         // SAFETY: ABI: this function's contract.
         let key = Box::into_raw(Box::new(unsafe { Key::with_entry(ctx, name, mode, entry) }));
+        super::strict::note(|live| live.keys += 1);
         if c.flags & flag::AUTO_MEMORY != 0 {
             c.remember(Auto::Key(key.cast()));
         }
@@ -184,6 +185,7 @@ impl Key {
     pub unsafe fn close(key: *mut Key) {
         // SAFETY: ABI: this function's contract.
         let key = unsafe { Box::from_raw(key) };
+        super::strict::note(|live| live.keys -= 1);
         let signals = match key.ctx().module {
             Some(m) => !m.has_option(abi::OPTION_NO_IMPLICIT_SIGNAL_MODIFIED),
             None => true,

@@ -63,7 +63,7 @@ pub fn load_with_configs(
     let mut argv: Vec<*mut RStr> = args.iter().map(|a| RStr::new(a)).collect();
     let argv_ptr = if argv.is_empty() { std::ptr::null_mut() } else { argv.as_mut_ptr() };
     let status = {
-        let _running = running(module, "OnLoad");
+        let _running = running(module, &"OnLoad");
         // SAFETY: ABI: the entry point's signature; lock: the module lock is held.
         unsafe { entry((&raw mut ctx).cast(), argv_ptr.cast(), argv.len() as c_int) }
     };
@@ -178,7 +178,7 @@ pub fn unload(server: &'static Server, name: &str) -> Result<(), &'static str> {
     });
     if let Some(exit) = exit {
         // SAFETY: ABI: the exit point's signature; lock: the module lock is held.
-        let status = with_context(module, 0, "OnUnload", |ctx| unsafe { exit(ctx.cast()) });
+        let status = with_context(module, 0, &"OnUnload", |ctx| unsafe { exit(ctx.cast()) });
         if status == abi::ERR {
             return Err("operation not possible.");
         }

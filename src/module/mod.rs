@@ -19,6 +19,8 @@ pub mod fork;
 pub mod key;
 pub mod loader;
 pub mod registry;
+pub mod strict;
 pub mod string;
 pub mod thread;
 pub mod timer;
+pub mod watchdog;

@@ -37,6 +37,7 @@ impl RStr {
             p.write(RStr { refs, len, cap: 0, ptr: at, inline: len });
             std::ptr::copy_nonoverlapping(text.as_ptr(), at, text.len());
             *at.add(text.len()) = 0;
+            super::strict::note(|live| live.strings += 1);
             p
         }
     }
@@ -81,6 +82,7 @@ impl RStr {
                 return;
             }
             fence(Ordering::Acquire);
+            super::strict::note(|live| live.strings -= 1);
             if (*s).cap != 0 {
                 drop(Vec::from_raw_parts((*s).ptr, 0, (*s).cap));
             }

@@ -199,6 +199,7 @@ pub fn end_unit(server: &'static Server) {
     unit_done(server, now_ms);
     crate::execute::blocking::serve_module(server);
     server.release_keys();
+    server.tracking.broadcast(server);
 }
 
 /// What ended as a unit for the effect log: jobs that notification callbacks left still belong to it. Held keys stay held.

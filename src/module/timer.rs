@@ -87,7 +87,7 @@ impl Timers {
                     _ => return,
                 }
             };
-            with_context(timer.module, timer.db, "timer", |ctx| {
+            with_context(timer.module, timer.db, &"timer", |ctx| {
                 if let Some(f) = timer.callback {
                     // SAFETY: ABI: registered for this signature; lock: the module lock is held.
                     unsafe { f(ctx.cast(), timer.data) };

@@ -123,6 +123,16 @@ impl Counters {
     }
 }
 
+/// Bytes that this thread has allocated less those that it has freed; wraps below zero. For differences.
+pub fn of_this_thread() -> u64 {
+    let (allocated, freed) = (counter(c"thread.allocatedp"), counter(c"thread.deallocatedp"));
+    if allocated.is_null() || freed.is_null() {
+        return 0;
+    }
+    // SAFETY: layout: the counters of this thread, which runs.
+    unsafe { (*allocated).load(Relaxed).wrapping_sub((*freed).load(Relaxed)) }
+}
+
 /// Bytes in use.
 pub fn used() -> u64 {
     let threads = threads();

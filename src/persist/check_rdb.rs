@@ -211,7 +211,7 @@ fn key(
         r.number()?;
         module_io::skip_data(r)?;
     } else {
-        let decoder = Decoder { limits, key: None, find_type: &|_| None, park: true };
+        let decoder = Decoder { limits, key: None, find_type: &|_| None, park: false };
         if let Value::Hash(hash) = decoder.value(r, ty)? {
             state.subexpires += u64::from(hash.min_expire().is_some());
         }

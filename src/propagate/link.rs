@@ -13,6 +13,7 @@ use crate::dispatch::{run_input, Outcome, Side};
 use crate::observe::clock::now_ms;
 use crate::server::Server;
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::{
@@ -52,6 +53,8 @@ pub struct Link {
     pub down_since: AtomicI64,
     /// The primary wants to know at once how far we are.
     asked: AtomicBool,
+    /// Keys with an expiry that this replica's own clients set: no primary will delete them.
+    own_expiring: Mutex<HashSet<(usize, Vec<u8>)>>,
 }
 
 /// Between two tries.
@@ -86,6 +89,37 @@ impl Link {
     /// The primary asked how far we are (`REPLCONF GETACK`).
     pub fn ask(&self) {
         self.asked.store(true, Relaxed);
+    }
+
+    /// A client of a writable replica made a key expire.
+    pub fn note_own_expiry(&self, db: usize, key: &[u8]) {
+        self.own_expiring.lock().insert((db, key.to_vec()));
+    }
+
+    /// Number of such keys (`slave_expires_tracked_keys`).
+    pub fn own_expiring(&self) -> usize {
+        self.own_expiring.lock().len()
+    }
+
+    /// Deletes those of them whose time has come (the cron). The calling thread has the module lock.
+    pub fn expire_own(&self, server: &'static Server, now: i64) {
+        let keys = std::mem::take(&mut *self.own_expiring.lock());
+        if keys.is_empty() || !self.is_replica() {
+            return;
+        }
+        let mut session = Session::internal();
+        let mut left = HashSet::new();
+        for (db, key) in keys {
+            session.db = db;
+            let mut tx = crate::execute::Tx::module(server, &mut session, now);
+            tx.expire_if_due(&key);
+            if tx.expire_at(&key).flatten().is_some() {
+                left.insert((db, key));
+            }
+            crate::module::thread::unit_done(server, || now);
+        }
+        crate::module::thread::end_unit(server);
+        self.own_expiring.lock().extend(left);
     }
 
     /// Makes the server a replica of this primary. The calling thread has the module lock.

@@ -276,6 +276,8 @@ impl<'a> Run<'a> {
     /// Runs a command for the script and returns its protocol. A refusal is its text only.
     pub fn command(&mut self, args: &[&[u8]]) -> Result<&[u8], CommandError> {
         let server = self.server;
+        // A script of few instructions and many commands would not be seen for long by the hook.
+        self.watch();
         let filtered = (!server.modules.filters.load().is_empty())
             .then(|| crate::module::api::filter::apply(server, self.session.shared.id, args));
         let rewritten = filtered.as_ref().map(|f| f.args());

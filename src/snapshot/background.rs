@@ -64,14 +64,12 @@ pub(super) fn run(server: &'static Server, cut: &Arc<Cut>, tail: &[u8]) -> Resul
     let mut walker = Walker::new(server, cut);
     loop {
         walker.serve();
-        // Databases that were swapped meanwhile may have moved what is due behind the threads.
-        let more: Vec<_> = cut::shards(server).filter(|s| walker.is_left(s)).collect();
-        if !more.is_empty() {
-            walker.walk_all(more);
+        if cut.natives_left.load(SeqCst) > 0 {
+            // Databases that were swapped meanwhile have moved what is due behind the threads.
+            walker.walk_all(cut::shards(server).collect());
             continue;
         }
-        let modules_done = cut.modules.done.load(SeqCst);
-        if modules_done && cut.none_in_flight() {
+        if cut.modules.left.load(SeqCst) == 0 && cut.none_in_flight() {
             break;
         }
         cut.wait(Duration::from_millis(10));
@@ -141,16 +139,6 @@ impl<'a> Walker<'a> {
                 self.cut.wait(Duration::from_millis(1));
             }
         }
-    }
-
-    /// Whether native values of a shard may be due.
-    fn is_left(&mut self, shard: &Shard) -> bool {
-        walker_latch(shard, || self.serve_queue());
-        // SAFETY: lock: taken on the line above, released below.
-        let left = unsafe { shard.data() }.walk.natives_left();
-        // SAFETY: lock: taken above.
-        unsafe { shard.latch.unlock() };
-        left
     }
 
     /// Does what others wait for.
@@ -272,6 +260,7 @@ impl<'a> Walker<'a> {
             data.walk.cursor = cursor;
             if cursor == 0 {
                 data.walk.natives_done();
+                cut.natives_left.fetch_sub(1, SeqCst);
                 break;
             }
             if batch.keys - keys >= most || batch.bytes() >= STEP_BYTES {
@@ -394,8 +383,8 @@ impl<'a> Walker<'a> {
 /// How far the values of modules are. Changed under the module lock.
 #[derive(Default)]
 pub(super) struct ModuleWalk {
-    /// None is due any more.
-    done: AtomicBool,
+    /// Shards whose module values may be due, and those of which the last are being written.
+    pub left: AtomicUsize,
     /// The next slice is posted when what waits to be written was written.
     stalled: AtomicBool,
     place: Mutex<Place>,
@@ -404,23 +393,19 @@ pub(super) struct ModuleWalk {
 #[derive(Default)]
 struct Place {
     shard: usize,
-    /// This round found something.
-    found: bool,
 }
 
 /// Posts the first slice, if there are module values. The calling thread has the module lock.
-pub(super) fn begin_modules(server: &'static Server, cut: &Cut, any: bool) {
-    if any {
+pub(super) fn begin_modules(server: &'static Server, cut: &Cut) {
+    if cut.modules.left.load(SeqCst) > 0 {
         server.queue.task(Box::new(move || slice(server)));
-    } else {
-        cut.modules.done.store(true, SeqCst);
     }
 }
 
 /// Writes some values of modules: a task of the module thread, under the module lock.
 fn slice(server: &'static Server) {
     let Some(cut) = cut::current() else { return };
-    if cut.modules.done.load(SeqCst) {
+    if cut.modules.left.load(SeqCst) == 0 {
         return;
     }
     let mut place = cut.modules.place.lock();
@@ -428,20 +413,19 @@ fn slice(server: &'static Server) {
     let begin = mono_ns();
     let mut batch: Option<Box<Batch>> = None;
     let mut told = false;
+    let mut finished_shards = 0;
     let over = loop {
+        if finished_shards == cut.modules.left.load(SeqCst) {
+            break true;
+        }
         if place.shard >= shards.len() {
-            // Databases that were swapped may have moved something behind us.
-            if !std::mem::take(&mut place.found) {
-                break true;
-            }
+            // Databases that were swapped have moved something behind us.
             place.shard = 0;
-            continue;
         }
         let Some((values, origin, finished)) = due_values(shards[place.shard]) else {
             place.shard += 1;
             continue;
         };
-        place.found = true;
         if !values.is_empty() && !cut.is_stopped() {
             if !std::mem::replace(&mut told, true) {
                 cut::fire(cut.how.start_event());
@@ -457,6 +441,7 @@ fn slice(server: &'static Server) {
         }
         if finished {
             place.shard += 1;
+            finished_shards += 1;
         }
         if mono_ns() - begin > SLICE_NS {
             break false;
@@ -469,8 +454,9 @@ fn slice(server: &'static Server) {
     if let Some(batch) = batch {
         cut.push(Item::Batch(batch));
     }
+    // Now, that they are where the background threads find them.
+    cut.modules.left.fetch_sub(finished_shards, SeqCst);
     if over {
-        cut.modules.done.store(true, SeqCst);
         cut.signal();
     } else if cut.is_full() {
         cut.modules.stalled.store(true, SeqCst);

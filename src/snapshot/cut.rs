@@ -109,6 +109,8 @@ pub struct Cut {
     in_flight: AtomicUsize,
     wanted: Mutex<Vec<Wanted>>,
     any_wanted: AtomicBool,
+    /// Shards whose native values may be due. Counted, not looked for: databases that are swapped move them about.
+    pub(super) natives_left: AtomicUsize,
     pub(super) modules: super::background::ModuleWalk,
     /// Keys at the cut.
     pub total: u64,
@@ -194,19 +196,19 @@ pub fn begin(server: &'static Server, order: Order) -> bool {
         return true;
     }
     let cut = Arc::new(Cut::new(server, how, Sink::new(out, how, sizes), total));
-    let mut any_of_modules = false;
     for (number, db) in server.keyspace.dbs().iter().enumerate() {
         for shard in db.used_shards() {
             // SAFETY: lock: the world is stopped by this thread.
             let data = unsafe { shard.data() };
             let (len, of_modules) = (data.table.len(), data.module_values as usize);
             data.walk.begin(cut.clone(), number as u16, len > of_modules, of_modules > 0);
-            any_of_modules |= of_modules > 0;
+            cut.natives_left.fetch_add(usize::from(len > of_modules), SeqCst);
+            cut.modules.left.fetch_add(usize::from(of_modules > 0), SeqCst);
         }
     }
     drop(stopped);
     *CURRENT.lock() = Some(cut.clone());
-    super::background::begin_modules(server, &cut, any_of_modules);
+    super::background::begin_modules(server, &cut);
     // The receiver is there: the thread waits for this.
     let _ = send.send(cut);
     true
@@ -239,6 +241,7 @@ impl Cut {
             in_flight: AtomicUsize::new(0),
             wanted: Mutex::default(),
             any_wanted: AtomicBool::new(false),
+            natives_left: AtomicUsize::new(0),
             modules: Default::default(),
             total,
             written: AtomicU64::new(0),

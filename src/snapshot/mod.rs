@@ -37,10 +37,11 @@ pub use cut::{
 };
 pub use decode::{Decoder, Limits};
 pub use load::{load_at_start, load_base};
-pub use payload::{dump, restore, seal, unseal, RestoreError};
+pub use payload::{dump, restore, seal, unseal, RestoreError, SKIP_CHECKSUM};
 pub use reader::Reader;
 pub use save::{write_base, Format};
 pub use sink::Batch;
+pub use skip::value as skip_value;
 pub use walk::Walk;
 pub use writer::Writer;
 

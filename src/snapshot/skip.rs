@@ -2,7 +2,7 @@
 use super::{types, Reader, Result};
 
 /// Passes over a value of type `ty`, which is none of a module.
-pub(super) fn value(r: &mut Reader<'_>, ty: u8) -> Result<()> {
+pub fn value(r: &mut Reader<'_>, ty: u8) -> Result<()> {
     match ty {
         types::STRING
         | types::HASH_ZIPMAP

@@ -16,6 +16,7 @@ use crate::module::api::string::bytes_of;
 use crate::module::api::LockClass;
 use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
+use crate::module::strict;
 use crate::module::string::RStr;
 use crate::propagate::{self, to, Effect};
 use crate::reply::Reply;
@@ -225,7 +226,8 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let server = Server::get();
     let table = server.modules.current_table(server);
     let caller = ctx.session();
-    let user = ctx.user.as_ref().map(|u| u.user.clone()).or_else(|| caller.user.clone());
+    let named = || ctx.user.as_ref().map(|u| &u.user).or(caller.user.as_ref()).cloned();
+    let user = if f.as_user { named() } else { None };
     let note = |denied: Denied, user: &User, command: &Command| {
         denied.note(server, &ctx.logged_client(), user, Place::Module, command, args);
     };
@@ -310,7 +312,7 @@ pub unsafe extern "C" fn backplane_call_impl(
     list: *const Arg,
     len: usize,
 ) -> *mut CallReply {
-    super::enter("Call", LockClass::Locked);
+    super::enter(&"Call", LockClass::Locked);
     let before = errno();
     // SAFETY: ABI: a live context, C strings, and what the shim read.
     let (ctx, name, format) = unsafe {
@@ -354,6 +356,7 @@ pub unsafe extern "C" fn backplane_call_impl(
         }
     };
     let reply = Box::into_raw(reply);
+    strict::note(|live| live.replies += 1);
     ctx.remember(Auto::Reply(reply.cast()));
     reply
 }
@@ -379,7 +382,7 @@ pub unsafe extern "C" fn backplane_replicate_impl(
     list: *const Arg,
     len: usize,
 ) -> c_int {
-    super::enter("Replicate", LockClass::Locked);
+    super::enter(&"Replicate", LockClass::Locked);
     // SAFETY: ABI: a live context, C strings, and what the shim read.
     let (ctx, name, format, args) = unsafe {
         let name = CStr::from_ptr(command).to_bytes();

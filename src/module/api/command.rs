@@ -77,10 +77,12 @@ fn register(r: &Registration<'_>) -> Arc<ModuleCommand> {
         let vague = if r.bits & flags::MODULE_GETKEYS != 0 { key::VARIABLE_FLAGS } else { 0 };
         info.keys.push(keys(key::RW | key::ACCESS | key::UPDATE | vague, first, last, step));
     }
+    let full_name = r.container.map_or(r.name.to_string(), |c| format!("{c}|{}", r.name));
     Arc::new(ModuleCommand {
         module: r.module,
         name: r.name.to_string(),
-        full_name: r.container.map_or(r.name.to_string(), |c| format!("{c}|{}", r.name)),
+        label: crate::lock::owner::intern(&full_name),
+        full_name,
         function: r.function,
         flags: r.bits,
         info: Mutex::new(info),

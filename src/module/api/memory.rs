@@ -104,6 +104,25 @@ mod heap {
         ]
     }
 
+    pub use crate::observe::heap::of_this_thread;
+
+    /// The allocator's own report.
+    pub fn report() -> Option<Vec<u8>> {
+        unsafe extern "C" fn write(to: *mut c_void, text: *const std::ffi::c_char) {
+            // SAFETY: layout: the vector below, and a C string.
+            unsafe {
+                let text = std::ffi::CStr::from_ptr(text);
+                (*to.cast::<Vec<u8>>()).extend_from_slice(text.to_bytes());
+            }
+        }
+        let mut text: Vec<u8> = Vec::with_capacity(1 << 16);
+        // SAFETY: layout: the callback gets the vector, which lives here; no options.
+        unsafe {
+            je::malloc_stats_print(Some(write), (&raw mut text).cast(), std::ptr::null());
+        }
+        Some(text)
+    }
+
     /// Gives unused memory back to the system; says whether that worked.
     pub fn purge() -> bool {
         let none = std::ptr::null_mut();
@@ -112,20 +131,6 @@ mod heap {
         unsafe {
             je::mallctl(c"arena.4096.purge".as_ptr(), none, std::ptr::null_mut(), none, 0) == 0
         }
-    }
-
-    pub fn report() -> Vec<u8> {
-        extern "C" fn take(out: *mut c_void, text: *const std::ffi::c_char) {
-            // SAFETY: layout: `out` is the vector below, the text ends in NUL.
-            let (out, text) =
-                unsafe { (&mut *out.cast::<Vec<u8>>(), std::ffi::CStr::from_ptr(text)) };
-            out.extend_from_slice(text.to_bytes());
-        }
-        let mut out: Vec<u8> = Vec::new();
-        let target: *mut Vec<u8> = &mut out;
-        // SAFETY: layout: the function calls `take` with `target` before it returns.
-        unsafe { je::malloc_stats_print(Some(take), target.cast(), std::ptr::null()) };
-        out
     }
 }
 
@@ -198,15 +203,21 @@ mod heap {
         [used, used, used, 0]
     }
 
+    /// Not told apart by thread.
+    pub fn of_this_thread() -> u64 {
+        used()
+    }
+
+    /// This allocator makes none.
+    pub fn report() -> Option<Vec<u8>> {
+        None
+    }
+
     /// Gives unused memory back to the system.
     pub fn purge() -> bool {
         // SAFETY: layout: a plain call.
         unsafe { libc::malloc_trim(0) };
         true
-    }
-
-    pub fn report() -> Vec<u8> {
-        b"Stats not supported for the current allocator".to_vec()
     }
 }
 
@@ -217,8 +228,13 @@ pub fn purge() -> bool {
     heap::purge()
 }
 
-/// What the allocator tells about itself (`MEMORY MALLOC-STATS`).
-pub fn allocator_report() -> Vec<u8> {
+/// Bytes that this thread has allocated less those that it has freed; wraps below zero. For differences.
+pub fn of_this_thread() -> u64 {
+    heap::of_this_thread()
+}
+
+/// The allocator's own report (`MEMORY MALLOC-STATS`), if it makes one.
+pub fn allocator_report() -> Option<Vec<u8>> {
     heap::report()
 }
 

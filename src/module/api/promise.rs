@@ -125,8 +125,9 @@ impl Promise {
         let (Some(function), data) = std::mem::take(&mut *self.handler.lock()) else { return };
         let reply = CallReply::new(reply.buf, reply.errors, std::ptr::null_mut());
         let reply = Box::into_raw(reply);
+        crate::module::strict::note(|live| live.replies += 1);
         self.module.in_call.fetch_add(1, Relaxed);
-        with_context(self.module, self.db, "unblock handler", |ctx| {
+        with_context(self.module, self.db, &"unblock handler", |ctx| {
             // SAFETY: ABI: registered for this signature; the reply is the handler's from here on; lock: held.
             unsafe { function(ctx.cast(), reply.cast(), data as *mut c_void) };
         });
@@ -143,7 +144,7 @@ impl Promise {
                 blocked::give_promise_up(Server::get(), &blocked);
                 let disconnected = blocked.state.lock().disconnected.take();
                 if let Some(f) = disconnected {
-                    let _running = running(blocked.module, "disconnect callback");
+                    let _running = running(blocked.module, &"disconnect callback");
                     let mut ctx = Ctx::internal(Some(blocked.module));
                     ctx.session().select(blocked.db);
                     // SAFETY: ABI: registered for this signature; the module still has its handle; lock: held.

@@ -9,11 +9,15 @@ use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
 use std::sync::Arc;
 
+/// What a module's own thread is called in reports.
+const THREAD: crate::lock::owner::Label = &"module thread";
+
 /// Notes who has the lock, for reports. The calling thread has just got it.
 fn entered(ctx: *mut Ctx) {
     // SAFETY: ABI: null or a live context; lock: the caller has the module lock.
     let (ctx, holder) = unsafe { (ctx.as_ref(), Server::get().holder()) };
-    holder.running = ctx.and_then(|c| c.module).map(|m| (m, std::ptr::from_ref("module thread")));
+    holder.running = ctx.and_then(|c| c.module).map(|m| (m, THREAD));
+    Server::get().module_lock.owner.runs(holder.running);
 }
 
 crate::api! {
