@@ -348,6 +348,8 @@ fn replicaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult 
 pub fn begin_following(server: &'static Server, host: String, port: u16) {
     server.config.set_replicaof(Some(crate::config::Primary { host: host.clone(), port }));
     disconnect_replicas(server);
+    crate::module::blocked::force_all(server);
+    super::blocking::force_all(server);
     server.link.follow(server, host, port);
 }
 
