@@ -124,7 +124,8 @@ impl Drop for KeyOptCtx {
 pub fn free_value(ty: &ModuleType, value: *mut c_void) {
     if let Some(free) = ty.methods.free {
         // Values of modules that are not loaded are freed by the server itself.
-        let _running = (!crate::snapshot::parked::is_own(ty)).then(|| running(ty.owner, &"type free"));
+        let _running =
+            (!crate::snapshot::parked::is_own(ty)).then(|| running(ty.owner, &"type free"));
         // SAFETY: ABI: the value came from this type's module and is given up here; lock: the module lock is held.
         unsafe { free(value) };
     }
