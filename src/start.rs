@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::Arc;
 
 mod process;
-mod signals;
+pub mod signals;
 
 /// What reading the configuration asks the server.
 pub struct Hooks;

@@ -14,6 +14,7 @@ pub fn run(server: &'static Server, now: i64) {
     if server.pause_cron.load(Relaxed) {
         return;
     }
+    crate::start::signals::begin_waiting(server);
     if server.active_expire.load(Relaxed) && !server.pause.active() && !server.loading.load(Relaxed)
     {
         let begin = mono_ns();
