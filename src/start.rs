@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub mod crash;
 mod process;
-mod signals;
+pub mod signals;
 pub mod title;
 
 /// What reading the configuration asks the server.
