@@ -125,10 +125,11 @@ fn type_named(name: &[u8]) -> Result<Type, CommandError> {
 }
 
 fn type_of(c: &ClientShared) -> Type {
-    if c.has(flag::PUBSUB) {
-        Type::Pubsub
-    } else {
-        Type::Normal
+    match () {
+        () if c.has(flag::MASTER) => Type::Master,
+        () if c.has(flag::REPLICA) => Type::Replica,
+        () if c.has(flag::PUBSUB) => Type::Pubsub,
+        () => Type::Normal,
     }
 }
 

@@ -81,7 +81,7 @@ pub fn before_shutdown(args: &[&[u8]]) {
 }
 
 /// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`
-fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], _: &mut Reply) -> CommandResult {
+fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let (mut bits, mut abort) = (0, false);
     for a in &args[1..] {
         match () {
@@ -97,7 +97,11 @@ fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], _: &mut Reply) -> CommandResult {
         return Err(SYNTAX);
     }
     if abort {
-        return Err(err("ERR No shutdown in progress."));
+        if !crate::start::signals::call_off(tx.server) {
+            return Err(err("ERR No shutdown in progress."));
+        }
+        out.ok();
+        return Ok(());
     }
     if bits & how::NOW == 0 && tx.session.deny_blocking {
         return Err(err(

@@ -326,6 +326,7 @@ fn replicaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult 
             *server.repl_id.lock() = crate::observe::random::hex(40);
             server.config.set_replicaof(None);
             disconnect_replicas(server);
+            crate::module::event::role_event(server);
             crate::log_notice!("MASTER MODE enabled (user request from '{user}')");
         }
         out.ok();
@@ -348,7 +349,13 @@ fn replicaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult 
 pub fn begin_following(server: &'static Server, host: String, port: u16) {
     server.config.set_replicaof(Some(crate::config::Primary { host: host.clone(), port }));
     disconnect_replicas(server);
+    crate::module::blocked::force_all(server);
+    super::blocking::force_all(server);
+    let was_replica = server.link.is_replica();
     server.link.follow(server, host, port);
+    if !was_replica {
+        crate::module::event::role_event(server);
+    }
 }
 
 /// Ends the connections of all replicas: they come back, and are told anew where they stand.

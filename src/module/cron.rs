@@ -29,6 +29,7 @@ fn round(server: &'static Server, now: i64) {
     if server.pause_cron.load(Relaxed) {
         return;
     }
+    crate::start::signals::begin_waiting(server);
     crate::execute::tracking::tend(server, now);
     if !server.link.is_replica() {
         crate::keyspace::evict::tend(server);

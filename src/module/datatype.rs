@@ -123,8 +123,11 @@ impl Drop for KeyOptCtx {
 #[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is the module's own; only the module looks behind it
 pub fn free_value(ty: &ModuleType, value: *mut c_void) {
     if let Some(free) = ty.methods.free {
-        let _running = running(ty.owner, &"type free");
-        // SAFETY: ABI: the value came from this type's module and is given up here; lock: the module lock is held.
+        // A value whose module is not loaded is bytes of ours: nobody runs anything for it, on whatever thread.
+        let parked = crate::snapshot::parked::is_type(ty);
+        let _running = (!parked).then(|| running(ty.owner, &"type free"));
+        // SAFETY: ABI: the value came from this type's module and is given up here; lock: the module lock is held, or the
+        // value is parked.
         unsafe { free(value) };
     }
 }

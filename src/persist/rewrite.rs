@@ -165,7 +165,8 @@ fn begin(server: &'static Server) -> Result<(), ()> {
         "Background append only file rewriting started by pid {}",
         std::process::id()
     );
-    server.queue.task(Box::new(move || run(server, now)));
+    let number = NUMBER.fetch_add(1, Relaxed) + 1;
+    server.queue.task(Box::new(move || run(server, now, number)));
     Ok(())
 }
 
@@ -173,13 +174,16 @@ fn begin(server: &'static Server) -> Result<(), ()> {
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// The cut: the log goes on in a new file, and threads in the background write a base of what there is at that moment.
-fn run(server: &'static Server, began: i64) {
+fn run(server: &'static Server, began: i64, number: u64) {
     let r = &server.aof.rewriting;
-    if !r.runs() {
+    if !r.runs() || NUMBER.load(Relaxed) != number {
         // It was switched off meanwhile.
         return;
     }
-    let number = NUMBER.fetch_add(1, Relaxed) + 1;
+    if cut::running() {
+        // A snapshot that was called off takes a moment to end.
+        return when_no_snapshot_runs(server, began, number);
+    }
     let Ok(next) = prepare_next_incr(server) else { return ended(server, Err(()), began) };
     let format = match server.config.aof_use_rdb_preamble() {
         true => Format::RdbBase,
@@ -199,11 +203,21 @@ fn run(server: &'static Server, began: i64) {
         }));
     });
     let order = Order { path: temporary_base(), format, at_cut, done };
-    if !cut::begin(server, order) {
-        // Another snapshot runs: after it.
-        r.scheduled.store(true, Relaxed);
-        r.started.store(-1, Relaxed);
-        r.running.store(false, SeqCst);
+    // Snapshots begin under the module lock, which this thread has had since it looked.
+    let begun = cut::begin(server, order);
+    debug_assert!(begun);
+}
+
+/// Runs the rewrite when the snapshot that is there has ended.
+fn when_no_snapshot_runs(server: &'static Server, began: i64, number: u64) {
+    let wait = move || {
+        while cut::running() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        server.queue.task(Box::new(move || run(server, began, number)));
+    };
+    if std::thread::Builder::new().name("aof-rewrite".into()).spawn(wait).is_err() {
+        ended(server, Err(()), began);
     }
 }
 

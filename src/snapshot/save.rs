@@ -178,6 +178,10 @@ fn write_all(server: &'static Server, out: &mut Writer, how: &How) {
         sizes(out, db.len() as u64, db.volatile() as u64, how);
         tx.for_each_entry(number, Access::Read, |e| {
             entry(out, e, number, how);
+            let delay = server.config.rdb_key_save_delay();
+            if delay != 0 {
+                super::load::pause(delay);
+            }
             !out.failed()
         });
     }

@@ -1,7 +1,7 @@
 //! `SIGTERM` and `SIGINT`: the handler only writes a byte into a pipe; a thread reads it and asks the module thread to
 //! shut down.
 use crate::server::Server;
-use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering::SeqCst};
 
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 static PROCESS: AtomicI32 = AtomicI32::new(0);
@@ -74,5 +74,35 @@ fn received(server: &'static Server, signal: libc::c_int) {
     } else {
         server.config.shutdown_on_sigterm()
     };
-    server.queue.task(Box::new(move || super::shutdown(server, flags)));
+    server.queue.task(Box::new(move || begin(server, flags)));
+}
+
+/// The flags of a shutdown that waits for the regular work to go on (`DEBUG PAUSE-CRON`); negative without one.
+static WAITING: AtomicI64 = AtomicI64::new(-1);
+
+/// Shuts down, as part of the regular work: not while that is paused.
+fn begin(server: &'static Server, flags: i64) {
+    if server.pause_cron.load(SeqCst) {
+        WAITING.store(flags, SeqCst);
+    } else {
+        super::shutdown(server, flags);
+    }
+}
+
+/// Begins a shutdown that waited (the cron). The calling thread has the module lock.
+pub fn begin_waiting(server: &'static Server) {
+    let flags = WAITING.swap(-1, SeqCst);
+    if flags >= 0 {
+        super::shutdown(server, flags);
+    }
+}
+
+/// `SHUTDOWN ABORT`: false if no shutdown waits.
+pub fn call_off(server: &Server) -> bool {
+    if WAITING.swap(-1, SeqCst) < 0 {
+        return false;
+    }
+    server.shutting_down.store(false, SeqCst);
+    crate::log_notice!("Shutdown manually aborted.");
+    true
 }

@@ -171,14 +171,14 @@ fn prepare(
         let text = format!("ERR command '{name}' is not allowed on script mode");
         return Err(refused(libc::ESPIPE, text));
     }
-    if f.script && command.has(flags::WRITE) {
+    if f.script {
         let server = Server::get();
-        if crate::snapshot::control::writes_denied(server) {
-            return Err(Refused(libc::ESPIPE, error::MISCONF));
+        let writes = command.has(flags::WRITE);
+        if writes {
+            crate::persist::check_disk(server).map_err(|e| Refused(libc::ESPIPE, e))?;
         }
-        if replication::lacks_replicas(server) {
-            return Err(Refused(libc::ESPIPE, replication::NO_REPLICAS));
-        }
+        replication::check_role(server, || writes, || command.has(flags::STALE))
+            .map_err(|e| Refused(libc::ESPIPE, e))?;
     }
     if f.deny_oom && command.has(flags::DENYOOM) && no_memory() {
         return Err(Refused(libc::ENOSPC, error::OOM));
