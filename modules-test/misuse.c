@@ -4,10 +4,14 @@
  *   misuse.thread              a thread asks for the size of the database without the module lock, then with it
  *   misuse.main                a thread registers a command with the lock: that belongs to the module thread
  *   misuse.hold ms             keeps the module lock for so long
+ *   misuse.crash how           how: write (to a page that must not be written), nil (calls a function that there is not),
+ *                              abort, thread (writes so on a thread of its own)
  *   misuse.well key            the same calls as misuse.leak, as they should be */
 #include "check.h"
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static int calls(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
@@ -63,6 +67,28 @@ static int hold(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     ALL_WELL();
 }
 
+static int *page;
+static void (*nowhere)(RedisModuleCtx *ctx);
+
+static void *write_page(void *unused) {
+    *page = 1;
+    return NULL;
+}
+
+static int crash(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2) return RedisModule_WrongArity(ctx);
+    const char *how = text_of(argv[1]);
+    page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (strcmp(how, "write") == 0) write_page(NULL);
+    if (strcmp(how, "nil") == 0) nowhere(ctx);
+    if (strcmp(how, "abort") == 0) abort();
+    if (strcmp(how, "thread") == 0) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, write_page, NULL) == 0) pthread_join(thread, NULL);
+    }
+    return RedisModule_ReplyWithError(ctx, "ERR still alive");
+}
+
 int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (RedisModule_Init(ctx, "misuse", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR)
         return REDISMODULE_ERR;
@@ -70,6 +96,10 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("misuse.well", calls, "write", 1, 1, 1);
     COMMAND("misuse.thread", in_thread, "", 0, 0, 0);
     COMMAND("misuse.main", in_thread, "", 0, 0, 0);
+    /* A function of the future: asked for, as a header does, and not there. */
+    int (*get_api)(const char *, void *) = ((void **)ctx)[0];
+    get_api("RedisModule_Nowhere", &nowhere);
+    COMMAND("misuse.crash", crash, "", 0, 0, 0);
     COMMAND("misuse.hold", hold, "", 0, 0, 0);
     return REDISMODULE_OK;
 }

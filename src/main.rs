@@ -23,7 +23,7 @@ pub static OPTIONS: Options =
 
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    if let Some(code) = tool(&args) {
+    if let Some(code) = tool(&args).or_else(|| backplane::persist::tool(&args)) {
         std::process::exit(code);
     }
     match backplane::config::from_command_line(&args, &backplane::start::Hooks) {

@@ -8,6 +8,7 @@ use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::Arc;
 
+pub mod crash;
 mod process;
 mod signals;
 pub mod title;
@@ -130,6 +131,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     signals::listen(server);
+    crash::listen(server);
     for (i, t) in threads.iter().enumerate() {
         let t = t.clone();
         spawn(&format!("serving-{i}"), move || serving::run(server, i, t));

@@ -94,3 +94,35 @@ fn a_long_hold_is_seen_while_it_lasts() {
     let listed = b.cmd(&["COMMAND", "LIST", "FILTERBY", "PATTERN", "module|*"]);
     assert!(!listed.items().iter().any(|n| n.text() == "module|locks"), "{listed:?}");
 }
+
+#[test]
+fn a_crash_names_its_module() {
+    let path = own_modules().join("misuse.so").display().to_string();
+    for (how, signal, words) in [
+        ("write", "11", vec![format!("In {path} ("), "which is module misuse".into()]),
+        (
+            "nil",
+            "11",
+            vec!["A jump to nil; functions that module misuse asked for".into(), " Nowhere".into()],
+        ),
+        ("abort", "6", vec!["module 'misuse' (misuse.crash)".into()]),
+        (
+            "thread",
+            "11",
+            vec!["which is module misuse".into(), "module 'misuse' (misuse.crash)".into()],
+        ),
+    ] {
+        let s = start(&[]);
+        let mut c = s.client();
+        c.send(&["misuse.crash", how]);
+        assert_eq!(c.rest(), "", "{how}");
+        let end = "=== REDIS BUG REPORT END.";
+        until("the report ends", || s.log().contains(end));
+        let log = s.log();
+        assert!(log.contains(&format!("crashed by signal: {signal}\n")), "{how}\n{log}");
+        for w in words.iter().chain([&"StringPtrLen".to_string()]) {
+            assert!(log.contains(w.as_str()), "{how}: {w}\n{log}");
+        }
+        assert_eq!(log.matches(end).count(), 1);
+    }
+}

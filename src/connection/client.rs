@@ -206,7 +206,7 @@ impl ClientShared {
             }
             m.bytes.extend_from_slice(message);
             self.ask(&m, wanted::MAIL);
-            (m.bytes.len(), m.bytes.capacity())
+            (m.bytes.len(), super::outbox::block(m.bytes.capacity()))
         };
         let server = Server::get();
         if !limits::passes_with(server, self, mail) {

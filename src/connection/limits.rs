@@ -138,7 +138,8 @@ fn look_at_output(server: &Server, client: &ClientShared, unsent: usize) -> bool
             Err(then) => over |= now - then > limit.soft_seconds * 1000,
         }
     }
-    if over && !client.has(flag::KILLED) {
+    // Two threads may find that at the same time.
+    if over && client.flags.fetch_or(flag::KILLED, Relaxed) & flag::KILLED == 0 {
         crate::log_warning!(
             "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
             crate::execute::client::line(client)

@@ -10,7 +10,15 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Small replies are gathered in buffers of at least this size.
+/// What a block of so many bytes takes: the allocator has four sizes between a power of two and the next.
+pub fn block(bytes: usize) -> usize {
+    match bytes.checked_sub(1).and_then(usize::checked_ilog2) {
+        Some(log @ 4..) => bytes.next_multiple_of(1 << (log - 2).max(4)),
+        _ => bytes,
+    }
+}
+
+/// Small replies are gathered in buffers of this size.
 const GATHER: usize = 16 * 1024;
 
 /// Replies that the socket did not take yet.
@@ -41,13 +49,15 @@ impl Outbox {
         }
         self.bytes += replies.len();
         match self.buffers.back_mut() {
-            Some(last) if last.len() + replies.len() <= GATHER => {
-                self.size -= last.capacity();
-                last.append(replies);
-                self.size += last.capacity();
+            Some(last) if last.capacity() - last.len() >= replies.len() => last.append(replies),
+            _ if replies.len() < GATHER => {
+                let mut new = Vec::with_capacity(GATHER);
+                new.append(replies);
+                self.size += block(new.capacity());
+                self.buffers.push_back(new);
             }
             _ => {
-                self.size += replies.capacity();
+                self.size += block(replies.capacity());
                 self.buffers.push_back(std::mem::take(replies));
             }
         }
@@ -94,7 +104,7 @@ impl Outbox {
                 return true;
             }
             self.sent = 0;
-            self.size -= first.capacity();
+            self.size -= block(first.capacity());
             self.buffers.pop_front();
         }
         true
@@ -125,4 +135,30 @@ fn write<S: Socket>(
     };
     server.stats.net_output_bytes.add((*sent - before) as u64);
     alive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_have_the_sizes_of_the_allocator() {
+        let sizes =
+            [(0, 0), (16, 16), (17, 32), (100, 112), (16384, 16384), (16385, 20480), (9000, 10240)];
+        for (bytes, size) in sizes {
+            assert_eq!(block(bytes), size, "of {bytes}");
+        }
+    }
+
+    #[test]
+    fn small_replies_are_gathered_and_counted() {
+        let mut o = Outbox::default();
+        for _ in 0..1000 {
+            o.add(&mut vec![b'x'; 100]);
+        }
+        o.add(&mut vec![b'y'; 50_000]);
+        let unsent = o.unsent();
+        assert_eq!((unsent.bytes, unsent.buffers), (150_000, 8));
+        assert_eq!(unsent.size, 7 * GATHER + block(50_000));
+    }
 }

@@ -546,6 +546,25 @@ pub fn look_again(server: &'static Server, waiter: &Arc<Waiter>) {
     }
 }
 
+/// The server becomes a replica: no wait goes on, and the clients' connections end.
+pub fn force_all(server: &'static Server) {
+    let clients: Vec<_> = server.clients.lock().values().cloned().collect();
+    for shared in clients {
+        let Some(waiter) = shared.waiter.lock().clone() else { continue };
+        if waiter.wait.keys.is_empty() {
+            continue;
+        }
+        let Some(mut parked) = waiter.take() else { continue };
+        let client = &mut *parked.client;
+        let start = client.out.buf.len();
+        client.out.error(crate::module::blocked::FORCED);
+        crate::dispatch::count_errors(server, &mut client.out);
+        answered(server, client, start);
+        client.session.close = true;
+        send_home(server, vec![parked]);
+    }
+}
+
 /// `CLIENT UNBLOCK`: ends a client's wait as if its time were over, or with an error. False when it does not wait.
 pub fn unblock(server: &'static Server, shared: &ClientShared, with_error: bool) -> bool {
     let Some(waiter) = shared.waiter.lock().clone() else { return false };

@@ -90,8 +90,9 @@ fn locks(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.bulk(seen.what.unwrap_or_default().as_bytes());
     number(out, "thread", seen.thread.into());
     out.bulk(b"last-calls");
-    out.array(seen.calls.len());
-    seen.calls.iter().for_each(|c| out.bulk(c.as_bytes()));
+    let calls = seen.calls();
+    out.array(calls.len());
+    calls.iter().for_each(|c| out.bulk(c.as_bytes()));
     number(out, "waiters", lock.waiters() as u64);
     number(out, "holds", times.holds);
     number(out, "total-held-usec", times.total_ns / 1000);

@@ -10,7 +10,7 @@ use crate::propagate::link::state;
 use crate::propagate::replica::{Awaited, Replica};
 use crate::reply::Reply;
 use crate::server::Server;
-use crate::snapshot::{Format, Writer};
+use crate::snapshot::Writer;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -114,8 +114,8 @@ fn snapshot(server: &'static Server) -> Result<Vec<u8>, String> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let n = NUMBER.fetch_add(1, Relaxed);
     let path = std::path::PathBuf::from(format!("temp-sync-{}-{n}.rdb", std::process::id()));
-    let written =
-        crate::snapshot::write_base(server, &path, Format::Rdb).and_then(|()| std::fs::read(&path));
+    let written = crate::snapshot::write_base(server, &path, crate::snapshot::Format::Rdb)
+        .and_then(|()| std::fs::read(&path));
     let _ = std::fs::remove_file(&path);
     written.map_err(|e| e.to_string())
 }
@@ -326,6 +326,7 @@ fn replicaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult 
             *server.repl_id.lock() = crate::observe::random::hex(40);
             server.config.set_replicaof(None);
             disconnect_replicas(server);
+            crate::module::event::role_event(server);
             crate::log_notice!("MASTER MODE enabled (user request from '{user}')");
         }
         out.ok();
@@ -348,7 +349,13 @@ fn replicaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult 
 pub fn begin_following(server: &'static Server, host: String, port: u16) {
     server.config.set_replicaof(Some(crate::config::Primary { host: host.clone(), port }));
     disconnect_replicas(server);
+    crate::module::blocked::force_all(server);
+    super::blocking::force_all(server);
+    let was_replica = server.link.is_replica();
     server.link.follow(server, host, port);
+    if !was_replica {
+        crate::module::event::role_event(server);
+    }
 }
 
 /// Ends the connections of all replicas: they come back, and are told anew where they stand.

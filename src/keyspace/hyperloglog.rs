@@ -406,6 +406,7 @@ mod tests {
         assert_eq!(to_dense(&mut hll.clone()), Err(Corrupt));
         hll.push(0xff);
         hll.push(0xff);
-        assert_eq!(registers(&hll), Err(Corrupt));
+        // As on Redis, what lies behind the last register is not looked at.
+        assert!(registers(&hll).is_ok());
     }
 }

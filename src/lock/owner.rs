@@ -31,11 +31,16 @@ impl Trail {
         self.names[i].store(std::ptr::from_ref(name).cast_mut(), Relaxed);
     }
 
+    /// The calls, the latest first. Allocates nothing.
+    pub fn each(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let next = self.next.load(Relaxed);
+        let at = move |i: usize| (next + TRAIL - 1 - i) % TRAIL;
+        (0..TRAIL).filter_map(move |i| label(self.names[at(i)].load(Relaxed)))
+    }
+
     /// The calls, the latest first.
     pub fn names(&self) -> Vec<&'static str> {
-        let next = self.next.load(Relaxed);
-        let name = |i: usize| label(self.names[(next + TRAIL - 1 - i) % TRAIL].load(Relaxed));
-        (0..TRAIL).filter_map(name).collect()
+        self.each().collect()
     }
 }
 
@@ -109,8 +114,15 @@ pub struct Seen {
     pub module: Option<&'static Module>,
     /// The command or callback.
     pub what: Option<&'static str>,
-    /// Its last API calls.
-    pub calls: Vec<&'static str>,
+    /// Its API calls; none without a holder.
+    pub trail: Option<&'static Trail>,
+}
+
+impl Seen {
+    /// The holder's last API calls, the latest first.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.trail.map_or(Vec::new(), Trail::names)
+    }
 }
 
 impl Owner {
@@ -142,13 +154,13 @@ impl Owner {
         self.what.store(what, Relaxed);
     }
 
-    /// Looks at the holder.
+    /// Looks at the holder. Allocates nothing.
     pub fn look(&self) -> Seen {
+        let (trail, module) = (self.trail.load(Relaxed), self.module.load(Relaxed));
         // SAFETY: layout: null, or a trail or a module, which are never freed.
-        let (trail, module) =
-            unsafe { (self.trail.load(Relaxed).as_ref(), self.module.load(Relaxed).as_ref()) };
+        let (trail, module) = unsafe { (trail.as_ref(), module.as_ref()) };
         let thread = self.thread.load(Relaxed);
-        let calls = if thread == 0 { Vec::new() } else { trail.map_or(Vec::new(), Trail::names) };
-        Seen { thread, module, what: label(self.what.load(Relaxed)), calls }
+        let trail = trail.filter(|_| thread != 0);
+        Seen { thread, module, what: label(self.what.load(Relaxed)), trail }
     }
 }

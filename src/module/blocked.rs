@@ -479,6 +479,28 @@ pub fn awaited_keys(db: usize) -> Vec<Vec<u8>> {
     with_waiting(|w| w.by_key.keys().filter(|k| k.0 == db).map(|k| k.1.clone()).collect())
 }
 
+/// What clients are told whose wait makes no sense any more.
+pub const FORCED: &str =
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+
+/// The server becomes a replica: no wait goes on. The calling thread has the module lock.
+pub fn force_all(server: &'static Server) {
+    let all: Vec<_> = with_waiting(|w| w.by_client.keys().copied().collect());
+    for id in all {
+        let Some(b) = with_waiting(|w| w.of_client(id)) else { continue };
+        forget(server, &b);
+        let home = std::mem::replace(&mut *b.home.lock(), Home::Gone);
+        let Home::Client(mut parked) = home else { continue };
+        let Client { session, out, .. } = &mut *parked.client;
+        out.error(FORCED);
+        crate::dispatch::count_errors(server, out);
+        tell_disconnected(&b, session, out);
+        end_key_wait(&b);
+        parked.client.session.close = true;
+        send_home(server, parked);
+    }
+}
+
 /// Why a key is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Why {

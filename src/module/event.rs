@@ -146,6 +146,43 @@ pub fn keyspace_event_to(module: &'static Module, db: usize, class: u32, name: &
     unsafe { RStr::release(key) };
 }
 
+/// The server became a primary or a replica. The calling thread has the module lock.
+pub fn role_event(server: &'static Server) {
+    if !listened(abi::EVENT_REPLICATION_ROLE_CHANGED) {
+        return;
+    }
+    let (host, port) = server.link.primary().unwrap_or_default();
+    let text = |s: String| CString::new(s).unwrap_or_default();
+    let (host, id) = (text(host), text(server.repl_id.lock().clone()));
+    let none = c"0000000000000000000000000000000000000000";
+    let offset = server.log.with_feed(|f| f.offset());
+    let replica = server.link.is_replica();
+    let mut info = abi::ReplicationInfo {
+        version: abi::REPLICATIONINFO_VERSION,
+        master: i32::from(!replica),
+        masterhost: host.as_ptr(),
+        masterport: port.into(),
+        replid1: id.as_ptr(),
+        replid2: none.as_ptr(),
+        repl1_offset: offset,
+        repl2_offset: 0,
+    };
+    let sub = match replica {
+        true => abi::EVENT_REPLROLECHANGED_NOW_REPLICA,
+        false => abi::EVENT_REPLROLECHANGED_NOW_MASTER,
+    };
+    server_event(abi::EVENT_REPLICATION_ROLE_CHANGED, sub, (&raw mut info).cast(), None);
+}
+
+/// The link to the primary came up or went down. From any thread.
+pub fn link_event(server: &'static Server, up: bool) {
+    if !listened(abi::EVENT_MASTER_LINK_CHANGE) {
+        return;
+    }
+    let sub = if up { abi::SUBEVENT_MASTER_LINK_UP } else { abi::SUBEVENT_MASTER_LINK_DOWN };
+    server.queue.task(Box::new(move || plain_event(abi::EVENT_MASTER_LINK_CHANGE, sub)));
+}
+
 /// Fires an event that has no data. The calling thread has the module lock.
 pub fn plain_event(id: u64, sub: u64) {
     server_event(id, sub, std::ptr::null_mut(), None);

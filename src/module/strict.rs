@@ -68,7 +68,7 @@ fn tell(what: String) {
 }
 
 /// The module whose code is on this thread's stack, the innermost.
-fn caller() -> Option<String> {
+pub fn caller() -> Option<String> {
     let mut frames = [std::ptr::null_mut::<c_void>(); 24];
     // SAFETY: layout: room for the number of frames that is told.
     let n = unsafe { libc::backtrace(frames.as_mut_ptr(), frames.len() as c_int) };

@@ -99,7 +99,8 @@ impl RStr {
         unsafe {
             let mut v: Vec<u8>;
             if (*s).cap == 0 {
-                v = Vec::with_capacity((*s).len + more.len() + 1);
+                // With room to grow, as a string that is appended to once is appended to again.
+                v = Vec::with_capacity(2 * ((*s).len + more.len()) + 1);
                 v.extend_from_slice(Self::bytes(s));
             } else {
                 v = Vec::from_raw_parts((*s).ptr, (*s).len, (*s).cap);

@@ -40,7 +40,7 @@ pub fn run(server: &'static Server) {
             seen.what.unwrap_or("the server itself"),
             seen.thread,
             server.module_lock.waiters(),
-            seen.calls.join(" ")
+            seen.calls().join(" ")
         );
     }
 }

@@ -620,7 +620,7 @@ mod tests {
         let (all, stop, valid) = read(b"#TS:1\r\n*1\r\n$4\r\nPING\r\n*2\r\n$0\r\n\r\n$1\r\nx\r\n");
         assert_eq!(all, [vec![b"PING".to_vec()], vec![vec![], b"x".to_vec()]]);
         assert!(stop.is_none());
-        assert_eq!(valid, 39);
+        assert_eq!(valid, 38);
     }
 
     #[test]

@@ -165,7 +165,8 @@ fn begin(server: &'static Server) -> Result<(), ()> {
         "Background append only file rewriting started by pid {}",
         std::process::id()
     );
-    server.queue.task(Box::new(move || run(server, now)));
+    let number = NUMBER.fetch_add(1, Relaxed) + 1;
+    server.queue.task(Box::new(move || run(server, now, number)));
     Ok(())
 }
 
@@ -173,13 +174,20 @@ fn begin(server: &'static Server) -> Result<(), ()> {
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// The cut: the log goes on in a new file, and threads in the background write a base of what there is at that moment.
-fn run(server: &'static Server, began: i64) {
+fn run(server: &'static Server, began: i64, number: u64) {
     let r = &server.aof.rewriting;
-    if !r.runs() {
+    if !r.runs() || NUMBER.load(Relaxed) != number {
         // It was switched off meanwhile.
         return;
     }
-    let number = NUMBER.fetch_add(1, Relaxed) + 1;
+    if cut::running() && !server.persistence.saving.load(Relaxed) {
+        // A snapshot that was called off is about to end, perhaps with the help of this thread: a little later.
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            server.queue.task(Box::new(move || run(server, began, number)));
+        });
+        return;
+    }
     let Ok(next) = prepare_next_incr(server) else { return ended(server, Err(()), began) };
     let format = match server.config.aof_use_rdb_preamble() {
         true => Format::RdbBase,

@@ -242,7 +242,10 @@ impl Follower {
         self.introduce(&mut c)?;
         self.synchronize(&mut c)?;
         self.enter(state::CONNECTED)?;
-        self.follow_stream(&mut c)
+        crate::module::event::link_event(self.server, true);
+        let end = self.follow_stream(&mut c);
+        crate::module::event::link_event(self.server, false);
+        end
     }
 
     /// Sends a command and returns the line that answers it.

@@ -218,9 +218,10 @@ impl Client {
 
     /// Reads a whole reply; `None` when the connection ended before.
     pub fn try_read(&mut self) -> Option<Reply> {
-        let mut line = String::new();
-        self.reader.read_line(&mut line).ok()?;
-        let line = line.strip_suffix("\r\n")?;
+        // An error shows the client's own bytes, which need not be text.
+        let mut line = Vec::new();
+        self.reader.read_until(b'\n', &mut line).ok()?;
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r\n")?);
         let (kind, rest) = (line.chars().next()?, &line[1..]);
         Some(match kind {
             '+' => Reply::Status(rest.into()),

@@ -37,6 +37,7 @@ backplane-diff [OPTION...] SCRIPT...
   --verbose            print every command and its reply
   --aof                run with an append-only file, and compare what each command leaves there
   --generate N         no scripts: N random commands, each sequence of them on empty servers
+  --concurrent N       the same from several connections at once, then what is atomic on keys that they share
   --seed S             seed of the first sequence (default 1)
   --resp 2|3           only this protocol
   --families A,B       only these families of commands
@@ -83,6 +84,7 @@ struct Generate {
     resp: Option<u8>,
     families: Vec<String>,
     failures: usize,
+    concurrent: bool,
 }
 
 fn main() -> ExitCode {
@@ -135,8 +137,14 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     let (mut load, mut port, mut repeat, mut scripts) = (Vec::new(), 0, 1, Vec::new());
     let mut options = Options { wait: Duration::from_secs(10), verbose: false, max_lines: 20 };
     let mut commands = false;
-    let mut generate =
-        Generate { commands: 0, seed: 1, resp: None, families: Vec::new(), failures: 1 };
+    let mut generate = Generate {
+        commands: 0,
+        seed: 1,
+        resp: None,
+        families: Vec::new(),
+        failures: 1,
+        concurrent: false,
+    };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value\n{USAGE}"));
         match arg.as_str() {
@@ -154,6 +162,10 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             "--aof" => aof = true,
             "--generate" => generate.commands = number(&value()?)?,
             "--commands" => commands = true,
+            "--concurrent" => {
+                generate.commands = number(&value()?)?;
+                generate.concurrent = true;
+            }
             "--seed" => generate.seed = number(&value()?)?,
             "--resp" => generate.resp = Some(number(&value()?)?),
             "--families" => generate.families = value()?.split(',').map(str::to_string).collect(),
@@ -237,7 +249,11 @@ fn generate(setup: &Setup) -> ExitCode {
         })
     };
     let args = arguments(setup, &Script::default());
-    match args.and_then(request).and_then(|request| generate::run(&request)) {
+    let run = |request: generate::Request| match setup.generate.concurrent {
+        true => generate::concurrent::run(&request),
+        false => generate::run(&request),
+    };
+    match args.and_then(request).and_then(run) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {

@@ -171,7 +171,7 @@ crate::api! {
     [Locked] fn GetCurrentUserName(ctx: *mut Ctx) -> *mut RStr {
         // SAFETY: ABI: a live context.
         let ctx = unsafe { &mut *ctx };
-        let Some(user) = ctx.session().user.clone() else { return std::ptr::null_mut() };
+        let Some(user) = &ctx.session().user else { return std::ptr::null_mut() };
         let s = RStr::new(user.name());
         ctx.remember(Auto::Str(s));
         s

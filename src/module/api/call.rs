@@ -171,14 +171,14 @@ fn prepare(
         let text = format!("ERR command '{name}' is not allowed on script mode");
         return Err(refused(libc::ESPIPE, text));
     }
-    if f.script && command.has(flags::WRITE) {
+    if f.script {
         let server = Server::get();
-        if crate::snapshot::control::writes_denied(server) {
-            return Err(Refused(libc::ESPIPE, error::MISCONF));
+        let writes = command.has(flags::WRITE);
+        if writes {
+            crate::persist::check_disk(server).map_err(|e| Refused(libc::ESPIPE, e))?;
         }
-        if replication::lacks_replicas(server) {
-            return Err(Refused(libc::ESPIPE, replication::NO_REPLICAS));
-        }
+        replication::check_role(server, || writes, || command.has(flags::STALE))
+            .map_err(|e| Refused(libc::ESPIPE, e))?;
     }
     if f.deny_oom && command.has(flags::DENYOOM) && no_memory() {
         return Err(Refused(libc::ENOSPC, error::OOM));
@@ -226,7 +226,8 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let server = Server::get();
     let table = server.modules.current_table(server);
     let caller = ctx.session();
-    let user = ctx.user.as_ref().map(|u| u.user.clone()).or_else(|| caller.user.clone());
+    let named = || ctx.user.as_ref().map(|u| &u.user).or(caller.user.as_ref()).cloned();
+    let user = if f.as_user { named() } else { None };
     let note = |denied: Denied, user: &User, command: &Command| {
         denied.note(server, &ctx.logged_client(), user, Place::Module, command, args);
     };

@@ -13,6 +13,7 @@ pub fn info_of(client: &ClientShared) -> abi::ClientInfo {
         (flag::BLOCKED, abi::CLIENTINFO_FLAG_BLOCKED),
         (flag::UNIX, abi::CLIENTINFO_FLAG_UNIXSOCKET),
         (flag::MULTI, abi::CLIENTINFO_FLAG_MULTI),
+        (flag::TRACKING, abi::CLIENTINFO_FLAG_TRACKING),
     ] {
         if client.has(ours) {
             flags |= theirs;

@@ -39,7 +39,11 @@ fn server_flags(server: &Server) -> c_int {
     let limited = config.maxmemory() > 0;
     let evicts = limited && config.maxmemory_policy() != maxmemory_policy::NOEVICTION;
     let bits = [
-        (true, abi::CTX_FLAGS_MASTER),
+        (!server.link.is_replica(), abi::CTX_FLAGS_MASTER),
+        (server.link.is_replica(), abi::CTX_FLAGS_SLAVE),
+        (server.link.is_replica() && config.replica_read_only(), abi::CTX_FLAGS_READONLY),
+        (server.link.is_replica() && server.link.is_stale(), abi::CTX_FLAGS_REPLICA_IS_STALE),
+        (server.link.is_replica() && server.link.is_up(), abi::CTX_FLAGS_REPLICA_IS_ONLINE),
         (config.cluster_enabled(), abi::CTX_FLAGS_CLUSTER),
         (server.loading.load(Relaxed), abi::CTX_FLAGS_LOADING),
         (limited, abi::CTX_FLAGS_MAXMEMORY),

@@ -80,7 +80,8 @@ crate::api! {
         let ctx = unsafe { &*ctx };
         let server = Server::get();
         let Some(module) = ctx.module else { return ERR };
-        if server.loading.load(Relaxed) {
+        let read_only = server.link.is_replica() && server.config.replica_read_only();
+        if server.loading.load(Relaxed) || read_only {
             return ERR;
         }
         let db = ctx.session().db;

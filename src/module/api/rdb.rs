@@ -147,6 +147,7 @@ crate::api! {
     [Locked] fn RdbLoad(_ctx: *mut Ctx, stream: *const RdbStream, flags: c_int) -> c_int {
         // SAFETY: ABI: null or a stream of this API.
         let result = match unsafe { stream.as_ref() } {
+            Some(_) if flags == 0 && Server::get().link.is_replica() => Err(libc::ENOTSUP),
             Some(s) if flags == 0 => control::load_from(Server::get(), &s.path),
             _ => Err(libc::EINVAL),
         };
