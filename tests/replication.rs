@@ -49,7 +49,7 @@ fn a_replica_follows_and_takes_over() {
     assert_eq!(r.cmd(&["GET", "stale"]), Reply::Nil);
     assert_eq!(
         r.cmd(&["FCALL_RO", "f", "0"]).text(),
-        "ERR Can not execute a script with write flag using *_ro command."
+        "READONLY You can't write against a read only replica."
     );
     same(&mut p, &mut r);
 
@@ -227,7 +227,8 @@ fn a_cluster_of_one_node() {
     let id = c.cmd(&["CLUSTER", "MYID"]);
     drop(server);
     // Name and slots are kept.
-    let mut c = start().client();
+    let server = start();
+    let mut c = server.client();
     assert_eq!(c.cmd(&["CLUSTER", "MYID"]), id);
     assert_eq!(c.cmd(&["GET", "a"]), Reply::Nil);
 }

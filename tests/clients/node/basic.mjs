@@ -96,10 +96,11 @@ const last = await r.xadd("stream", "*", "late", 1);
 assert.deepEqual(await late, [["stream", [[last, ["late", "1"]]]]]);
 
 // Monitoring.
-const monitor = await connect().monitor();
+const asker = connect();
+const monitor = await asker.monitor();
 const line = new Promise((f) => monitor.on("monitor", (_, args) => args[0].toLowerCase() === "echo" && f(args)));
 await r.echo("shown");
 assert.deepEqual((await line).slice(1), ["shown"]);
 
-for (const c of [r, other, sub, monitor]) c.disconnect();
+for (const c of [r, other, sub, asker, monitor]) c.disconnect();
 console.log("ok");

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 fn client(port: &str, protocol: &str) -> redis::Client {
-    redis::Client::open(format!("redis://127.0.0.1:{port}/4?protocol={protocol}")).expect("an address")
+    redis::Client::open(format!("redis://127.0.0.1:{port}/4?protocol={protocol}"))
+        .expect("an address")
 }
 
 fn blocked(c: &mut redis::Connection) {
@@ -69,6 +70,10 @@ fn messages(c: &mut redis::Connection, other: &mut redis::Connection) -> RedisRe
     let mut p = c.as_pubsub();
     p.subscribe("news")?;
     p.psubscribe("n*")?;
+    // With RESP3 the package does not wait for the server's word.
+    while redis::cmd("PUBSUB").arg("NUMPAT").query::<i64>(other)? == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert_eq!(other.publish::<_, _, i64>("news", "hello")?, 2);
     let (first, second) = (p.get_message()?, p.get_message()?);
     assert_eq!(first.get_payload::<String>()?, "hello");
@@ -82,7 +87,8 @@ fn scripts(c: &mut redis::Connection) -> RedisResult<()> {
     assert_eq!(script.key("scripted").arg(5).invoke::<i64>(c)?, 5);
     redis::cmd("SCRIPT").arg("FLUSH").query::<()>(c)?;
     assert_eq!(script.key("scripted").arg(5).invoke::<i64>(c)?, 10);
-    let failed: RedisResult<()> = redis::Script::new("return redis.error_reply('MY own')").invoke(c);
+    let failed: RedisResult<()> =
+        redis::Script::new("return redis.error_reply('MY own')").invoke(c);
     assert_eq!(failed.unwrap_err().code(), Some("MY"));
     Ok(())
 }
@@ -110,8 +116,12 @@ fn streams(c: &mut redis::Connection) -> RedisResult<()> {
     let got: Vec<&String> = read.keys[0].ids.iter().map(|e| &e.id).collect();
     assert_eq!(got, [&ids[0], &ids[1]]);
     assert_eq!(c.xack::<_, _, _, i64>("stream", "group", &[&ids[0]])?, 1);
-    let all: BTreeMap<String, Vec<(String, String)>> =
-        c.xrange_all::<_, redis::streams::StreamRangeReply>("stream")?.ids.into_iter().map(|e| (e.id, vec![])).collect();
+    let all: BTreeMap<String, Vec<(String, String)>> = c
+        .xrange_all::<_, redis::streams::StreamRangeReply>("stream")?
+        .ids
+        .into_iter()
+        .map(|e| (e.id, vec![]))
+        .collect();
     assert_eq!(all.into_keys().collect::<Vec<_>>(), ids);
     Ok(())
 }
@@ -135,7 +145,8 @@ fn main() -> RedisResult<()> {
     let port = std::env::args().nth(1).expect("a port");
     for protocol in ["resp2", "resp3"] {
         let client = client(&port, protocol);
-        let expected = if protocol == "resp3" { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
+        let expected =
+            if protocol == "resp3" { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         assert_eq!(client.get_connection_info().redis.protocol, expected);
         let (mut c, mut other) = (client.get_connection()?, client.get_connection()?);
         assert_eq!(c.get_db(), 4);
