@@ -169,9 +169,12 @@ fn check(r: &mut Reader<'_>) -> Result<()> {
             crate::log_notice!("RDB file was saved with checksum disabled: no check performed.");
             Ok(())
         }
-        Some(crc) if crc != stated && !super::SKIP_CHECKSUM.load(Relaxed) => Err(r.corrupt(
-            format!("Wrong RDB checksum expected: ({crc:x}) but got ({stated:x}). Aborting now."),
-        )),
+        Some(crc) if crc != stated && !super::SKIP_CHECKSUM.load(Relaxed) => {
+            crate::log_warning!(
+                "Wrong RDB checksum expected: ({crc:x}) but got ({stated:x}). Aborting now."
+            );
+            Err(r.corrupt("RDB CRC error"))
+        }
         _ => Ok(()),
     }
 }
