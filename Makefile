@@ -3,7 +3,7 @@ MODULES = target/reference/lib
 LOAD = $(foreach m,rediscompat redisearch redistimeseries rejson redisbloom,--loadmodule $(MODULES)/$(m).so)
 BIN = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: build run test bench modules diff lint clean
+.PHONY: build run test bench modules diff lint clean clients fuzz
 
 build:
 	cargo build --release
@@ -22,12 +22,28 @@ test: modules lint
 	cargo build --bins
 	cargo test
 	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane tests/diff/*.txt
+	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --commands
+	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --generate 100000
 
 diff: build modules
 	$(BIN)/release/backplane-diff tests/diff/*.txt
 
 bench: build modules
 	$(BIN)/release/backplane-bench --server-threads 1,2 $(ARGS)
+
+# Programs with the real client packages, which are fetched into the build folder.
+CLIENTS = $(abspath $(BIN))/clients
+clients:
+	cargo build --bins
+	python3 -m venv $(CLIENTS)/python && $(CLIENTS)/python/bin/pip install -q redis
+	npm install --silent --no-audit --no-fund --prefix $(CLIENTS)/node ioredis
+	cargo build --manifest-path tests/clients/rust/Cargo.toml --target-dir $(CLIENTS)/rust
+	CLIENTS_PYTHON=$(CLIENTS)/python/bin/python CLIENTS_NODE_DIR=$(CLIENTS)/node \
+	CLIENTS_RUST=$(CLIENTS)/rust/debug/basic cargo test --test clients
+
+# Mutated input for FUZZ_SECONDS each (20 minutes by default).
+fuzz:
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),1200) cargo test --test fuzz -- --nocapture
 
 clean:
 	cargo clean

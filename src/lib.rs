@@ -17,9 +17,11 @@
 use backplane_ffi as _;
 
 pub mod acl;
+pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod dispatch;
+pub mod doctor;
 pub mod execute;
 pub mod keyspace;
 pub mod lock;

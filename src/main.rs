@@ -5,8 +5,27 @@ use std::io::Write;
 #[global_allocator]
 static ALLOCATOR: backplane::observe::heap::Heap = backplane::observe::heap::Heap;
 
+/// The allocator's options, which it reads before anything runs: unused memory goes back to the system after a second
+/// (the cron sees to it), and large blocks, most of them tables, are not padded by a page.
+#[cfg(feature = "jemalloc")]
+#[repr(transparent)]
+pub struct Options(*const std::ffi::c_char);
+
+// SAFETY: layout: points to a constant.
+#[cfg(feature = "jemalloc")]
+unsafe impl Sync for Options {}
+
+#[cfg(feature = "jemalloc")]
+#[export_name = "_rjem_malloc_conf"]
+/// See [`Options`].
+pub static OPTIONS: Options =
+    Options(c"cache_oblivious:false,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr());
+
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(code) = tool(&args) {
+        std::process::exit(code);
+    }
     match backplane::config::from_command_line(&args, &backplane::start::Hooks) {
         Ok((config, startup)) => std::process::exit(backplane::start::run(config, startup)),
         Err(exit) => {
@@ -17,5 +36,14 @@ fn main() {
             }
             std::process::exit(exit.code);
         }
+    }
+}
+
+/// The tools that this program is beside a server, by its first argument; the exit code if it was one.
+fn tool(args: &[std::ffi::OsString]) -> Option<i32> {
+    let rest = || args[2..].iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    match args.get(1)?.to_str()? {
+        "doctor" => Some(backplane::doctor::main(&rest())),
+        _ => None,
     }
 }

@@ -29,20 +29,28 @@ pub struct Holder {
     pub structure: u64,
     /// Keys that changed in this unit and that native commands wait for, with their databases.
     pub ready: Vec<(usize, Vec<u8>)>,
+    /// Depth of `Yield`s: others run inside of this unit, whose keys stay held.
+    pub yields: u32,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
+    /// Depth of callbacks to which a key that expired is still there: they are told of it.
+    pub keep_expired: u32,
+    /// There was no memory, and no room could be made, when the present command began.
+    pub no_memory: bool,
     /// What the present unit leaves for the effect log.
     pub effects: Vec<crate::propagate::Effect>,
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
-    pub running: Option<(&'static Module, *const str)>,
+    pub running: Option<(&'static Module, crate::lock::owner::Label)>,
     /// A session that a callback's context had and the next one can have.
     pub spare_session: Option<Box<crate::connection::client::Session>>,
     /// The client whose commands the module thread executes, for reports; none in callbacks of the server's own accord.
     pub client: Option<Arc<ClientShared>>,
     /// The key string of the last `rename_from` event, alive until the next event; null otherwise.
     pub rename_from: *mut crate::module::string::RStr,
+    /// The client whose command runs, while somebody tracks keys: commands of scripts and modules belong to it.
+    pub current: Option<Arc<ClientShared>>,
 }
 
 impl Default for Holder {
@@ -52,12 +60,16 @@ impl Default for Holder {
             structure: 0,
             now: 0,
             depth: 0,
+            keep_expired: 0,
+            no_memory: false,
+            yields: 0,
             running: None,
             spare_session: None,
             ready: Default::default(),
             effects: Vec::new(),
             client: None,
             rename_from: std::ptr::null_mut(),
+            current: None,
         }
     }
 }
@@ -85,12 +97,18 @@ pub struct Server {
     pub serving: OnceLock<Vec<Arc<ServingThread>>>,
     /// All connected clients, by id.
     pub clients: Mutex<HashMap<u64, Arc<ClientShared>>>,
+    /// Connections that were accepted and have not ended (`maxclients`).
+    pub connections: AtomicUsize,
     /// The next client's id.
     pub next_client: AtomicU64,
     /// Counters.
     pub stats: Stats,
     /// Effects of writes.
     pub log: Log,
+    /// Cluster mode.
+    pub cluster: crate::cluster::Cluster,
+    /// The link to the primary, if there is one.
+    pub link: crate::propagate::link::Link,
     /// The append-only file.
     pub aof: crate::persist::Aof,
     /// Channels and their subscribers.
@@ -110,7 +128,8 @@ pub struct Server {
     /// Of these, keys with a waiter that is told too when its key goes (`XREADGROUP`).
     pub awaited_nokeys: AtomicUsize,
     /// Keys that became ready, to be looked at on the module thread.
-    pub ready_keys: Mutex<Vec<(usize, Vec<u8>)>>,
+    /// With the database, and whether they are gone.
+    pub ready_keys: Mutex<Vec<(usize, Vec<u8>, bool)>>,
     /// Started at, Unix milliseconds.
     pub started: i64,
     /// 40 hex digits, new at every start.
@@ -135,10 +154,14 @@ pub struct Server {
     pub peak_memory: AtomicU64,
     /// The cron's clock, Unix milliseconds, for places that do not need the exact time.
     pub clock_ms: AtomicI64,
+    /// When the latest unit under the module lock began, Unix microseconds.
+    pub unit_us: AtomicI64,
     /// The module thread's kernel id.
     pub module_thread: AtomicUsize,
     /// `CLIENT PAUSE`
     pub pause: crate::execute::pause::Pause,
+    /// `CLIENT TRACKING`
+    pub tracking: crate::execute::tracking::Tracking,
     /// `MONITOR`
     pub monitors: crate::execute::monitor::Monitors,
     /// `SLOWLOG`
@@ -177,9 +200,12 @@ impl Server {
             serving: OnceLock::new(),
             clients: Mutex::default(),
             // As on Redis, the first ids belong to the server's own clients.
+            connections: AtomicUsize::new(0),
             next_client: AtomicU64::new(3),
             stats: Stats::default(),
             log: Log::default(),
+            cluster: Default::default(),
+            link: Default::default(),
             aof: Default::default(),
             pubsub: PubSub::default(),
             modules: Registry::default(),
@@ -202,14 +228,20 @@ impl Server {
             persistence: Default::default(),
             peak_memory: AtomicU64::new(0),
             clock_ms: AtomicI64::new(crate::observe::clock::now_ms()),
+            unit_us: AtomicI64::new(0),
             module_thread: AtomicUsize::new(0),
             pause: Default::default(),
+            tracking: Default::default(),
             monitors: Default::default(),
             slowlog: Default::default(),
             latency: Default::default(),
             startup_memory: AtomicU64::new(0),
         }));
         assert!(SERVER.set(server).is_ok(), "one server in a process");
+        // The first database will be used; its shards are no surprise for `maxmemory` later.
+        server.keyspace.dbs()[0].shards();
+        crate::execute::config::apply_policy(server);
+        crate::connection::limits::apply(&server.config);
         server
     }
 
@@ -277,13 +309,28 @@ impl Server {
         }
     }
 
-    /// Notes that a key changed for which a blocked client may wait.
+    /// Notes that a key was made, or got an entry of a stream, for which a client of a module may wait.
     #[inline]
     pub fn key_ready(&self, db: usize, key: &[u8]) {
-        if self.blocked_keys.load(Relaxed) == 0 {
+        if self.blocked_keys.load(Relaxed) != 0 {
+            self.tell_modules(db, key, false);
+        }
+    }
+
+    /// Notes that a key was deleted or overwritten, which clients of modules may wait for.
+    #[inline]
+    pub fn key_gone(&self, db: usize, key: &[u8]) {
+        if self.blocked_keys.load(Relaxed) != 0 {
+            self.tell_modules(db, key, true);
+        }
+    }
+
+    #[cold]
+    fn tell_modules(&self, db: usize, key: &[u8], gone: bool) {
+        if !crate::module::blocked::is_awaited(db, key) {
             return;
         }
-        self.ready_keys.lock().push((db, key.to_vec()));
+        self.ready_keys.lock().push((db, key.to_vec(), gone));
         self.queue.task(Box::new(|| crate::module::blocked::serve_ready_keys(Server::get())));
     }
 
@@ -295,6 +342,7 @@ impl Server {
         let holder = unsafe { self.holder() };
         if holder.now == 0 {
             holder.now = now();
+            self.unit_us.store(crate::observe::clock::now_us(), Relaxed);
         }
         holder.now
     }
@@ -303,6 +351,9 @@ impl Server {
     pub fn release_keys(&self) {
         // SAFETY: lock: callers have the module lock.
         let holder = unsafe { self.holder() };
+        if holder.yields != 0 {
+            return;
+        }
         holder.now = 0;
         if holder.touched.is_empty() {
             return;

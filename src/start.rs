@@ -8,8 +8,10 @@ use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::Arc;
 
+pub mod crash;
 mod process;
 pub mod signals;
+pub mod title;
 
 /// What reading the configuration asks the server.
 pub struct Hooks;
@@ -48,6 +50,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         log::log(*level, text);
     }
     let server = Server::init(config, startup);
+    crate::execute::config::apply_policy(server);
     if let Some(password) = server.config.requirepass() {
         server.acl.set_default_password(Some(&password));
     }
@@ -70,11 +73,19 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     process::raise_file_limit(&server.config);
     process::write_pid_file(&server.config);
     process::banner(&server.config);
+    title::prepare();
+    title::set(&server.config);
     let Some(listeners) = Listeners::open(server) else { return 1 };
     let n = server.config.server_threads().max(1);
     let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
     let _ = server.serving.set(threads.clone());
+    if let Err(e) = server.cluster.start(server) {
+        crate::log_warning!("{e}");
+        return 1;
+    }
     crate::log_notice!("Server initialized");
+    crate::module::strict::start(server.config.module_strict());
+    spawn("watchdog", move || crate::module::watchdog::run(server));
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {
         // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is
@@ -100,6 +111,13 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         }
         server.persistence.starting.store(false, SeqCst);
         server.loading.store(false, SeqCst);
+        if let Some(primary) = server.config.replicaof() {
+            crate::execute::replication::begin_following(
+                server,
+                primary.host.clone(),
+                primary.port,
+            );
+        }
         if server.config.port() != 0 {
             crate::log_notice!("Ready to accept connections tcp");
         }
@@ -113,6 +131,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     signals::listen(server);
+    crash::listen(server);
     for (i, t) in threads.iter().enumerate() {
         let t = t.clone();
         spawn(&format!("serving-{i}"), move || serving::run(server, i, t));

@@ -185,9 +185,9 @@ fn filters_see_and_rewrite_every_command() {
         ("flt.call echo @replace", "@replace"),
         ("echo @replace", "replaced"),
         ("flt.off", "OK"),
-        ("flt.alias hello", "ERR unknown command 'flt.alias', with args beginning with: 'hello'"),
+        ("flt.alias hello", "ERR unknown command 'flt.alias', with args beginning with: 'hello' "),
         ("module unload filter", "OK"),
-        ("flt.seen", "ERR unknown command 'flt.seen', with args beginning with:"),
+        ("flt.seen", "ERR unknown command 'flt.seen', with args beginning with: "),
     ];
     let s = start("filter.so");
     let c = &mut s.client();

@@ -115,9 +115,35 @@ fn broken_files_are_refused_with_the_cause() {
     std::fs::write(&wrong, elf).unwrap();
     std::fs::set_permissions(&wrong, std::fs::Permissions::from_mode(0o755)).unwrap();
     check_refused(&mut s, &wrong.display().to_string(), "wrong_arch.so failed to load");
+    check_refused(&mut s, &wrong.display().to_string(), "It was built for AArch64");
 
     check_refused(&mut s, &path(&own, "noentry.so"), "does not export RedisModule_OnLoad() symbol");
     check_refused(&mut s, &path(&own, "missing_lib.so"), "cannot open shared object file");
+    check_refused(&mut s, &path(&own, "missing_lib.so"), "It needs libbackplane_absent.so");
+}
+
+#[test]
+fn the_doctor_tells_good_modules_from_bad_ones() {
+    let doctor = |file: &str| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_backplane"))
+            .args(["doctor", file])
+            .output()
+            .expect("the doctor runs");
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let own = own_modules();
+    for (file, reason) in [
+        ("noentry.so", "exports neither RedisModule_OnLoad nor"),
+        ("missing_lib.so", "It needs libbackplane_absent.so, which is not installed."),
+        ("no_such.so", "It cannot be read: No such file"),
+    ] {
+        let (code, text) = doctor(&path(&own, file));
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(reason) && text.contains("It will not load."), "{text}");
+    }
+    let (code, text) = doctor(&path(&own, "basic.so"));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("functions that it asks for are served"), "{text}");
 }
 
 #[test]

@@ -31,19 +31,24 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::Arc;
 
+/// In a cache line of its own: every command reads it, and the count of the user's references beside it would change with
+/// every script and every new client.
+#[repr(align(64))]
+struct Open(AtomicBool);
+
 /// A user.
 pub struct User {
     name: Vec<u8>,
     /// Written under [`Acl::change`].
     rules: ArcSwap<Rules>,
     /// The rules forbid nothing.
-    open: AtomicBool,
+    open: Open,
 }
 
 impl User {
     /// A user with these rules, known to nobody yet.
     pub fn new(name: &[u8], rules: Rules) -> Arc<User> {
-        let open = AtomicBool::new(rules.are_open());
+        let open = Open(AtomicBool::new(rules.are_open()));
         Arc::new(User { name: name.to_vec(), rules: ArcSwap::from_pointee(rules), open })
     }
 
@@ -67,18 +72,18 @@ impl User {
     pub fn is_open(&self) -> bool {
         // Sequentially consistent, like the epochs of the serving threads: who waits for those sees the last command that
         // was checked against older rules.
-        self.open.load(SeqCst)
+        self.open.0.load(SeqCst)
     }
 
     /// Publishes new rules. The caller has [`Acl::change`], or the user is a module's own.
     pub fn set_rules(&self, rules: Rules) {
         let open = rules.are_open();
         if !open {
-            self.open.store(false, SeqCst);
+            self.open.0.store(false, SeqCst);
         }
         self.rules.store(Arc::new(rules));
         if open {
-            self.open.store(true, SeqCst);
+            self.open.0.store(true, SeqCst);
         }
     }
 }
@@ -157,7 +162,7 @@ impl Acl {
     /// What rules are applied in the light of.
     pub fn context<'t>(server: &Server, table: &'t Table) -> Context<'t> {
         use crate::config::enums::acl_pubsub_default::ALLCHANNELS;
-        let all_channels = i64::from(server.config.acl_pubsub_default()) == i64::from(ALLCHANNELS);
+        let all_channels = server.config.acl_pubsub_default() == ALLCHANNELS;
         Context { table, all_channels }
     }
 

@@ -70,6 +70,8 @@ Usage: backplane [/path/to/redis.conf] [--directive value ...] [-]
        backplane -              read the configuration from standard input
        backplane -v, --version
        backplane -h, --help
+       backplane check-aof [--fix|--truncate-to-timestamp TIME] FILE
+       backplane check-rdb FILE
 
 Every directive of redis.conf may stand on the command line, where it is stronger than the file:
        backplane --port 7777 --replicaof 127.0.0.1 6379

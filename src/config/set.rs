@@ -91,10 +91,10 @@ impl fmt::Display for ConfigError {
             Self::Unknown(name) => write!(
                 f,
                 "ERR Unknown option or number of arguments for CONFIG SET - '{}'",
-                String::from_utf8_lossy(name)
+                crate::execute::text(name)
             ),
             Self::Failed { name, reason } => {
-                let name = String::from_utf8_lossy(name);
+                let name = crate::execute::text(name);
                 write!(f, "ERR CONFIG SET failed (possibly related to argument '{name}')")?;
                 reason.iter().try_for_each(|reason| write!(f, " - {reason}"))
             }

@@ -1,6 +1,6 @@
 //! The state of one client: what its commands may look at ([`Session`]), and what other threads may ([`ClientShared`]).
+use super::limits::{self, Footprint};
 use crate::acl::User;
-use crate::config::BufferLimit;
 use crate::dispatch::table::Command;
 use crate::parse::Parser;
 use crate::reply::Reply;
@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::os::fd::RawFd;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed,
+    AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicU8, Ordering::Relaxed,
+    Ordering::Release,
 };
 use std::sync::Arc;
 use std::task::Waker;
@@ -40,6 +41,28 @@ pub mod flag {
     pub const INTERNAL: u32 = 1 << 10;
     /// The client behind the calls of a script.
     pub const SCRIPT: u32 = 1 << 11;
+    /// A replica that is fed with the log.
+    pub const REPLICA: u32 = 1 << 20;
+    /// The client that executes what the primary sends.
+    pub const MASTER: u32 = 1 << 21;
+    /// To be closed behind the reply to the present command.
+    pub const LAST_REPLY: u32 = 1 << 22;
+    /// `CLIENT TRACKING ON`
+    pub const TRACKING: u32 = 1 << 23;
+    /// Tracking by prefixes.
+    pub const TRACK_BCAST: u32 = 1 << 24;
+    /// Keys are tracked only behind `CLIENT CACHING YES`.
+    pub const TRACK_OPTIN: u32 = 1 << 25;
+    /// Keys are not tracked behind `CLIENT CACHING NO`.
+    pub const TRACK_OPTOUT: u32 = 1 << 26;
+    /// `CLIENT CACHING` was called for the next command.
+    pub const TRACK_CACHING: u32 = 1 << 27;
+    /// Own changes are not told.
+    pub const TRACK_NOLOOP: u32 = 1 << 28;
+    /// The client that messages are redirected to is gone.
+    pub const TRACK_BROKEN: u32 = 1 << 29;
+    /// There are invalidations to be sent behind the reply of the current command.
+    pub const TRACK_PENDING: u32 = 1 << 30;
 }
 
 /// Messages from other threads, waiting for the connection's own thread.
@@ -47,31 +70,16 @@ pub mod flag {
 pub struct Mailbox {
     /// Encoded push messages.
     pub bytes: Vec<u8>,
-    /// Wakes the connection's task.
+    /// Wakes the connection's task; there from its beginning to its end.
     pub waker: Option<Waker>,
-    /// Above the soft limit since, Unix seconds; 0 when below.
-    soft_since: i64,
 }
 
-/// Below this many bytes limits are not looked at: Redis' own buffers take as much uncounted.
-const UNLIMITED: usize = 16 * 1024;
-
-impl Mailbox {
-    /// Whether the messages that wait pass the limit of a class of clients.
-    fn over_limit(&mut self, limit: &BufferLimit) -> bool {
-        let bytes = self.bytes.len() as u64;
-        if limit.soft_bytes == 0 || bytes < limit.soft_bytes {
-            self.soft_since = 0;
-        } else {
-            let now = crate::observe::clock::now_ms() / 1000;
-            if self.soft_since == 0 {
-                self.soft_since = now;
-            } else if now - self.soft_since > limit.soft_seconds {
-                return true;
-            }
-        }
-        limit.hard_bytes != 0 && bytes >= limit.hard_bytes
-    }
+/// Bits of [`ClientShared::wanted`]: what the connection's task is asked to look at.
+pub mod wanted {
+    /// The mailbox.
+    pub const MAIL: u8 = 1;
+    /// Its input buffer, which is larger than what it was used for of late.
+    pub const SHRINK: u8 = 2;
 }
 
 /// The part of a client that every thread may reach.
@@ -114,8 +122,16 @@ pub struct ClientShared {
     pub queued: AtomicI32,
     /// Watched keys, for `CLIENT LIST`.
     pub watching: AtomicU32,
+    /// Prefixes that it tracks.
+    pub prefixes: AtomicU32,
     /// The reply of the current request has been pushed through the mailbox already.
     pub quiet: AtomicBool,
+    /// Bits of [`wanted`].
+    pub wanted: AtomicU8,
+    /// What its buffers take.
+    pub footprint: Footprint,
+    /// What it tracks, and where invalidations go.
+    pub tracking: Mutex<crate::execute::tracking::ClientTracking>,
 }
 
 impl ClientShared {
@@ -147,7 +163,11 @@ impl ClientShared {
             commands: AtomicU64::new(0),
             queued: AtomicI32::new(-1),
             watching: AtomicU32::new(0),
+            prefixes: AtomicU32::new(0),
             quiet: AtomicBool::new(false),
+            wanted: AtomicU8::new(0),
+            footprint: Footprint::default(),
+            tracking: Mutex::default(),
         }
     }
 
@@ -179,29 +199,41 @@ impl ClientShared {
     /// Leaves a message for the client and wakes its connection. A client that does not read its messages is ended when
     /// they pass `client-output-buffer-limit`.
     pub fn push(&self, message: &[u8]) {
-        let over = {
+        let (mail, size) = {
             let mut m = self.mailbox.lock();
             if self.has(flag::KILLED) {
                 return;
             }
             m.bytes.extend_from_slice(message);
-            if let Some(w) = m.waker.take() {
-                w.wake();
-            }
-            m.bytes.len() > UNLIMITED && {
-                let limits = Server::get().config.client_output_buffer_limit();
-                // Normal clients and those with subscriptions; monitors are normal ones.
-                m.over_limit(&limits[if self.has(flag::PUBSUB) { 2 } else { 0 }])
-            }
+            self.ask(&m, wanted::MAIL);
+            (m.bytes.len(), super::outbox::block(m.bytes.capacity()))
         };
-        if over {
-            crate::log_warning!(
-                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
-                crate::execute::client::line(self)
-            );
-            Server::get().stats.output_limit_disconnections.add(1);
-            self.mailbox.lock().bytes = Vec::new();
-            self.kill();
+        let server = Server::get();
+        if !limits::passes_with(server, self, mail) {
+            limits::count(server, self, size);
+        }
+    }
+
+    /// Asks the connection's task to look at something.
+    pub fn ask(&self, mailbox: &Mailbox, what: u8) {
+        if self.wanted.fetch_or(what, Release) & what == 0 {
+            if let Some(w) = &mailbox.waker {
+                w.wake_by_ref();
+            }
+        }
+    }
+
+    /// Moves the messages that wait to `to`.
+    pub fn collect(&self, to: &mut Vec<u8>) {
+        if self.wanted.load(Relaxed) & wanted::MAIL != 0 {
+            let mut m = self.mailbox.lock();
+            self.wanted.fetch_and(!wanted::MAIL, Relaxed);
+            if to.is_empty() {
+                std::mem::swap(to, &mut m.bytes);
+                m.bytes = Vec::new();
+            } else {
+                to.append(&mut m.bytes);
+            }
         }
     }
 
@@ -212,6 +244,7 @@ impl ClientShared {
 
     /// Ends the connection behind the reply to the present command, if it is in one.
     pub fn kill_after_reply(&self) {
+        self.put(flag::LAST_REPLY, true);
         self.shut_down(libc::SHUT_RD);
     }
 
@@ -237,6 +270,8 @@ pub struct Queued {
 pub struct Multi {
     /// The commands, in order.
     pub queue: Vec<Queued>,
+    /// Bytes of their arguments.
+    pub bytes: usize,
     /// A command was refused while queueing: `EXEC` fails.
     pub aborted: bool,
 }
@@ -291,10 +326,16 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
     pub pushed: bool,
+    /// What a replica told before it asked for the data.
+    pub handshake: Option<Box<crate::execute::replication::Handshake>>,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
     pub input_bytes: usize,
     /// Blocking commands must not block: inside `EXEC`, a script or a module's call.
     pub deny_blocking: bool,
+    /// The reply waits until this batch of values is freed (`keyspace::lazy_free`).
+    pub freeing: Option<u64>,
+    /// The script that the present command runs by name may write, so it has to wait while writes are paused.
+    pub paused_script: bool,
     /// The first key of the present request, where it was looked at ahead.
     pub known_key: Option<crate::dispatch::ahead::KnownKey>,
     /// Monotonic time of the end of the last command, for the duration of the next.
@@ -313,6 +354,12 @@ pub struct Session {
     pub waiting: Option<Box<crate::execute::blocking::Waiting>>,
     /// The present command waited for keys before and runs again.
     pub retry: Option<Box<crate::execute::blocking::Retry>>,
+    /// A client of a module's call that may wait for keys (`K`), although nobody is connected.
+    pub may_wait: bool,
+    /// A module's call that does not care for memory: scripts neither.
+    pub allow_oom: bool,
+    /// The call of a module that blocked, and whose reply somebody was promised.
+    pub promised: Option<Box<crate::module::api::promise::Promised>>,
 }
 
 impl Session {
@@ -331,8 +378,11 @@ impl Session {
             close: false,
             reply_mode: ReplyMode::On,
             pushed: false,
+            handshake: None,
             input_bytes: 0,
             deny_blocking: false,
+            freeing: None,
+            paused_script: false,
             known_key: None,
             clock_ns: 0,
             last_was_native: false,
@@ -342,6 +392,9 @@ impl Session {
             redacted: Vec::new(),
             waiting: None,
             retry: None,
+            may_wait: false,
+            allow_oom: false,
+            promised: None,
         }
     }
 
@@ -419,4 +472,6 @@ pub struct Client {
     pub input: Vec<u8>,
     /// Replies not yet sent.
     pub out: Reply,
+    /// The largest request of late, for the size of `input`.
+    pub peak: usize,
 }

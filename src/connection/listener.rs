@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
@@ -239,8 +240,27 @@ fn keep_alive(server: &Server, fd: i32) {
     set(libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3);
 }
 
+/// Whether a connection has to be refused because anybody on the network could use the server.
+fn is_exposed(server: &Server, socket: &Accepted) -> bool {
+    let Accepted::Tcp(s) = socket else { return false };
+    server.config.protected_mode()
+        && server.acl.default_user().rules().nopass
+        && s.peer_addr().is_ok_and(|peer| !is_local(peer.ip()))
+}
+
+/// Whether an address is this machine's own, as a peer on a socket for both families is told.
+fn is_local(peer: std::net::IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+const PROTECTED: &[u8] =
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default \
+      user. In this mode connections are only accepted from the loopback interface. If you want to connect from external \
+      computers, set a password for the default user, or use CONFIG SET protected-mode no from the loopback interface, \
+      having made sure that the server is not reachable from the internet.\r\n";
+
 fn deal(server: &Server, threads: &[Arc<ServingThread>], next: &mut usize, mut socket: Accepted) {
-    if server.clients.lock().len() >= server.config.maxclients() {
+    if server.connections.load(Relaxed) >= server.config.maxclients() {
         server.stats.rejected_connections.add(1);
         let text = b"-ERR max number of clients reached\r\n";
         let _ = match &mut socket {
@@ -249,6 +269,28 @@ fn deal(server: &Server, threads: &[Arc<ServingThread>], next: &mut usize, mut s
         };
         return;
     }
+    if is_exposed(server, &socket) {
+        server.stats.rejected_connections.add(1);
+        if let Accepted::Tcp(s) = &mut socket {
+            let _ = s.write(PROTECTED);
+        }
+        return;
+    }
+    // Counted here: the serving thread, which knows the client by then, may be far behind a burst of new ones.
+    server.connections.fetch_add(1, Relaxed);
     threads[*next % threads.len()].give(socket);
     *next += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_local() {
+        let local = |text: &str| is_local(text.parse().unwrap());
+        assert!(local("127.0.0.1") && local("127.8.9.1") && local("::1"));
+        assert!(local("::ffff:127.0.0.1"));
+        assert!(!local("10.0.0.1") && !local("::2") && !local("::ffff:10.0.0.1"));
+    }
 }

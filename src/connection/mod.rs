@@ -4,17 +4,21 @@
 //! task hands the whole client to the module thread and gets it back with the replies; consecutive module commands of a
 //! pipeline travel together.
 pub mod client;
+pub mod limits;
 pub mod listener;
+pub mod outbox;
 pub mod serving;
 
 use crate::dispatch::{run_input, Outcome, Side};
+use crate::keyspace::lazy_free::poll_freed;
 use crate::observe::clock::now_ms;
 use crate::server::Server;
-use client::{flag, Client, Session};
+use client::{flag, wanted, Client, Session};
+use outbox::Outbox;
 use serving::{Cached, Slot};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,6 +27,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub const READ_SIZE: usize = 64 * 1024;
 /// Pending replies are sent when they reach this size, before further requests are executed.
 const FLUSH_AT: usize = 256 * 1024;
+/// An input buffer of at least this size stays with its client until it is idle.
+const KEEP_INPUT: usize = 32 * 1024;
 
 /// A socket of either kind.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -34,16 +40,23 @@ enum Event {
     Closed,
 }
 
-/// Waits for data in `buf` or for push messages from other threads.
-async fn wait_event<S: Socket>(socket: &mut S, client: &Client, buf: &mut [u8]) -> Event {
+/// Waits for data in `buf` or for something that other threads want. Sends what is left over from before.
+async fn wait_event<S: Socket>(
+    server: &Server,
+    socket: &mut S,
+    client: &Client,
+    outbox: &mut Outbox,
+    buf: &mut [u8],
+) -> Event {
     poll_fn(|cx| {
-        let shared = &client.session.shared;
-        if shared.has(flag::PUBSUB | flag::MONITOR) {
-            let mut mail = shared.mailbox.lock();
-            if !mail.bytes.is_empty() {
-                return Poll::Ready(Event::Mail);
+        if client.session.shared.wanted.load(Acquire) != 0 {
+            return Poll::Ready(Event::Mail);
+        }
+        if !outbox.is_empty() {
+            if !outbox.drain(cx, server, socket) {
+                return Poll::Ready(Event::Closed);
             }
-            mail.waker = Some(cx.waker().clone());
+            limits::publish(server, client, outbox.unsent());
         }
         let mut read = ReadBuf::new(buf);
         match Pin::new(&mut *socket).poll_read(cx, &mut read) {
@@ -56,34 +69,58 @@ async fn wait_event<S: Socket>(socket: &mut S, client: &Client, buf: &mut [u8]) 
     .await
 }
 
-/// Sends all pending replies. False when the peer is gone.
-async fn flush<S: Socket>(server: &Server, socket: &mut S, client: &mut Client) -> bool {
-    {
-        let shared = &client.session.shared;
-        if shared.has(flag::PUBSUB | flag::MONITOR) {
-            let mut mail = shared.mailbox.lock();
-            client.out.buf.append(&mut mail.bytes);
-        }
-    }
-    if client.out.buf.is_empty() {
-        return true;
-    }
-    // What a reply says or shows must survive as `appendfsync` promises.
+/// Waits until what replies say or show survives, as `appendfsync` promises.
+async fn safe(server: &Server) {
     if let Some(offset) = server.aof.before_replies(server) {
         server.aof.wait_until_safe(offset).await;
     }
-    let mut sent = 0;
-    while sent < client.out.buf.len() {
-        let buf = &client.out.buf[sent..];
-        match poll_fn(|cx| Pin::new(&mut *socket).poll_write(cx, buf)).await {
-            Ok(n) if n > 0 => sent += n,
-            _ => return false,
+}
+
+/// Sends what the socket takes of all pending replies; the rest waits in `outbox`. False when the peer is gone, or the
+/// client has to go.
+async fn flush<S: Socket>(
+    server: &Server,
+    socket: &mut S,
+    client: &mut Client,
+    outbox: &mut Outbox,
+) -> bool {
+    client.session.shared.collect(&mut client.out.buf);
+    if !client.out.buf.is_empty() {
+        safe(server).await;
+        let fresh = &mut client.out.buf;
+        if !poll_fn(|cx| Poll::Ready(outbox.send(cx, server, socket, fresh))).await {
+            return false;
         }
-        server.stats.writes.add(1);
+    } else {
+        server.aof.write_if_needed(server);
     }
-    server.stats.net_output_bytes.add(sent as u64);
-    client.out.buf.clear();
-    true
+    limits::publish(server, client, outbox.unsent())
+}
+
+/// Sends all replies that are left, to the end, for a connection that is to be closed after them.
+async fn finish<S: Socket>(
+    server: &Server,
+    socket: &mut S,
+    client: &mut Client,
+    outbox: &mut Outbox,
+) {
+    let shared = client.session.shared.clone();
+    if shared.has(flag::KILLED) && !shared.has(flag::LAST_REPLY) {
+        return;
+    }
+    // Whoever gets the last reply finds the client gone.
+    shared.put(flag::KILLED, true);
+    server.clients.lock().remove(&shared.id);
+    shared.collect(&mut client.out.buf);
+    safe(server).await;
+    outbox.add(&mut client.out.buf);
+    poll_fn(|cx| {
+        if outbox.drain(cx, server, socket) && !outbox.is_empty() {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Serves one connection until it ends.
@@ -96,13 +133,23 @@ pub async fn serve<S: Socket>(
     let shared = client.session.shared.clone();
     let slot = Arc::new(Slot::default());
     let mut client = client;
+    let mut outbox = Outbox::default();
+    poll_fn(|cx| {
+        shared.mailbox.lock().waker = Some(cx.waker().clone());
+        Poll::Ready(())
+    })
+    .await;
+    limits::publish(server, &client, outbox.unsent());
     'connection: loop {
         // The thread's buffer is taken for the time of a read and of the commands in it, never across a wait.
-        let event = poll_event(&mut socket, &mut client, &cached).await;
+        let event = poll_event(server, &mut socket, &mut client, &mut outbox, &cached).await;
         let mut fresh = match event {
             (Event::Closed, _) => break,
             (Event::Mail, _) => {
-                if !flush(server, &mut socket, &mut client).await {
+                if shared.wanted.fetch_and(!wanted::SHRINK, Relaxed) & wanted::SHRINK != 0 {
+                    limits::shrink(&mut client);
+                }
+                if !flush(server, &mut socket, &mut client, &mut outbox).await {
                     break;
                 }
                 continue;
@@ -121,7 +168,7 @@ pub async fn serve<S: Socket>(
             match outcome {
                 Outcome::NeedInput => break,
                 Outcome::Close => {
-                    flush(server, &mut socket, &mut client).await;
+                    finish(server, &mut socket, &mut client, &mut outbox).await;
                     break 'connection;
                 }
                 Outcome::Parked => {
@@ -129,32 +176,41 @@ pub async fn serve<S: Socket>(
                     // the request is tried again before the connection sleeps.
                     if client.out.buf.is_empty() {
                         slot.parked().await;
-                    } else if !flush(server, &mut socket, &mut client).await {
+                    } else if !flush(server, &mut socket, &mut client, &mut outbox).await {
                         break 'connection;
                     }
                 }
                 Outcome::HandOver | Outcome::Blocked => {
-                    client = cached.hand_over(server, client, &slot, &mut socket).await;
+                    client =
+                        cached.hand_over(server, client, &slot, &mut socket, &mut outbox).await;
+                    if let Some(batch) = client.session.freeing.take() {
+                        shared.put(flag::BLOCKED, true);
+                        poll_fn(|cx| poll_freed(batch, cx)).await;
+                        shared.put(flag::BLOCKED, false);
+                    }
                 }
                 Outcome::Waiting => {}
                 Outcome::GiveBack => unreachable!("a serving thread keeps native requests"),
             }
             if client.session.waiting.is_some() {
-                if !flush(server, &mut socket, &mut client).await {
+                if !flush(server, &mut socket, &mut client, &mut outbox).await {
                     break 'connection;
                 }
-                client = cached.wait_for_keys(server, client, &slot, &mut socket).await;
+                client =
+                    cached.wait_for_keys(server, client, &slot, &mut socket, &mut outbox).await;
             }
             now = now_ms();
-            if client.out.buf.len() >= FLUSH_AT && !flush(server, &mut socket, &mut client).await {
+            if client.out.buf.len() >= FLUSH_AT
+                && !flush(server, &mut socket, &mut client, &mut outbox).await
+            {
                 break 'connection;
             }
             if client.session.close || shared.has(flag::KILLED) {
-                flush(server, &mut socket, &mut client).await;
+                finish(server, &mut socket, &mut client, &mut outbox).await;
                 break 'connection;
             }
         }
-        if !flush(server, &mut socket, &mut client).await {
+        if !flush(server, &mut socket, &mut client, &mut outbox).await {
             break;
         }
         cached.give_output(std::mem::take(&mut client.out.buf));
@@ -165,8 +221,10 @@ pub async fn serve<S: Socket>(
 
 /// Reads into the thread's shared buffer when the client has nothing pending.
 async fn poll_event<S: Socket>(
+    server: &Server,
     socket: &mut S,
     client: &mut Client,
+    outbox: &mut Outbox,
     cached: &Cached,
 ) -> (Event, Vec<u8>) {
     // The buffer is borrowed per poll: many connections wait at the same time.
@@ -174,7 +232,7 @@ async fn poll_event<S: Socket>(
     let event = poll_fn(|cx| {
         let mut buf = cached.take_input();
         let r = {
-            let fut = wait_event(socket, client, &mut buf);
+            let fut = wait_event(server, socket, client, outbox, &mut buf);
             let mut fut = std::pin::pin!(fut);
             std::future::Future::poll(fut.as_mut(), cx)
         };
@@ -212,7 +270,9 @@ async fn execute_some(
         let outcome = match fresh.take() {
             Some((buf, n)) if client.input.is_empty() => {
                 let (done, outcome) = run_input(server, table, client, &buf[..n], side, now);
-                client.input.extend_from_slice(&buf[done..n]);
+                if done < n {
+                    client.keep(&buf[done..n], outcome == Outcome::NeedInput);
+                }
                 cached.give_input(buf);
                 outcome
             }
@@ -220,14 +280,21 @@ async fn execute_some(
                 if let Some((buf, n)) = other {
                     client.input.extend_from_slice(&buf[..n]);
                     cached.give_input(buf);
+                    if !limits::input_fits(server, client) {
+                        return Poll::Ready(Outcome::Close);
+                    }
                 }
                 let input = std::mem::take(&mut client.input);
                 let (done, outcome) = run_input(server, table, client, &input, side, now);
                 client.input = input;
                 client.consume(done);
+                if outcome == Outcome::NeedInput {
+                    client.make_room();
+                }
                 outcome
             }
         };
+        server.tracking.broadcast(server);
         Poll::Ready(outcome)
     })
     .await
@@ -239,9 +306,18 @@ fn end(server: &'static Server, mut client: Box<Client>) {
     if let Some(w) = client.session.waiting.take() {
         w.waiter.leave(server);
     }
+    shared.put(flag::KILLED, true);
     *shared.fd.lock() = None;
+    server.connections.fetch_sub(1, Relaxed);
+    {
+        let mut mailbox = shared.mailbox.lock();
+        *mailbox = Default::default();
+    }
     server.clients.lock().remove(&shared.id);
+    server.tracking.disable(&shared);
+    limits::forget(&shared);
     server.monitors.remove(&shared);
+    crate::execute::replication::client_ended(server, &shared);
     crate::execute::pubsub::unsubscribe_all(server, &mut client.session);
     crate::execute::transaction::unwatch(server, &mut client.session);
     crate::module::auth::disconnected(server, &shared);
@@ -256,13 +332,35 @@ impl Client {
             parser: Default::default(),
             input: Vec::new(),
             out: Default::default(),
+            peak: 0,
         })
     }
 
-    /// Drops the first `done` bytes of the input; an empty input holds no memory.
+    /// Keeps bytes that are not executed; `partial` when a request in them is not whole.
+    fn keep(&mut self, bytes: &[u8], partial: bool) {
+        if partial {
+            self.make_room();
+        }
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// The input gets the room that the request in it needs, if that is known: it may be long, and would else be moved
+    /// again and again as it grows.
+    fn make_room(&mut self) {
+        let more = self.parser.needs().saturating_sub(self.input.len());
+        self.input.reserve_exact(more);
+    }
+
+    /// Drops the first `done` bytes of the input. An empty input holds no memory, except that of a client with large
+    /// requests, which keeps it while they come.
     pub fn consume(&mut self, done: usize) {
+        self.peak = self.peak.max(done);
         if done == self.input.len() {
-            self.input = Vec::new();
+            if self.input.capacity() < KEEP_INPUT {
+                self.input = Vec::new();
+            } else {
+                self.input.clear();
+            }
         } else if done > 0 {
             self.input.drain(..done);
         }

@@ -3,6 +3,7 @@
 //! Hand-overs are cheap because they are batched on both sides. Jobs of all connections that became ready in one turn
 //! of the event loop go to the module thread together, with one wake-up; so do the clients on their way back.
 use super::client::{flag, Client, ClientShared, Session};
+use super::outbox::Outbox;
 use super::{serve, Socket};
 use crate::dispatch::table::Table;
 use crate::execute::blocking;
@@ -96,12 +97,15 @@ struct SlotState {
     waker: Option<Waker>,
     /// Replies of a blocked client that must not wait for the end of the block.
     early: Vec<u8>,
+    /// The client is blocked, and got all replies that it had in `early`.
+    blocked: bool,
 }
 
 impl Slot {
     fn put(&self, client: Box<Client>) {
         let mut s = self.state.lock();
         s.client = Some(client);
+        s.blocked = false;
         if let Some(w) = s.waker.take() {
             w.wake();
         }
@@ -111,6 +115,7 @@ impl Slot {
     pub fn blocked(&self, early: Vec<u8>) {
         let mut s = self.state.lock();
         s.early.extend_from_slice(&early);
+        s.blocked = true;
         if let Some(w) = s.waker.take() {
             w.wake();
         }
@@ -220,6 +225,7 @@ impl Cached {
         client: Box<Client>,
         slot: &Arc<Slot>,
         socket: &mut S,
+        outbox: &mut Outbox,
     ) -> Box<Client> {
         let shared = client.session.shared.clone();
         {
@@ -230,7 +236,7 @@ impl Cached {
             }
         }
         let (mut arrived, mut ended) = (Vec::new(), false);
-        let (mut early, mut sent) = (Vec::new(), 0);
+        let mut early = Vec::new();
         let mut client = poll_fn(|cx| {
             {
                 let mut s = slot.state.lock();
@@ -239,20 +245,21 @@ impl Cached {
                     return Poll::Ready(c);
                 }
                 s.waker = Some(cx.waker().clone());
+                // A blocked client has no replies but the early ones; its messages need not wait for its next.
+                if s.blocked {
+                    shared.collect(&mut early);
+                }
             }
-            if sent < early.len() {
+            if !early.is_empty() {
                 if let Some(offset) = server.aof.before_replies(server) {
                     if server.aof.poll_safe(offset, cx).is_pending() {
                         return Poll::Pending;
                     }
                 }
+                outbox.add(&mut early);
             }
-            while sent < early.len() {
-                match Pin::new(&mut *socket).poll_write(cx, &early[sent..]) {
-                    Poll::Ready(Ok(n)) if n > 0 => sent += n,
-                    _ => break,
-                }
-            }
+            // An error shows when the connection is read.
+            outbox.drain(cx, server, socket);
             if shared.has(flag::BLOCKED) && !ended && arrived.len() < MOST_WHILE_BLOCKED {
                 ended = self.read_blocked(cx, socket, &mut arrived);
                 if ended {
@@ -266,8 +273,8 @@ impl Cached {
         })
         .await;
         client.input.extend_from_slice(&arrived);
-        if sent < early.len() {
-            client.out.buf.splice(0..0, early.drain(sent..));
+        if !early.is_empty() {
+            client.out.buf.splice(0..0, early);
         }
         client
     }
@@ -280,6 +287,7 @@ impl Cached {
         client: Box<Client>,
         slot: &Arc<Slot>,
         socket: &mut S,
+        outbox: &mut Outbox,
     ) -> Box<Client> {
         let Some(waiter) = client.session.waiting.as_ref().map(|w| w.waiter.clone()) else {
             return client;
@@ -293,6 +301,7 @@ impl Cached {
             Box::pin(tokio::time::sleep(std::time::Duration::from_millis(left)))
         });
         let parked = Parked { client, slot: slot.clone(), thread: self.number };
+        let mut mail = Vec::new();
         let mut client = match waiter.park(parked) {
             Err(mut parked) => {
                 blocking::run_again(&mut parked.client);
@@ -307,6 +316,18 @@ impl Cached {
                         }
                         s.waker = Some(cx.waker().clone());
                     }
+                    // Messages that were there while the client was still parked belong before its reply. Whoever takes
+                    // it may run a command that reads a key: what is said of the key afterwards goes behind the reply.
+                    shared.collect(&mut mail);
+                    let is_safe = mail.is_empty()
+                        || server
+                            .aof
+                            .before_replies(server)
+                            .is_none_or(|offset| server.aof.poll_safe(offset, cx).is_ready());
+                    if is_safe && waiter.has_client() {
+                        outbox.add(&mut mail);
+                    }
+                    outbox.drain(cx, server, socket);
                     // Whoever takes the client out of the waiter answers it; here that is the time or the connection's
                     // end. If somebody else was faster, the client is on its way home.
                     if timer.as_mut().is_some_and(|t| t.as_mut().poll(cx).is_ready()) {
@@ -332,6 +353,7 @@ impl Cached {
         shared.put(flag::BLOCKED, false);
         client.session.waiting = None;
         client.session.close |= ended;
+        client.out.buf.append(&mut mail);
         client.input.extend_from_slice(&arrived);
         client
     }
@@ -410,6 +432,11 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
     });
 }
 
+/// A socket could not be taken into the event loop.
+fn given_up(server: &Server) {
+    server.connections.fetch_sub(1, Relaxed);
+}
+
 fn start(server: &'static Server, cached: &Arc<Cached>, socket: Accepted) {
     let id = server.next_client.fetch_add(1, Relaxed);
     match socket {
@@ -417,14 +444,14 @@ fn start(server: &'static Server, cached: &Arc<Cached>, socket: Accepted) {
             let addr = s.peer_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
             let laddr = s.local_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
             let fd = s.as_raw_fd();
-            let Ok(s) = tokio::net::TcpStream::from_std(s) else { return };
+            let Ok(s) = tokio::net::TcpStream::from_std(s) else { return given_up(server) };
             begin(server, cached, s, ClientShared::new(id, addr, laddr, Some(fd), 0));
         }
         Accepted::Unix(s) => {
             let path = server.config.unixsocket().unwrap_or_default();
             let path = String::from_utf8_lossy(&path);
             let fd = s.as_raw_fd();
-            let Ok(s) = tokio::net::UnixStream::from_std(s) else { return };
+            let Ok(s) = tokio::net::UnixStream::from_std(s) else { return given_up(server) };
             let addr = format!("{path}:0");
             begin(
                 server,

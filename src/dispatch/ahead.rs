@@ -73,7 +73,7 @@ pub fn fetch(
     let Some(db) = server.keyspace.dbs().get(session.db) else { return };
     let shards = db.shards();
     let shard = |key: &KnownKey| -> &Shard { &shards[key.shard as usize] };
-    let (mut at, mut boxed) = (0, false);
+    let (mut at, mut boxed, mut more) = (0, false, false);
     for request in &mut *found {
         let bytes = &input[at..at + request.len];
         at += request.len;
@@ -88,12 +88,16 @@ pub fn fetch(
             shard(&key).prefetch();
             request.key = Some(key);
             boxed |= command.group != "string";
+            more |= matches!(command.group, "stream" | "list");
         }
     }
     let keys = || found.iter().filter_map(|request| request.key.as_ref());
     keys().for_each(|key| shard(key).prefetch_bucket(key.hash));
-    keys().for_each(|key| shard(key).prefetch_entry(key.hash, false));
+    keys().for_each(|key| shard(key).prefetch_entry(key.hash, |_| {}));
     if boxed {
-        keys().for_each(|key| shard(key).prefetch_entry(key.hash, true));
+        keys().for_each(|key| shard(key).prefetch_entry(key.hash, |e| e.prefetch_value()));
+    }
+    if more {
+        keys().for_each(|key| shard(key).prefetch_entry(key.hash, |e| e.prefetch_behind_value()));
     }
 }

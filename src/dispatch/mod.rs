@@ -8,7 +8,10 @@ pub mod observe;
 pub mod table;
 
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
-use crate::execute::{blocking, error, is, text, CommandError, Mode, Tx};
+use crate::connection::limits;
+use crate::execute::{
+    blocking, cluster, error, is, replication, text, tracking, CommandError, Mode, Tx,
+};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::keyspace::value::Kind;
@@ -81,16 +84,24 @@ pub fn run_input(
     side: Side<'_>,
     now: i64,
 ) -> (usize, Outcome) {
-    let mut done = 0;
-    client.session.clock_ns = mono_ns();
+    let (mut done, mut commands) = (0, 0);
+    let begin = mono_ns();
+    client.session.clock_ns = begin;
     // On the module thread: the table may change under a pipeline (`MODULE LOAD`), and a long run of native requests
     // belongs back on the serving thread.
     let version = server.table_version.load(Relaxed);
     let mut natives = 0;
+    client.out.limit = limits::hard_limit(&client.session.shared);
     let mut found: SmallVec<[ahead::Found; ahead::MOST]> = SmallVec::new();
     let mut next = 0;
     let outcome = loop {
         if client.session.close {
+            break Outcome::Close;
+        }
+        let unsent = client.out.buf.len();
+        if unsent > limits::UNLIMITED && limits::passes_with(server, &client.session.shared, unsent)
+        {
+            client.session.close = true;
             break Outcome::Close;
         }
         if next == found.len() {
@@ -140,6 +151,7 @@ pub fn run_input(
         match step {
             Step::Done => {
                 done += len;
+                commands += 1;
                 if matches!(side, Side::Module) {
                     natives = if session.last_was_native { natives + 1 } else { 0 };
                     if natives >= NATIVES_ON_MODULE_THREAD
@@ -164,6 +176,7 @@ pub fn run_input(
             }
         }
     };
+    server.stats.turn(client.session.clock_ns.saturating_sub(begin), commands);
     if outcome != Outcome::NeedInput {
         // What was found ahead and not executed is looked for again.
         client.parser.abandon();
@@ -292,8 +305,29 @@ pub fn check<'t>(
     {
         crate::persist::check_disk(server)?;
     }
+    if server.cluster.enabled() && !session.shared.has(flag::MASTER) {
+        cluster::check_slots(server, session, command, args)?;
+    }
+    if replication::needs_check(server) && !session.shared.has(flag::MASTER) {
+        let queued = || session.multi.iter().flat_map(|m| &m.queue);
+        let exec = command.name == "exec";
+        let script = |q: &Queued| {
+            q.command.name == "eval" && crate::script::eval::declares_writes(&q.args[1])
+        };
+        let writes = || {
+            command.has(flags::WRITE)
+                || exec && queued().any(|q| q.command.has(flags::WRITE) || script(q))
+        };
+        let old = || {
+            command.has(flags::STALE) && (!exec || queued().all(|q| q.command.has(flags::STALE)))
+        };
+        replication::check_role(server, writes, old)?;
+    }
     if !command.has(flags::ALLOW_BUSY) {
         crate::script::run::check_not_busy()?;
+    }
+    if crate::module::busy::on() && !command.has(flags::ALLOW_BUSY) {
+        return Err(error::err(crate::module::busy::error_text()));
     }
     if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
         return Err(error::err("LOADING Redis is loading the dataset in memory"));
@@ -330,6 +364,10 @@ fn refuse(
     is_exec: bool,
     e: CommandError,
 ) -> Step {
+    if is_exec && cluster::is_redirection(&e) {
+        crate::execute::transaction::discard_state(server, session);
+        return reject(session, out, e);
+    }
     if !is_exec {
         return reject(session, out, e);
     }
@@ -373,21 +411,44 @@ fn execute(
             if let Some(c) = table.resolve(args) {
                 c.stats.rejected();
             }
-            return refuse(server, session, out, is(args[0], "exec"), e);
+            let start = out.buf.len();
+            let step = refuse(server, session, out, is(args[0], "exec"), e);
+            take_back(session, out, start);
+            return step;
         }
     };
     session.shared.last_command.store(command.number, Relaxed);
-    if server.config.maxmemory() > 0 && needs_memory(session, command) {
+    let module_command = matches!(command.body, Body::Module(_));
+    let tracked = server.tracking.any();
+    if tracked {
+        tracking::before_command(server, session, out);
+    }
+    if server.config.maxmemory() > 0
+        && (module_command || needs_memory(session, command))
+        && !session.shared.has(flag::MASTER)
+    {
         match side {
             // Eviction fires events and frees values, so it belongs to the module thread.
             Side::Serving(_) if crate::keyspace::evict::over_limit(server) => {
                 return hand_over(server, Reason::ServerWide)
             }
-            Side::Module if !crate::keyspace::evict::make_room(server) => {
-                command.stats.rejected();
-                return refuse(server, session, out, command.name == "exec", error::OOM);
+            Side::Module => {
+                let no_memory = !crate::keyspace::evict::make_room(server);
+                // SAFETY: lock: the module thread has the module lock.
+                unsafe { server.holder() }.no_memory = no_memory;
+                if no_memory && needs_memory(session, command) {
+                    command.stats.rejected();
+                    let start = out.buf.len();
+                    let step = refuse(server, session, out, command.name == "exec", error::OOM);
+                    take_back(session, out, start);
+                    return step;
+                }
             }
             _ => {}
+        }
+        if tracked {
+            // Evicted keys are told before the reply.
+            tracking::deliver(session, out);
         }
     }
     if let Some(multi) = &mut session.multi {
@@ -395,21 +456,32 @@ fn execute(
             command.full_name.as_str(),
             "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
         ) {
-            let args = args.iter().map(|a| a.to_vec()).collect();
+            let args: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
+            multi.bytes += args.iter().map(Vec::len).sum::<usize>();
             multi.queue.push(Queued { command: command.clone(), args });
             session.shared.queued.store(multi.queue.len() as i32, Relaxed);
-            reply_queued(session, out);
+            let start = out.buf.len();
+            out.simple("QUEUED");
+            take_back(session, out, start);
             return Step::Done;
         }
     }
-    if server.pause.applies(server, session, command, args) {
+    if server.pause.applies(server, session, command, args, side) {
         return match side {
             Side::Serving(waker) => server.pause.park(server, session, waker),
             // It waits on its serving thread.
-            Side::Module => Step::GiveBack,
+            Side::Module => {
+                session.paused_script = true;
+                Step::GiveBack
+            }
         };
     }
+    session.paused_script = false;
     let start = out.buf.len();
+    if tracked && matches!(side, Side::Module) {
+        // SAFETY: lock: the module side has the module lock.
+        unsafe { server.holder() }.current = Some(session.shared.clone());
+    }
     let step = if command.name == "exec" && session.multi.is_some() {
         let begin = mono_ns();
         let step = crate::execute::transaction::exec(server, table, session, out, side, now);
@@ -424,8 +496,18 @@ fn execute(
     } else {
         run(server, session, out, command, args, side, now)
     };
+    if tracked && matches!(side, Side::Module) {
+        // SAFETY: lock: as above.
+        unsafe { server.holder() }.current = None;
+    }
     if matches!(step, Step::Done | Step::Blocked) {
+        if command.has(flags::WRITE) {
+            crate::keyspace::evict::after_write(server);
+        }
         settle(server, session, out, start);
+        if session.shared.has(flag::TRACK_CACHING) {
+            tracking::after_command(session, command);
+        }
     }
     step
 }
@@ -434,6 +516,14 @@ fn execute(
 pub fn settle(server: &Server, session: &mut Session, out: &mut Reply, start: usize) {
     server.stats.commands_processed.add(1);
     session.retry = None;
+    take_back(session, out, start);
+    if session.shared.has(flag::TRACK_PENDING) {
+        server.tracking.send_pending(session, out);
+    }
+}
+
+/// Takes a reply, which begins at `start`, back if the client wants none.
+fn take_back(session: &mut Session, out: &mut Reply, start: usize) {
     let pushed = std::mem::take(&mut session.pushed);
     match session.reply_mode {
         ReplyMode::On => {}
@@ -456,12 +546,6 @@ fn called(session: &mut Session, command: &Arc<Command>) -> Step {
             w.command = Some(command.clone());
             Step::Waiting
         }
-    }
-}
-
-fn reply_queued(session: &Session, out: &mut Reply) {
-    if session.reply_mode == ReplyMode::On {
-        out.simple("QUEUED");
     }
 }
 
@@ -528,10 +612,13 @@ fn run(
             session.last_was_native = path == Path::Native;
             let mut tx = Tx::module(server, session, now);
             call_body(&mut tx, command, args, out, Nested::No);
+            if matches!(command.name.as_str(), "scan" | "randomkey") {
+                // Keys that they happened to find past their time have nothing to do with each other.
+                crate::propagate::end_of_single_effects(server, now);
+            }
             unit_done(server, session, now);
             blocking::serve_module(server);
-            if let Some(b) = &session.blocked_on {
-                b.state.lock().stats = Some(command.stats.clone());
+            if session.blocked_on.is_some() {
                 Step::Blocked
             } else {
                 called(session, command)
@@ -572,6 +659,7 @@ fn call_body(
     let follows = !again && (nested == Nested::No || tx.mode() == Mode::Native);
     let start = if follows { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
+    let tracked = tx.server.tracking.any();
     let result = match &command.body {
         Body::Native(f) => f(tx, args, out),
         Body::Module(m) => crate::module::command::run(m, tx, args, out),
@@ -583,13 +671,20 @@ fn call_body(
     if tx.lapsed.any() {
         tx.delete_lapsed();
     }
+    if tracked {
+        tx.remember_keys(command, args);
+    }
     let end = mono_ns();
     let ns = end.saturating_sub(start);
     tx.session.clock_ns = end;
     if out.errors != errors {
         count_errors(tx.server, out);
     }
-    if (again || tx.session.waiting.is_none()) && tx.session.module_auth.is_none() {
+    let module_auth = tx.session.module_auth.is_some();
+    if let Some(b) = tx.session.blocked_on.as_ref().filter(|_| !module_auth) {
+        // It is counted when it is unblocked.
+        b.state.lock().command = Some((command.clone(), ns));
+    } else if (again || tx.session.waiting.is_none()) && !module_auth && !replayed(tx) {
         observe::finished(tx.server, tx.session, command, args, ns, out.errors - errors);
     }
     if !again {
@@ -602,6 +697,11 @@ fn call_body(
     if tx.server.log.active() {
         crate::propagate::finish(tx, command, args, changed);
     }
+}
+
+/// Whether a call was made by a command that is replayed from a file.
+fn replayed(tx: &Tx<'_>) -> bool {
+    tx.session.shared.has(flag::INTERNAL) && tx.server.loading.load(Relaxed)
 }
 
 /// Runs a command's body when files are loaded: nothing is counted, shown or logged.
@@ -765,12 +865,13 @@ impl Plan {
         };
         each(|shard, _| shard.prefetch());
         each(|shard, hash| shard.prefetch_bucket(hash));
-        each(|shard, hash| shard.prefetch_entry(hash, false));
+        each(|shard, hash| shard.prefetch_entry(hash, |_| {}));
     }
 
     /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.
     pub fn needs_module_path(&self, server: &Server, now: i64) -> bool {
         let expiry_owed = server.module_events() & class::EXPIRED != 0;
+        let promised = crate::module::api::promise::any_waits_for_keys();
         for (k, name) in self.keys.iter().zip(&self.names) {
             let write = k.access == Access::Write;
             if !write && !self.values {
@@ -778,6 +879,13 @@ impl Plan {
             }
             // SAFETY: lock: all latches are taken.
             let data = unsafe { server.keyspace.shard(k.shard).data() };
+            if promised && !data.blocked.is_empty() {
+                // SAFETY: layout: the names point into the arguments, which outlive the plan.
+                let key = unsafe { std::slice::from_raw_parts(name.0, name.1) };
+                if data.blocked.get(key).is_some_and(|list| list.iter().any(|w| w.promised)) {
+                    return true;
+                }
+            }
             if data.module_values == 0 && !(expiry_owed && write && data.volatile > 0) {
                 continue;
             }

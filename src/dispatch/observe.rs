@@ -28,6 +28,27 @@ pub fn finished(
     }
 }
 
+/// Notes a command that a module blocked and that has ended; `reply_ns` is what its reply callback took.
+pub fn unblocked(
+    server: &Server,
+    session: &Session,
+    command: &Command,
+    args: &[&[u8]],
+    ns: u64,
+    reply_ns: u64,
+    errors: u64,
+) {
+    command.stats.add(ns, server.config.latency_tracking());
+    if errors > 0 {
+        command.stats.failed();
+    }
+    let slower_than = server.config.slowlog_log_slower_than();
+    if slower_than >= 0 && (ns / 1000) as i64 >= slower_than && !command.has(flags::SKIP_SLOWLOG) {
+        server.slowlog.add(server, session, command, args, ns / 1000);
+    }
+    server.latency.add_if_slow(&server.config, "command-unblocking", reply_ns / 1_000_000);
+}
+
 /// Shows a command to monitors.
 #[inline]
 pub fn show(server: &Server, session: &Session, command: &Command, args: &[&[u8]]) {

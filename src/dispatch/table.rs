@@ -145,6 +145,12 @@ pub const fn keys(flags: u64, first: i32, last: i32, step: i32) -> KeySpec {
     KeySpec { flags, begin: Begin::Index(first), find: Find::Range(last, step, 0), notes: None }
 }
 
+/// One key at a fixed place, with a note for `COMMAND INFO`.
+pub const fn noted_key(flags: u64, at: i32, note: &'static str) -> KeySpec {
+    let notes = Some(std::borrow::Cow::Borrowed(note));
+    KeySpec { flags, begin: Begin::Index(at), find: Find::Range(0, 1, 0), notes }
+}
+
 /// Keys counted by the argument at `count`, beginning behind it.
 pub const fn counted(flags: u64, count: i32) -> KeySpec {
     KeySpec { flags, begin: Begin::Index(count), find: Find::KeyNum(0, 1, 1), notes: None }

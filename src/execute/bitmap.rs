@@ -1,7 +1,7 @@
 //! Strings as arrays of bits. Bit 0 is the highest bit of the first byte.
 use super::error::{err, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Expiry, Tx};
-use crate::dispatch::table::{flags, key, keys, Handler, KeySpec, Row};
+use crate::dispatch::table::{flags, key, keys, noted_key, Handler, KeySpec, Row};
 use crate::keyspace::event::{self, class};
 use crate::keyspace::number::parse_i64;
 use crate::keyspace::value::{StringValue, Value, ValueMut};
@@ -490,7 +490,11 @@ pub static ROWS: &[Row] = &[
         ..row("bitop", -4, WRITE, &[], "2.6.0", bitop)
     },
     Row {
-        keys: &[keys(key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS, 1, 1, 1)],
+        keys: &[noted_key(
+            key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS,
+            1,
+            "Read or changed, as the operations are.",
+        )],
         summary: "Reads and writes integers of any width inside a string.",
         ..row("bitfield", -2, WRITE, &[], "3.2.0", bitfield)
     },

@@ -47,6 +47,8 @@ pub enum Needs {
     Group(Vec<u8>),
     /// No key: the log on the disk, up to this offset (`WAITAOF`).
     Disk(u64),
+    /// Replicas that have executed the stream up to this offset (`WAIT`).
+    Replicas(u64),
 }
 
 /// How the arguments of a waiting command are put together again, for some of its keys. It will not wait again, so its
@@ -82,6 +84,8 @@ pub struct Waiter {
     db: usize,
     /// Gives up at this time, Unix milliseconds.
     pub deadline: Option<i64>,
+    /// A module waits for the reply: only the module path may end the wait.
+    pub promised: bool,
     state: Mutex<State>,
 }
 
@@ -188,6 +192,11 @@ impl Waiter {
         }
     }
 
+    /// Whether the client is here.
+    pub fn has_client(&self) -> bool {
+        matches!(*self.state.lock(), State::Here(_))
+    }
+
     /// Takes the waiter out of its keys' lists.
     pub fn leave(self: &Arc<Self>, server: &Server) {
         for key in &self.wait.keys {
@@ -216,6 +225,9 @@ impl Waiter {
         let start = client.out.buf.len();
         match self.wait.needs {
             Needs::Disk(offset) => super::generic::reply_synced(server, offset, &mut client.out),
+            Needs::Replicas(offset) => {
+                client.out.int(super::replication::replicas_at(server, offset) as i64);
+            }
             _ => client.out.null_array(),
         }
         crate::dispatch::observe::wait_over(server, &client.session, false);
@@ -244,7 +256,8 @@ fn keys_to_run(found: &[Found]) -> Option<Vec<usize>> {
 impl Tx<'_> {
     /// Makes the client wait. Where it must not, the reply is that there is nothing.
     pub fn wait_for(&mut self, wait: Wait, out: &mut Reply) -> CommandResult {
-        if self.session.deny_blocking || self.session.shared.has(flag::INTERNAL) {
+        let nobody = self.session.shared.has(flag::INTERNAL) && !self.session.may_wait;
+        if self.session.deny_blocking || nobody {
             match wait.null_is_bulk {
                 true => out.null(),
                 false => out.null_array(),
@@ -256,7 +269,8 @@ impl Tx<'_> {
             None => (wait.timeout > 0).then(|| wait.timeout.saturating_add(self.now)),
         };
         let state = Mutex::new(State::Arriving);
-        let waiter = Arc::new(Waiter { wait, db: self.db(), deadline, state });
+        let promised = self.session.may_wait;
+        let waiter = Arc::new(Waiter { wait, db: self.db(), deadline, promised, state });
         for key in &waiter.wait.keys {
             self.with_shard(self.db(), key, Access::Read, |_, data, _| {
                 let list = data.blocked.entry(key.clone()).or_default();
@@ -328,8 +342,12 @@ pub fn run_again(client: &mut Client) {
 }
 
 /// Sends clients home whose waits are over.
-pub fn send_home(server: &Server, clients: Vec<Parked>) {
+pub fn send_home(server: &'static Server, clients: Vec<Parked>) {
     for p in clients {
+        if p.client.session.promised.is_some() {
+            crate::module::api::promise::go_on_later(server, p.client);
+            continue;
+        }
         crate::module::thread::send_home(server, p.client, p.slot, p.thread);
     }
 }
@@ -400,6 +418,9 @@ fn run_native(
     now: i64,
 ) -> Option<Vec<(usize, Vec<u8>)>> {
     let command = client.session.waiting.as_ref()?.command.clone()?;
+    if waiter.promised {
+        return None;
+    }
     if refused(server, waiter, &command, client) {
         return Some(Vec::new());
     }
@@ -476,13 +497,25 @@ fn serve_key(server: &'static Server, db: usize, key: &[u8], now: i64) {
                 let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
                 let start = client.out.buf.len();
                 let deny = std::mem::replace(&mut client.session.deny_blocking, true);
+                let targets = client.session.promised.as_ref().map(|p| p.targets);
                 let mut tx = Tx::module(server, &mut client.session, now);
+                if let Some(targets) = targets {
+                    tx.effects.allowed = targets;
+                }
                 call(&mut tx, &command, &args, &mut client.out);
-                crate::dispatch::unit_done(server, &mut client.session, now);
+                if targets.is_none() {
+                    crate::dispatch::unit_done(server, &mut client.session, now);
+                }
                 client.session.deny_blocking = deny;
                 answered(server, client, start);
             }
             None => run_again(client),
+        }
+        if client.session.promised.is_some() {
+            // The module hears of it in this same unit.
+            crate::module::api::promise::go_on(server, parked.client);
+            crate::module::thread::unit_done(server, || now);
+            continue;
         }
         send_home(server, vec![parked]);
     }
@@ -506,7 +539,7 @@ pub fn all_changed(server: &'static Server, db: usize) {
 }
 
 /// What a client waits for that waits for no key may have come: it runs its command again.
-pub fn look_again(server: &Server, waiter: &Arc<Waiter>) {
+pub fn look_again(server: &'static Server, waiter: &Arc<Waiter>) {
     if let Some(mut parked) = waiter.take() {
         run_again(&mut parked.client);
         send_home(server, vec![parked]);
@@ -514,7 +547,7 @@ pub fn look_again(server: &Server, waiter: &Arc<Waiter>) {
 }
 
 /// `CLIENT UNBLOCK`: ends a client's wait as if its time were over, or with an error. False when it does not wait.
-pub fn unblock(server: &Server, shared: &ClientShared, with_error: bool) -> bool {
+pub fn unblock(server: &'static Server, shared: &ClientShared, with_error: bool) -> bool {
     let Some(waiter) = shared.waiter.lock().clone() else { return false };
     let Some(mut parked) = waiter.take() else { return false };
     let client = &mut *parked.client;
@@ -572,7 +605,13 @@ mod tests {
             timeout: 0,
             null_is_bulk: false,
         };
-        let waiter = Waiter { wait, db: 0, deadline: None, state: Mutex::new(State::Arriving) };
+        let waiter = Waiter {
+            wait,
+            db: 0,
+            deadline: None,
+            promised: false,
+            state: Mutex::new(State::Arriving),
+        };
         assert!(waiter.take().is_none());
         let client = Client::new(Session::internal());
         let parked = Parked { client, slot: Default::default(), thread: 0 };

@@ -2,6 +2,7 @@
 use super::error::{err, SYNTAX};
 use super::pause::Mode;
 use super::server::write_help;
+use super::tracking::{caching, getredir, tracking, trackinginfo};
 use super::{int, is, text, CommandError, CommandResult, Tx};
 use crate::connection::client::{flag, ClientShared, ReplyMode, Session};
 use crate::dispatch::table::{flags, name_of, Handler, PathRule, Row};
@@ -14,10 +15,14 @@ use std::sync::Arc;
 
 /// A client's letters in `CLIENT LIST`, and the bits they stand for.
 const LETTERS: &[(u32, char)] = &[
+    (flag::REPLICA, 'S'),
     (flag::MONITOR, 'O'),
     (flag::PUBSUB, 'P'),
     (flag::MULTI, 'x'),
     (flag::BLOCKED, 'b'),
+    (flag::TRACKING, 't'),
+    (flag::TRACK_BROKEN, 'R'),
+    (flag::TRACK_BCAST, 'B'),
     (flag::DIRTY_CAS, 'd'),
     (flag::KILLED, 'A'),
     (flag::UNIX, 'U'),
@@ -25,28 +30,30 @@ const LETTERS: &[(u32, char)] = &[
     (flag::NO_TOUCH, 'T'),
 ];
 
-/// Bytes that a connection without buffers costs.
-const IDLE_COST: usize =
-    std::mem::size_of::<ClientShared>() + std::mem::size_of::<crate::connection::client::Client>();
-
 /// A client's line of `CLIENT LIST`, without the line break. `me` is who asks, with the lengths of its input and of its
-/// command's arguments: nobody else has any in memory while it waits.
+/// command's arguments, which are not published while it runs.
 fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
-    let (qbuf, argv) = if c.id == me.id { (me.input, me.args) } else { (0, 0) };
+    let f = &c.footprint;
+    let get = |n: &std::sync::atomic::AtomicUsize| n.load(Relaxed);
+    let (qbuf, argv) =
+        if c.id == me.id { (me.input, me.args) } else { (get(&f.input), get(&f.arguments)) };
+    let free = get(&f.input_size).saturating_sub(get(&f.input));
     let mut letters: String =
         LETTERS.iter().filter(|(bit, _)| c.has(*bit)).map(|(_, letter)| *letter).collect();
     if letters.is_empty() {
         letters.push('N');
     }
     let lib = c.lib.lock().clone();
-    let omem = c.mailbox.lock().bytes.len();
-    let total = IDLE_COST + omem;
+    let mail = c.mailbox.lock().bytes.len();
+    let omem = get(&f.output) + mail;
+    let oll = get(&f.output_buffers) + usize::from(mail > 0);
+    let total = f.total() + mail + if c.id == me.id { argv } else { 0 };
     let mut s = String::new();
     let _ = write!(
         s,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={letters} db={} sub={} psub={} ssub={} multi={} \
-         watch={} qbuf={qbuf} qbuf-free=0 argv-mem={argv} multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={omem} tot-mem={total} \
-         events=r cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
+         watch={} qbuf={qbuf} qbuf-free={free} argv-mem={argv} multi-mem={} rbs=0 rbp=0 obl=0 oll={oll} omem={omem} \
+         tot-mem={total} events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={}",
         c.id,
         c.addr,
         c.laddr,
@@ -60,8 +67,11 @@ fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
         c.subscriptions.2.load(Relaxed),
         c.queued.load(Relaxed),
         c.watching.load(Relaxed),
+        get(&f.queued),
+        if omem > 0 { "rw" } else { "r" },
         name_of(c.last_command.load(Relaxed)).unwrap_or("NULL"),
         c.user_name(),
+        super::tracking::redirection(c),
         if c.has(flag::RESP3) { 3 } else { 2 },
         lib.0,
         lib.1,
@@ -115,10 +125,11 @@ fn type_named(name: &[u8]) -> Result<Type, CommandError> {
 }
 
 fn type_of(c: &ClientShared) -> Type {
-    if c.has(flag::PUBSUB) {
-        Type::Pubsub
-    } else {
-        Type::Normal
+    match () {
+        () if c.has(flag::MASTER) => Type::Master,
+        () if c.has(flag::REPLICA) => Type::Replica,
+        () if c.has(flag::PUBSUB) => Type::Pubsub,
+        () => Type::Normal,
     }
 }
 
@@ -373,31 +384,14 @@ fn unblock(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// `CLIENT GETREDIR`: nobody tracks keys.
-fn getredir(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    out.int(-1);
-    Ok(())
-}
-
-/// `CLIENT TRACKINGINFO`: nobody tracks keys.
-fn trackinginfo(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    out.map(3);
-    out.bulk(b"flags");
-    out.set(1);
-    out.bulk(b"off");
-    out.bulk(b"redirect");
-    out.int(-1);
-    out.bulk(b"prefixes");
-    out.array(0);
-    Ok(())
-}
-
 /// `CLIENT HELP`
 fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     write_help(
         out,
         args,
         &[
+            "CACHING (YES|NO)",
+            "    Track the keys of the next command, or do not, in the modes OPTIN and OPTOUT.",
             "GETREDIR",
             "    Show to whom invalidations of tracked keys go.",
             "GETNAME",
@@ -425,6 +419,9 @@ fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             "    Say what uses this connection: LIB-NAME, LIB-VER.",
             "UNBLOCK <clientid> [TIMEOUT|ERROR]",
             "    Let a blocked connection go on.",
+            "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+            "         [OPTIN] [OPTOUT] [NOLOOP]",
+            "    Tell this connection, or another one, of changes to the keys that it read.",
             "TRACKINGINFO",
             "    Tell about the tracking of keys for this connection.",
             "NO-EVICT (ON|OFF)",
@@ -465,6 +462,7 @@ pub static ROWS: &[Row] = &[Row {
     ..Row::container(
         "client",
         &[
+            row("caching", 3, OWN, "6.0.0", "Tracks the next command's keys or not.", caching),
             row("getname", 2, OWN, "2.6.9", "Shows the connection's name.", getname),
             row("getredir", 2, OWN, "6.0.0", "Shows where invalidations go.", getredir),
             row("help", 2, 0, "5.0.0", "Tells about the subcommands.", help),
@@ -478,6 +476,7 @@ pub static ROWS: &[Row] = &[Row {
             row("reply", 3, OWN, "3.2.0", "Switches replies off or on.", reply),
             row("setinfo", 4, OWN, "7.2.0", "Says what uses the connection.", setinfo),
             row("setname", 3, OWN, "2.6.9", "Names the connection.", setname),
+            row("tracking", -3, OWN, "6.0.0", "Tells of changes to keys that were read.", tracking),
             row("trackinginfo", 2, OWN, "6.2.0", "Tells about tracked keys.", trackinginfo),
             row(
                 "unblock",

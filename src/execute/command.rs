@@ -175,6 +175,12 @@ fn write_spec_flags(bits: u64, out: &mut Reply) {
     names.iter().for_each(|n| out.simple(n));
 }
 
+/// The subcommands that Redis has too.
+fn listed(c: &Command) -> impl Iterator<Item = &Arc<Command>> {
+    let ours = |s: &Command| c.name == "module" && s.name == super::module::OURS;
+    c.subs.iter().filter(move |s| !ours(s))
+}
+
 fn write_info(c: &Command, out: &mut Reply) {
     let ((first, last, step), movable) = classic_range(c);
     out.array(10);
@@ -198,8 +204,12 @@ fn write_info(c: &Command, out: &mut Reply) {
     }
     out.set(c.keys.len());
     c.keys.iter().for_each(|k| write_key_spec(k, out));
-    out.set(c.subs.len());
-    c.subs.iter().for_each(|s| write_info(s, out));
+    // A set where there are none, a list where there are some: as on Redis.
+    match listed(c).count() {
+        0 => out.set(0),
+        n => out.array(n),
+    }
+    listed(c).for_each(|s| write_info(s, out));
 }
 
 /// `COMMAND`
@@ -291,6 +301,47 @@ fn write_args(args: &[CommandArg], out: &mut Reply) {
     }
 }
 
+/// What is told of one of our commands behind its group; returns the number of fields.
+fn write_native_docs(docs: &super::command_docs::Docs, out: &mut Reply) -> usize {
+    let mut n = 0;
+    if let Some(complexity) = docs.complexity {
+        n += 1;
+        out.bulk(b"complexity");
+        out.bulk_str(complexity);
+    }
+    let deprecated = docs.deprecated.map(|_| "deprecated");
+    let flags: Vec<&str> = deprecated.into_iter().chain(docs.flags.iter().copied()).collect();
+    if !flags.is_empty() {
+        n += 1;
+        out.bulk(b"doc_flags");
+        out.set(flags.len());
+        flags.iter().for_each(|name| out.simple(name));
+    }
+    if let Some((since, instead)) = docs.deprecated {
+        n += 2;
+        out.bulk(b"deprecated_since");
+        out.bulk_str(since);
+        out.bulk(b"replaced_by");
+        out.bulk_str(instead);
+    }
+    if !docs.history.is_empty() {
+        n += 1;
+        out.bulk(b"history");
+        out.set(docs.history.len());
+        for (since, change) in &docs.history {
+            out.array(2);
+            out.bulk_str(since);
+            out.bulk_str(change);
+        }
+    }
+    if !docs.args.is_empty() {
+        n += 1;
+        out.bulk(b"arguments");
+        write_args(&docs.args, out);
+    }
+    n
+}
+
 fn write_docs(c: &Command, out: &mut Reply) {
     let at = out.deferred();
     let mut n = 0;
@@ -326,36 +377,14 @@ fn write_docs(c: &Command, out: &mut Reply) {
             out.bulk(b"arguments");
             write_args(&info.args, out);
         }
-    }
-    let docs = match &c.body {
-        Body::Module(_) => None,
-        _ => super::command_docs::of(&c.full_name),
-    };
-    if let Some(docs) = docs {
-        if !docs.flags.is_empty() {
-            n += 1;
-            out.bulk(b"doc_flags");
-            out.set(docs.flags.len());
-            docs.flags.iter().for_each(|flag| out.simple(flag));
-        }
-        if let Some((since, instead)) = docs.deprecated {
-            n += 2;
-            out.bulk(b"deprecated_since");
-            out.bulk_str(since);
-            out.bulk(b"replaced_by");
-            out.bulk_str(instead);
-        }
-        if !docs.args.is_empty() {
-            n += 1;
-            out.bulk(b"arguments");
-            write_args(&docs.args, out);
-        }
+    } else if let Some(docs) = super::command_docs::of(&c.full_name) {
+        n += write_native_docs(docs, out);
     }
     if !c.subs.is_empty() {
         n += 1;
         out.bulk(b"subcommands");
-        out.map(c.subs.len());
-        for s in &c.subs {
+        out.map(listed(c).count());
+        for s in listed(c) {
             out.bulk_str(&s.full_name);
             write_docs(s, out);
         }
@@ -417,9 +446,7 @@ fn list(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         if matches(c) {
             names.push(c.full_name.as_str());
         }
-        if !matches!(by, By::Nothing) {
-            names.extend(c.subs.iter().filter(|s| matches(s)).map(|s| s.full_name.as_str()));
-        }
+        names.extend(listed(c).filter(|s| matches(s)).map(|s| s.full_name.as_str()));
     }
     out.array(names.len());
     names.iter().for_each(|n| out.bulk_str(n));

@@ -1,154 +1,166 @@
-//! What `COMMAND DOCS` tells of the server's own commands beside their rows: arguments, and what became of a command.
+//! What `COMMAND DOCS` tells of our commands beyond their rows: cost, history, what took their place, arguments.
 //!
-//! It is a text, `command_arguments.txt`, because it is data of one form that nothing but this command reads; it is read at
-//! its first use.
+//! The texts are in `docs/`, one file a group, and are read when somebody asks for the first time. A line without
+//! indentation names a command (`container|sub` for subcommands); indented below it come
+//!
+//! - `complexity TEXT`, `history VERSION TEXT`, `deprecated VERSION WHAT-TO-USE`, `flag NAME`
+//! - `- NAME TYPE ...` for each argument, deeper for those that it consists of, with `#n` (its key specification),
+//!   `:text` (how it is shown, where not by its name), `=WORD` (the word before it), `?` (optional), `*` (several),
+//!   `+` (several, each with the word), `@version` (since), `!version` (deprecated since)
 use crate::module::abi;
 use crate::module::command::CommandArg;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// The documentation of one command.
+/// What is told of one command.
 #[derive(Default)]
 pub struct Docs {
-    /// `deprecated`, `syscmd`.
-    pub flags: Vec<&'static str>,
-    /// Deprecated since which version, and what to use.
+    /// Its cost.
+    pub complexity: Option<&'static str>,
+    /// Changes: version and what changed.
+    pub history: Vec<(&'static str, &'static str)>,
+    /// Since when it is deprecated, and what to use instead.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// `syscmd` for commands that are not for clients.
+    pub flags: Vec<&'static str>,
     /// Its arguments.
     pub args: Vec<CommandArg>,
 }
 
-/// The documentation of a command, by its full name.
-pub fn of(name: &str) -> Option<&'static Docs> {
+/// The files, by group.
+const FILES: &[&str] = &[
+    include_str!("docs/bitmap.txt"),
+    include_str!("docs/cluster.txt"),
+    include_str!("docs/connection.txt"),
+    include_str!("docs/generic.txt"),
+    include_str!("docs/geo.txt"),
+    include_str!("docs/hash.txt"),
+    include_str!("docs/hyperloglog.txt"),
+    include_str!("docs/list.txt"),
+    include_str!("docs/pubsub.txt"),
+    include_str!("docs/scripting.txt"),
+    include_str!("docs/server.txt"),
+    include_str!("docs/set.txt"),
+    include_str!("docs/sorted-set.txt"),
+    include_str!("docs/stream.txt"),
+    include_str!("docs/string.txt"),
+    include_str!("docs/transactions.txt"),
+];
+
+/// What is told of the command with this full name.
+pub fn of(full_name: &str) -> Option<&'static Docs> {
     static ALL: OnceLock<HashMap<&'static str, Docs>> = OnceLock::new();
-    ALL.get_or_init(|| read(include_str!("command_arguments.txt"))).get(name)
+    ALL.get_or_init(|| FILES.iter().flat_map(|text| read(text)).collect()).get(full_name)
 }
 
-fn read(text: &'static str) -> HashMap<&'static str, Docs> {
-    let mut all: HashMap<&'static str, Docs> = HashMap::new();
-    for line in text.lines().filter(|l| !l.starts_with('#')) {
-        let mut parts = line.split('\t');
-        let (first, second) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        match first {
-            "*" => {
-                second.split(' ').for_each(|name| all.entry(name).or_default().flags.push("syscmd"))
+fn read(text: &'static str) -> Vec<(&'static str, Docs)> {
+    let mut all: Vec<(&str, Docs)> = Vec::new();
+    for line in text.lines() {
+        let body = line.trim_start();
+        let depth = (line.len() - body.len()) / 2;
+        if depth == 0 {
+            all.push((body, Docs::default()));
+            continue;
+        }
+        let Some((_, docs)) = all.last_mut() else { continue };
+        let (word, rest) = body.split_once(' ').unwrap_or((body, ""));
+        match word {
+            "complexity" => docs.complexity = Some(rest),
+            "history" => docs.history.extend(rest.split_once(' ')),
+            "deprecated" => docs.deprecated = rest.split_once(' '),
+            "flag" => docs.flags.push(rest),
+            _ => {
+                let mut list = &mut docs.args;
+                for _ in 1..depth {
+                    let Some(last) = list.len().checked_sub(1) else { break };
+                    list = &mut list[last].subargs;
+                }
+                list.extend(argument(rest));
             }
-            "-" => {
-                let docs = all.entry(second).or_default();
-                docs.flags.push("deprecated");
-                docs.deprecated = parts.next().zip(parts.next());
-            }
-            name => all.entry(name).or_default().args = arguments(&mut { second }),
         }
     }
     all
 }
 
-/// Cuts the text up to the first of `ends` off; all of it if there is none.
-fn until(text: &mut &'static str, ends: &[char]) -> &'static str {
-    let (head, rest) = text.split_at(text.find(ends).unwrap_or(text.len()));
-    *text = rest;
-    head
-}
-
-/// Cuts a character off if it is the next.
-fn skip(text: &mut &'static str, c: char) -> bool {
-    match text.strip_prefix(c) {
-        Some(rest) => {
-            *text = rest;
-            true
+fn argument(text: &str) -> Option<CommandArg> {
+    let mut words = text.split(' ');
+    let name = words.next()?.to_string();
+    let arg_type = match words.next()? {
+        "string" => abi::ARG_TYPE_STRING,
+        "integer" => abi::ARG_TYPE_INTEGER,
+        "double" => abi::ARG_TYPE_DOUBLE,
+        "key" => abi::ARG_TYPE_KEY,
+        "pattern" => abi::ARG_TYPE_PATTERN,
+        "unix-time" => abi::ARG_TYPE_UNIX_TIME,
+        "token" => abi::ARG_TYPE_PURE_TOKEN,
+        "oneof" => abi::ARG_TYPE_ONEOF,
+        "block" => abi::ARG_TYPE_BLOCK,
+        _ => return None,
+    };
+    let mut arg = CommandArg {
+        name,
+        arg_type,
+        key_spec_index: -1,
+        token: None,
+        summary: None,
+        since: None,
+        flags: 0,
+        deprecated_since: None,
+        subargs: Vec::new(),
+        display_text: None,
+    };
+    for word in words {
+        let value = || word.get(1..).map(str::to_string);
+        match word.as_bytes().first()? {
+            b'#' => arg.key_spec_index = word[1..].parse().ok()?,
+            b':' => arg.display_text = value(),
+            b'=' => arg.token = value(),
+            b'@' => arg.since = value(),
+            b'!' => arg.deprecated_since = value(),
+            b'?' => arg.flags |= abi::CMD_ARG_OPTIONAL,
+            b'*' => arg.flags |= abi::CMD_ARG_MULTIPLE,
+            b'+' => arg.flags |= abi::CMD_ARG_MULTIPLE_TOKEN,
+            _ => return None,
         }
-        None => false,
     }
-}
-
-/// Reads arguments up to the end or to a closing parenthesis.
-fn arguments(text: &mut &'static str) -> Vec<CommandArg> {
-    const MARKS: &[char] = &['=', '@', '~', '#', '?', '+', '&', '!', '(', ')', ' '];
-    const TYPES: &str = "sidkptTob";
-    let mut args = Vec::new();
-    while !text.is_empty() && !skip(text, ')') {
-        if skip(text, ' ') {
-            continue;
-        }
-        let head = until(text, MARKS);
-        let (name, kind) = head.split_once(':').expect("an argument has a type");
-        let part = |text: &mut &'static str, mark: char| {
-            skip(text, mark).then(|| until(text, MARKS).to_string())
-        };
-        let display_text = part(text, '=');
-        let since = part(text, '@');
-        let deprecated_since = part(text, '~');
-        let key = part(text, '#');
-        let bits = [
-            ('?', abi::CMD_ARG_OPTIONAL),
-            ('+', abi::CMD_ARG_MULTIPLE),
-            ('&', abi::CMD_ARG_MULTIPLE_TOKEN),
-        ];
-        let flags =
-            bits.iter().filter(|(mark, _)| skip(text, *mark)).fold(0, |all, (_, b)| all | b);
-        // A token may be a mark itself.
-        let token = skip(text, '!').then(|| until(text, &['(', ')', ' ']).to_string());
-        let subargs = if skip(text, '(') { arguments(text) } else { Vec::new() };
-        args.push(CommandArg {
-            name: name.to_string(),
-            arg_type: TYPES.find(kind).expect("a known type") as i32,
-            key_spec_index: key.map_or(-1, |k| k.parse().expect("a number")),
-            token,
-            summary: None,
-            since,
-            flags,
-            deprecated_since,
-            subargs,
-            display_text,
-        });
-    }
-    args
+    Some(arg)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn show(args: &[CommandArg]) -> String {
-        let one = |a: &CommandArg| {
-            let token = a.token.as_deref().unwrap_or("-");
-            let inside = show(&a.subargs);
-            format!("{} {} {} {token} {} [{inside}]", a.name, a.arg_type, a.key_spec_index, a.flags)
-        };
-        args.iter().map(one).collect::<Vec<_>>().join(", ")
-    }
+    use crate::dispatch::table::{flags, Table};
 
     #[test]
-    fn arguments_with_parts_and_odd_tokens() {
-        let mut text =
-            "key:k=a-key#0 trim:b?+(equal:T!= more:T@6.2.0~7.0.0?&!~) id:o(auto:T!* id:s)";
-        let args = arguments(&mut text);
-        assert_eq!(
-            show(&args),
-            "key 3 0 - 0 [], trim 8 -1 - 3 [equal 6 -1 = 0 [], more 6 -1 ~ 5 []], \
-             id 7 -1 - 0 [auto 6 -1 * 0 [], id 0 -1 - 0 []]"
-        );
-        assert_eq!(args[0].display_text.as_deref(), Some("a-key"));
-        let more = &args[1].subargs[1];
-        assert_eq!(
-            (more.since.as_deref(), more.deprecated_since.as_deref()),
-            (Some("6.2.0"), Some("7.0.0"))
-        );
-    }
-
-    #[test]
-    fn every_line_belongs_to_a_command() {
-        let mut names = std::collections::HashSet::new();
-        for row in crate::execute::FAMILIES.iter().flat_map(|rows| rows.iter()) {
-            names.insert(row.name.to_string());
-            names.extend(row.subs.iter().map(|s| format!("{}|{}", row.name, s.name)));
+    fn every_line_is_understood() {
+        for text in FILES {
+            let lines = text.lines().filter(|line| line.trim_start().starts_with("- ")).count();
+            fn count(args: &[CommandArg]) -> usize {
+                args.iter().map(|arg| 1 + count(&arg.subargs)).sum()
+            }
+            assert_eq!(read(text).iter().map(|(_, docs)| count(&docs.args)).sum::<usize>(), lines);
         }
-        let all = read(include_str!("command_arguments.txt"));
-        assert!(all.len() > 280, "{}", all.len());
-        // Commands that this version does not have.
-        let absent: Vec<_> = all.keys().filter(|name| !names.contains(**name)).collect();
-        assert!(absent.len() < 12, "{absent:?}");
-        assert_eq!(of("set").map(|d| d.args.len()), Some(5));
+    }
+
+    #[test]
+    fn every_command_is_described() {
+        let table = Table::build(&[], 0, false, None);
+        for c in table.all().iter().flat_map(|c| std::iter::once(c).chain(&c.subs)) {
+            let ours = c.has(flags::MODULE)
+                || c.full_name == "module|reload"
+                || c.full_name == "module|locks";
+            assert!(ours || of(&c.full_name).is_some(), "{}", c.full_name);
+            assert!(!c.summary.is_empty(), "{} has no summary", c.full_name);
+        }
+    }
+
+    #[test]
+    fn arguments_nest() {
+        let set = of("set").unwrap();
+        assert_eq!(set.args[2].name, "condition");
+        assert_eq!(set.args[2].flags, abi::CMD_ARG_OPTIONAL);
+        let words: Vec<_> = set.args[2].subargs.iter().map(|a| a.token.as_deref()).collect();
+        assert_eq!(words, [Some("NX"), Some("XX")]);
+        assert_eq!(of("setnx").unwrap().deprecated, Some(("2.6.12", "`SET` with `NX`")));
     }
 }

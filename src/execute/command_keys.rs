@@ -1,6 +1,6 @@
 //! The keys of a command line, exactly: key specifications, and what arguments change about them.
 use super::is;
-use crate::dispatch::table::{flags, key, Command, KeyPositions};
+use crate::dispatch::table::{flags, key, Begin, Command, Find, KeyPositions};
 
 /// Keys are read.
 const READ: u64 = key::RO | key::ACCESS;
@@ -19,6 +19,40 @@ fn behind(args: &[&[u8]], from: usize, words: &[&str]) -> Option<usize> {
     (from..args.len().saturating_sub(1)).rfind(hit).map(|i| i + 1)
 }
 
+/// Where `MIGRATE`'s word `KEYS` is, which is not a password or a user's name.
+fn word_keys_of_migrate(args: &[&[u8]]) -> Option<usize> {
+    let mut i = 6;
+    while i < args.len() {
+        i += match args[i].to_ascii_lowercase().as_slice() {
+            b"keys" => return Some(i),
+            b"auth" => 2,
+            b"auth2" => 3,
+            _ => 1,
+        };
+    }
+    None
+}
+
+/// Whether the operations of `BITFIELD` only read; what makes no sense does not count as reading.
+fn only_gets(mut operations: &[&[u8]]) -> bool {
+    while let [word, rest @ ..] = operations {
+        operations = match word {
+            _ if is(word, "get") && rest.len() >= 2 => &rest[2..],
+            _ if is(word, "overflow") && !rest.is_empty() => &rest[1..],
+            _ => return false,
+        };
+    }
+    true
+}
+
+/// Whether a range of keys ends before it begins, as the last one of `PFMERGE` does without a source.
+fn lacks_keys(c: &Command, args: &[&[u8]]) -> bool {
+    c.keys.iter().any(|spec| match (&spec.begin, spec.find) {
+        (Begin::Index(at), Find::Range(last, _, 0)) if last < 0 => args.len() as i32 + last < *at,
+        _ => false,
+    })
+}
+
 /// Positions and flags of the keys in `args`; `None` when the arguments do not make sense. Some commands of modules are
 /// asked themselves ([`flags::MODULE_GETKEYS`]): the caller then has the module lock.
 pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
@@ -31,8 +65,7 @@ pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
                 return Some(found);
             }
             "bitfield" => {
-                let writes = has_word(args, 2, "set") || has_word(args, 2, "incrby");
-                found.push((1, if writes { CHANGE } else { READ }));
+                found.push((1, if only_gets(&args[2..]) { READ } else { CHANGE }));
                 return Some(found);
             }
             "sort" | "sort_ro" => {
@@ -49,18 +82,43 @@ pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
             }
             "migrate" => {
                 let bits = key::RW | key::ACCESS | key::DELETE;
-                match args.iter().skip(6).position(|a| is(a, "keys")) {
-                    Some(i) if args[3].is_empty() => {
-                        found.extend((i + 7..args.len()).map(|i| (i, bits)));
-                    }
-                    _ => found.push((3, bits)),
+                match word_keys_of_migrate(args) {
+                    None => found.push((3, bits)),
+                    // One key and a list of keys are too much: no keys, and an error when it runs.
+                    Some(_) if !args[3].is_empty() => {}
+                    Some(at) => found.extend((at + 1..args.len()).map(|i| (i, bits))),
                 }
                 return Some(found);
             }
             _ => {}
         }
     }
-    crate::module::command::key_positions(c, args)
+    if !c.has(flags::MODULE) && lacks_keys(c, args) {
+        return None;
+    }
+    crate::module::command::key_positions(c, args).or_else(|| counted(c, args))
+}
+
+/// Keys behind a count that is no proper number: Redis then reads it as C's `atoi` does, and finds no keys where it is
+/// too large.
+fn counted(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
+    if c.has(flags::MODULE) {
+        return None;
+    }
+    let (begin, count, first, step) =
+        c.keys.iter().find_map(|spec| match (&spec.begin, spec.find) {
+            (Begin::Index(at), Find::KeyNum(count, first, step)) => Some((*at, count, first, step)),
+            _ => None,
+        })?;
+    let mut found = KeyPositions::new();
+    let text = args.get((begin + count) as usize)?.trim_ascii_start();
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&text[..digits]).ok()?.parse::<usize>().unwrap_or(0);
+    let (first, step) = ((begin + first) as usize, step as usize);
+    if number >= 1 && number <= args.len().saturating_sub(first) / step {
+        found.extend((0..number).map(|i| (first + i * step, 0)));
+    }
+    Some(found)
 }
 
 #[cfg(test)]
@@ -75,6 +133,18 @@ mod tests {
         let of = |args: &[&[u8]]| positions(c, args).unwrap()[..].to_vec();
         assert_eq!(of(&[b"set", b"k", b"get"]), [(1, OVERWRITE)]);
         assert_eq!(of(&[b"set", b"k", b"v", b"GET"]), [(1, CHANGE)]);
+    }
+
+    #[test]
+    fn keys_of_migrate_are_no_passwords() {
+        let of = |line: &str| {
+            word_keys_of_migrate(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+        };
+        assert_eq!(of("migrate h p k 0 1"), None);
+        assert_eq!(of("migrate h p k 0 1 copy KEYS a"), Some(7));
+        assert_eq!(of("migrate h p k 0 1 auth keys keys a"), Some(8));
+        assert_eq!(of("migrate h p k 0 1 auth2 u keys keys a"), Some(9));
+        assert_eq!(of("migrate h p k 0 1 auth2 keys"), None);
     }
 
     #[test]

@@ -69,8 +69,14 @@ impl Hooks {
                          memory usage ({used}). This will result in key eviction and/or the inability to accept new \
                          write commands depending on the maxmemory-policy."
                     );
+                    crate::keyspace::evict::continue_later(server);
                 }
+                crate::connection::limits::evict(server);
+                crate::keyspace::evict::after_write(server);
             }
+            "proc-title-template" => crate::start::title::set(c),
+            "maxmemory-clients" => crate::connection::limits::evict(server),
+            "client-output-buffer-limit" => crate::connection::limits::apply(c),
             "maxmemory-policy" => apply_policy(server),
             "requirepass" => server.acl.set_default_password(c.requirepass().as_deref()),
             "port" if !crate::connection::listener::reopen(c) => {
@@ -91,7 +97,7 @@ impl Hooks {
             }
             "appendfsync" | "no-appendfsync-on-rewrite" => server.aof.choose_gate(server),
             "aof-disable-auto-gc" => crate::persist::delete_history(server),
-            "activedefrag" if c.activedefrag() => {
+            "activedefrag" if c.activedefrag() && !cfg!(feature = "jemalloc") => {
                 return Self::refuse(
                     name,
                     "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified \

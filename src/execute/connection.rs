@@ -41,7 +41,10 @@ pub fn db_number(server: &Server, arg: &[u8]) -> Result<usize, CommandError> {
 
 /// `SELECT index`
 fn select(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let n = super::int(args[1])?;
+    let n = super::int_between(args[1], i32::MIN.into(), i32::MAX.into())?;
+    if n != 0 && tx.server.cluster.enabled() {
+        return Err(super::error::err("ERR SELECT is not allowed in cluster mode"));
+    }
     let db = usize::try_from(n).ok().filter(|n| *n < tx.server.keyspace.dbs().len());
     tx.session.select(db.ok_or(DB_RANGE)?);
     out.ok();
@@ -199,6 +202,7 @@ fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     auth::user_changed(tx.server, &tx.session.shared);
     set_protocol(tx.session, out, false);
     tx.server.monitors.remove(&tx.session.shared);
+    tx.server.tracking.disable(&tx.session.shared);
     for f in [flag::NO_TOUCH, flag::NO_EVICT] {
         tx.session.shared.put(f, false);
     }

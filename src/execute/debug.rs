@@ -246,11 +246,16 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         (b"object", 3) => object(tx, args[2], out)?,
         (b"listpack", 3) => listpack(tx, args[2], out)?,
         (b"sdslen", 3) => sdslen(tx, args[2], out)?,
+        (b"set-skip-checksum-validation", 3) => {
+            set_switch(&crate::snapshot::SKIP_CHECKSUM, args[2], out);
+        }
         (b"set-active-expire", 3) => set_switch(&server.active_expire, args[2], out),
         (b"set-disable-deny-scripts", 3) => {
             set_switch(&crate::script::run::ALL_FOR_SCRIPTS, args[2], out);
         }
         (b"pause-cron", 3) => set_switch(&server.pause_cron, args[2], out),
+        // Reply buffers belong to the threads and are not resized, whatever is asked for.
+        (b"replybuffer", 4) if is(args[2], "resizing") => out.ok(),
         (b"quicklist-packed-threshold", 3) => packed_threshold(args[2], out)?,
         (b"change-repl-id", 2) => {
             crate::log_notice!("Changing replication IDs after receiving DEBUG change-repl-id");
@@ -326,6 +331,8 @@ fn help(args: &[&[u8]], out: &mut Reply) {
             "    Whether keys expire in the background.",
             "SET-DISABLE-DENY-SCRIPTS <0|1>",
             "    Whether scripts may call commands that are not for scripts.",
+            "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+            "    Whether wrong checksums of files and payloads are accepted.",
             "SLEEP <seconds>",
             "    Let the module thread sleep, with the module lock.",
             "STRINGMATCH-LEN <pattern> <string>",

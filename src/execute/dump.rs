@@ -115,7 +115,8 @@ fn restore(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             tx.dirty += 1;
             tx.modified(name);
             tx.notify(&event::DEL, name);
-            tx.propagate_as(&[b"DEL", name]);
+            let lazily = tx.server.config.lazyfree_lazy_server_del();
+            tx.propagate_as(&[super::deletion(lazily), name]);
         }
         out.ok();
         return Ok(());

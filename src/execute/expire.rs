@@ -65,15 +65,19 @@ fn expire_generic(
         return Ok(());
     }
     if tx.is_past(at) {
-        tx.remove_with(key, tx.server.config.lazyfree_lazy_expire());
+        let lazily = tx.server.config.lazyfree_lazy_expire();
+        tx.remove_with(key, lazily);
         tx.dirty += 1;
-        tx.propagate_as(&[b"DEL", key]);
+        tx.propagate_as(&[super::deletion(lazily), key]);
         tx.modified(key);
         tx.notify(&event::DEL, key);
     } else {
         tx.set_expire(key, Some(at));
         tx.dirty += 1;
-        tx.propagate_as(&[b"PEXPIREAT", key, &format_i64(at)]);
+        let time = format_i64(at);
+        let mut effect: Vec<&[u8]> = vec![b"PEXPIREAT", key, &time];
+        effect.extend(&args[3..]);
+        tx.propagate_as(&effect);
         tx.modified(key);
         tx.notify(&event::EXPIRE, key);
     }

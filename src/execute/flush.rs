@@ -1,10 +1,10 @@
 //! Emptying and swapping databases.
 use super::error::{err, DB_RANGE, SYNTAX};
 use super::{is, CommandError, CommandResult, Tx};
-use crate::connection::client::flag;
+use crate::connection::client::{flag, Session};
 use crate::dispatch::table::{flags, PathRule, Row};
 use crate::keyspace::entry::Entry;
-use crate::keyspace::shard::{hash_bytes, Shard, ShardData, SHARDS};
+use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
 use crate::keyspace::value::Kind;
 use crate::lock::held::Access;
 use crate::module::abi;
@@ -46,6 +46,7 @@ fn hold_whole(server: &Server, shard: &Shard, index: u32) {
 /// Returns how many keys there were. The calling thread has the module lock.
 pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
     let (mut removed, now) = (0, now_ms());
+    let awaited = awaited_keys(server, db);
     for (i, shard) in server.keyspace.dbs()[db].used_shards().iter().enumerate() {
         shard.latch.lock();
         hold_whole(server, shard, (db * SHARDS + i) as u32);
@@ -65,17 +66,45 @@ pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
     super::blocking::all_changed(server, db);
+    awaited.iter().filter(|(_, there)| *there).for_each(|(key, _)| server.key_gone(db, key));
     removed
 }
 
-fn free_all(mut entries: Vec<Entry>, lazily: bool) {
+/// The keys of a database that clients of modules wait for, and whether they are there.
+fn awaited_keys(server: &Server, db: usize) -> Vec<(Vec<u8>, bool)> {
+    if server.blocked_keys.load(Relaxed) == 0 {
+        return Vec::new();
+    }
+    let keys = crate::module::blocked::awaited_keys(db);
+    let look = |key: Vec<u8>| {
+        let there = is_there(server, db, &key);
+        (key, there)
+    };
+    keys.into_iter().map(look).collect()
+}
+
+fn is_there(server: &Server, db: usize, key: &[u8]) -> bool {
+    let shard = &server.keyspace.dbs()[db].shards()[shard_of(key)];
+    shard.latch.lock();
+    // SAFETY: lock: taken on the line above, released below.
+    unsafe {
+        let there = has(shard.data(), key, now_ms());
+        shard.latch.unlock();
+        there
+    }
+}
+
+fn free_all(entries: Vec<Entry>, lazily: bool) {
     if lazily {
         let (of_modules, others): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|e| e.kind() == Kind::Module);
         if !others.is_empty() {
             crate::keyspace::lazy_free::free_later(others);
         }
-        entries = of_modules;
+        if !of_modules.is_empty() {
+            crate::keyspace::lazy_free::free_by_modules(of_modules);
+        }
+        return;
     }
     entries.into_iter().for_each(Entry::free);
 }
@@ -97,48 +126,75 @@ pub fn empty(server: &'static Server, db: Option<usize>, lazily: bool) -> u64 {
             all.map(|db| empty_database(server, db, lazily)).sum()
         }
     };
+    Tx::tell_trackers_of_flush(server);
     server_event(abi::EVENT_FLUSHDB, abi::SUBEVENT_FLUSHDB_END, data, None);
     removed
 }
 
-fn lazily(tx: &Tx<'_>, args: &[&[u8]]) -> Result<bool, CommandError> {
+/// Empties a database, or all, as the arguments say.
+fn flush(
+    tx: &mut Tx<'_>,
+    args: &[&[u8]],
+    db: Option<usize>,
+    out: &mut Reply,
+) -> Result<u64, CommandError> {
     let asked = match args {
         [_] => tx.server.config.lazyfree_lazy_user_flush(),
         [_, word] if is(word, "sync") => false,
         [_, word] if is(word, "async") => true,
         _ => return Err(SYNTAX),
     };
-    // A client that may wait has even a synchronous flush done in the background.
-    Ok(asked || !tx.session.deny_blocking)
+    // A client that may wait has even a synchronous flush done in the background, and gets its reply after that.
+    let waits = !asked && !tx.session.deny_blocking;
+    let removed = empty(tx.server, db, asked || waits);
+    if waits {
+        tx.session.freeing = Some(crate::keyspace::lazy_free::last_batch());
+    }
+    tx.dirty += removed;
+    tx.propagate_always();
+    out.ok();
+    Ok(removed)
+}
+
+/// Deletes all keys and functions, for data that is loaded in their place. The calling thread has the module lock.
+pub fn empty_all(server: &'static Server) {
+    empty(server, None, false);
+    let mut session = Session::internal();
+    let tx = Tx::module(server, &mut session, crate::observe::clock::now_ms());
+    // It only refuses inside a script, where nothing is loaded.
+    let _ = crate::script::function::flush(&tx);
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`
 fn flushall(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let lazily = lazily(tx, args)?;
     // What a background save would write is not wanted any more; an empty file is, where there are save points.
     control::abort_background_save(tx.server);
-    tx.dirty += empty(tx.server, None, lazily);
-    tx.propagate_always();
+    let removed = flush(tx, args, None, out)?;
+    let p = &tx.server.persistence;
     if !tx.server.config.save().is_empty() {
-        // The error was logged; as on Redis, the client does not hear of it.
-        let _ = crate::snapshot::save(tx.server);
+        p.saves.fetch_add(1, Relaxed);
+        // An error was logged; as on Redis, the client does not hear of it.
+        if crate::snapshot::save(tx.server).is_ok() {
+            // The change of this command, which is not counted yet, is in the file.
+            p.dirty_at_save.fetch_add(removed, Relaxed);
+        }
     }
-    out.ok();
     Ok(())
 }
 
 /// `FLUSHDB [ASYNC|SYNC]`
 fn flushdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let lazily = lazily(tx, args)?;
-    tx.dirty += empty(tx.server, Some(tx.db()), lazily);
-    tx.propagate_always();
-    out.ok();
+    let db = Some(tx.db());
+    flush(tx, args, db, out)?;
     Ok(())
 }
 
 /// `SWAPDB index1 index2`
 fn swapdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let server = tx.server;
+    if server.cluster.enabled() {
+        return Err(err("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let number = |arg: &[u8], message: &'static str| {
         let n = crate::keyspace::number::parse_i64(arg).and_then(|n| i32::try_from(n).ok());
         n.ok_or(err(message))
@@ -161,6 +217,7 @@ fn swapdb(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn swap_databases(server: &'static Server, a: usize, b: usize) {
     let dbs = server.keyspace.dbs();
     let shards = |db: usize| dbs[db].shards().iter().enumerate();
+    let awaited = [(a, awaited_keys(server, a)), (b, awaited_keys(server, b))];
     // All are held before the first is swapped: nobody sees one half of the one database and one of the other.
     for db in [a, b] {
         for (i, shard) in shards(db) {
@@ -188,27 +245,17 @@ fn swap_databases(server: &'static Server, a: usize, b: usize) {
     }
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
-    wake_blocked(server, [a, b]);
-    super::blocking::all_changed(server, a);
-    super::blocking::all_changed(server, b);
-}
-
-/// Somebody may wait for a key that is now there.
-fn wake_blocked(server: &'static Server, dbs: [usize; 2]) {
-    if server.blocked_keys.load(Relaxed) == 0 {
-        return;
-    }
-    for db in dbs {
-        for shard in server.keyspace.dbs()[db].used_shards() {
-            shard.latch.lock();
-            // SAFETY: lock: taken on the line above, released below.
-            let keys: Vec<Vec<u8>> =
-                unsafe { shard.data() }.table.iter().map(|e| e.key().to_vec()).collect();
-            // SAFETY: lock: taken above.
-            unsafe { shard.latch.unlock() };
-            keys.iter().for_each(|key| server.key_ready(db, key));
+    for (db, keys) in awaited {
+        for (key, was_there) in keys {
+            match is_there(server, db, &key) {
+                true => server.key_ready(db, &key),
+                false if was_there => server.key_gone(db, &key),
+                false => {}
+            }
         }
     }
+    super::blocking::all_changed(server, a);
+    super::blocking::all_changed(server, b);
 }
 
 /// The family's commands.

@@ -127,6 +127,9 @@ const SAME_OBJECT: &str = "ERR source and destination objects are the same";
 
 /// `MOVE key db`
 fn move_key(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    if tx.server.cluster.enabled() {
+        return Err(err("ERR MOVE is not allowed in cluster mode"));
+    }
     let name = args[1];
     let to = other_db(tx, args[2])?;
     let from = tx.db();
@@ -237,14 +240,6 @@ fn copy(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// `WAIT numreplicas timeout`: there are no replicas, so nobody is waited for.
-fn wait(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    super::int(args[1])?;
-    check_timeout(args[2])?;
-    out.int(0);
-    Ok(())
-}
-
 /// Answers a `WAITAOF`: whether the log is on the disk up to an offset, and on how many replicas.
 pub fn reply_synced(server: &Server, offset: u64, out: &mut Reply) {
     out.array(2);
@@ -288,7 +283,8 @@ fn waitaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 /// A timeout in milliseconds that must not be negative.
-fn check_timeout(arg: &[u8]) -> Result<i64, CommandError> {
+/// The timeout of `WAIT` and `WAITAOF`, milliseconds.
+pub(super) fn check_timeout(arg: &[u8]) -> Result<i64, CommandError> {
     let ms = crate::keyspace::number::parse_i64(arg)
         .ok_or(err("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {
@@ -376,13 +372,6 @@ pub static ROWS: &[Row] = &[
         since: "6.2.0",
         summary: "Copies a value to another key.",
         ..Row::new("copy", -3, flags::WRITE | flags::DENYOOM | flags::VALUES, copy)
-    },
-    Row {
-        path: PathRule::Connection,
-        acl: &["connection"],
-        since: "3.0.0",
-        summary: "Waits until replicas have the connection's writes.",
-        ..Row::new("wait", 3, flags::BLOCKING, wait)
     },
     Row {
         path: PathRule::Connection,

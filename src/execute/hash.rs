@@ -42,18 +42,31 @@ fn visible<'h>(tx: &Tx<'_>, key: &[u8], h: &'h Hash, field: &[u8]) -> Option<Has
 
 /// Deletes a field whose time has come, for a write that would meet it.
 pub(super) fn drop_if_expired(tx: &mut Tx<'_>, key: &[u8], field: &[u8]) -> CommandResult {
-    let now = tx.now;
-    let Some(h) = tx.hash_mut(key)? else { return Ok(()) };
-    if !h.get(field).is_some_and(|e| e.is_expired(now)) {
+    drop_expired(tx, key, &[field])
+}
+
+/// Deletes those of some fields whose time has come, with one event for all.
+pub(super) fn drop_expired(tx: &mut Tx<'_>, key: &[u8], fields: &[&[u8]]) -> CommandResult {
+    let (now, mut dropped) = (tx.field_time(), false);
+    if tx.keeps_expired() {
         return Ok(());
     }
-    h.remove(field);
-    tx.fields_may_stay(key, true);
-    tx.server.stats.expired_fields.add(1);
-    tx.propagate_also(&[b"HDEL", key, field]);
-    tx.notify(&event::HEXPIRED, key);
-    tx.delete_if_empty(key);
-    tx.modified(key);
+    for field in fields {
+        let Some(h) = tx.hash_mut(key)? else { break };
+        if !h.get(field).is_some_and(|e| e.is_expired(now)) {
+            continue;
+        }
+        h.remove(field);
+        dropped = true;
+        tx.fields_may_stay(key, true);
+        tx.server.stats.expired_fields.add(1);
+        tx.propagate_also(&[b"HDEL", key, field]);
+    }
+    if dropped {
+        tx.notify(&event::HEXPIRED, key);
+        tx.delete_if_empty(key);
+        tx.modified(key);
+    }
     Ok(())
 }
 
@@ -273,7 +286,13 @@ fn random_entry(h: &Hash, live: usize, now: i64) -> Option<HashEntry<'_>> {
 /// `HRANDFIELD key [count [WITHVALUES]]`
 fn hrandfield(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let now = tx.now;
-    if tx.hash(args[1])?.is_some_and(|h| h.min_expire().is_some_and(|at| at < now)) {
+    let lapsed = match tx.peek(args[1]) {
+        Some(crate::keyspace::value::ValueRef::Hash(h)) => {
+            h.min_expire().is_some_and(|at| at < now)
+        }
+        _ => false,
+    };
+    if lapsed {
         tx.lapsed.fields(tx.db(), args[1]);
     }
     if args.len() == 2 {
@@ -308,10 +327,13 @@ fn hrandfield(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult
         if with_values {
             bulk_item(out, e.value);
         }
+        out.full()
     };
     if count < 0 || count == 1 {
         for _ in 0..wanted {
-            put(random_entry(h, live, now).expect("some are visible"));
+            if put(random_entry(h, live, now).expect("some are visible")) {
+                break;
+            }
         }
         return Ok(());
     }

@@ -233,7 +233,7 @@ fn hpexpiretime(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResu
 
 /// `HPERSIST key FIELDS count field ...`
 fn hpersist(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let (key, now) = (args[1], tx.now);
+    let (key, now) = (args[1], tx.field_time());
     tx.hash_mut(key)?;
     let fields = fields_of(args, 2, "ERR Number of fields must be a positive integer")?;
     out.array(fields.len());

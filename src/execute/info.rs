@@ -2,6 +2,7 @@
 use super::server::row;
 use super::{text, CommandResult, Tx};
 use crate::connection::client::flag;
+use crate::connection::limits;
 use crate::dispatch::table::{flags, Command, Row, REASON_NAMES};
 use crate::module::registry::Module;
 use crate::module::{abi, fork};
@@ -32,6 +33,16 @@ const SECTIONS: &[Section] = &[
     ("cluster", "Cluster", cluster_fields),
     ("keyspace", "Keyspace", keyspace_fields),
 ];
+
+/// The section that only its own name brings.
+fn debug_fields(server: &Server, f: &mut Fields) {
+    let s = &server.stats;
+    // There is no AOF to be flushed in the loop.
+    f.put("eventloop_duration_aof_sum", 0);
+    f.put("eventloop_duration_cron_sum", s.cron_ns.get() / 1000);
+    f.put("eventloop_duration_max", s.longest_turn_ns.load(Relaxed) / 1000);
+    f.put("eventloop_cmd_per_cycle_max", s.most_commands_in_turn.load(Relaxed));
+}
 
 /// Sections that a plain `INFO` leaves out.
 const NOT_DEFAULT: [&str; 2] = ["commandstats", "latencystats"];
@@ -172,10 +183,11 @@ fn client_fields(server: &Server, f: &mut Fields) {
     f.put("connected_clients", connected);
     f.put("cluster_connections", 0);
     f.put("maxclients", server.config.maxclients());
-    f.put("client_recent_max_input_buffer", 0);
-    f.put("client_recent_max_output_buffer", 0);
+    let [input, output] = limits::recent();
+    f.put("client_recent_max_input_buffer", input);
+    f.put("client_recent_max_output_buffer", output);
     f.put("blocked_clients", blocked);
-    f.put("tracking_clients", 0);
+    f.put("tracking_clients", server.tracking.figures()[0]);
     f.put("pubsub_clients", pubsub);
     f.put("watching_clients", watching);
     f.put("clients_in_timeout_table", 0);
@@ -194,7 +206,8 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     let rss = process::resident();
     let startup = server.startup_memory.load(Relaxed);
     let keys: usize = server.keyspace.dbs().iter().map(crate::keyspace::shard::Db::len).sum();
-    let overhead = (startup + keys as u64 * PER_KEY).min(used);
+    let clients = limits::client_memory();
+    let overhead = (startup + keys as u64 * PER_KEY + clients).min(used);
     let dataset = used - overhead;
     let net = used.saturating_sub(startup);
     let [allocated, active, resident, _] = crate::module::api::memory::allocator_figures();
@@ -241,20 +254,18 @@ fn memory_fields(server: &Server, f: &mut Fields) {
     f.put("rss_overhead_bytes", rss as i64 - resident as i64);
     f.put("mem_fragmentation_ratio", format!("{:.2}", ratio(rss, used)));
     f.put("mem_fragmentation_bytes", rss as i64 - used as i64);
-    for name in [
-        "mem_not_counted_for_evict",
-        "mem_replication_backlog",
-        "mem_total_replication_buffers",
-        "mem_clients_slaves",
-        "mem_clients_normal",
-        "mem_cluster_links",
-    ] {
-        f.put(name, 0);
-    }
+    let (replicas, backlog) =
+        (limits::replica_memory(), server.log.with_feed(|f| f.backlog_len().unwrap_or(0)));
+    f.put("mem_not_counted_for_evict", crate::keyspace::evict::not_counted(server));
+    f.put("mem_replication_backlog", backlog);
+    f.put("mem_total_replication_buffers", backlog as u64 + replicas);
+    f.put("mem_clients_slaves", replicas);
+    f.put("mem_clients_normal", clients);
+    f.put("mem_cluster_links", 0);
     f.put("mem_aof_buffer", server.aof.buffer_length(server));
     f.put("mem_allocator", crate::module::api::memory::NAME);
     f.put("mem_overhead_db_hashtable_rehashing", 0);
-    f.put("active_defrag_running", 0);
+    f.put("active_defrag_running", crate::module::defrag::running());
     let (pending, freed) = crate::keyspace::lazy_free::figures();
     f.put("lazyfree_pending_objects", pending);
     f.put("lazyfreed_objects", freed);
@@ -350,14 +361,16 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("instantaneous_input_repl_kbps", "0.00");
     f.put("instantaneous_output_repl_kbps", "0.00");
     f.put("rejected_connections", s.rejected_connections.get());
-    zeros(f, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    f.put("sync_full", s.sync_full.get());
+    f.put("sync_partial_ok", s.sync_partial_ok.get());
+    f.put("sync_partial_err", s.sync_partial_err.get());
     f.put("expired_subkeys", s.expired_fields.get());
     f.put("expired_keys", s.expired_keys.get());
     f.put("expired_stale_perc", "0.00");
     f.put("expired_time_cap_reached_count", 0);
     f.put("expire_cycle_cpu_milliseconds", s.expire_ns.get() / 1_000_000);
     f.put("evicted_keys", s.evicted_keys.get());
-    f.put("evicted_clients", 0);
+    f.put("evicted_clients", s.evicted_clients.get());
     f.put("evicted_scripts", crate::script::FIGURES.evicted.load(Relaxed));
     let over_total = s.eviction_exceeded_ns.0.load(Relaxed) + over_now;
     f.put("total_eviction_exceeded_time", over_total / 1_000_000);
@@ -370,34 +383,25 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("latest_fork_usec", 0);
     f.put("total_forks", s.forks.get());
     f.put("migrate_cached_sockets", super::migrate::kept());
-    zeros(
-        f,
-        &[
-            "slave_expires_tracked_keys",
-            "active_defrag_hits",
-            "active_defrag_misses",
-            "active_defrag_key_hits",
-            "active_defrag_key_misses",
-            "total_active_defrag_time",
-            "current_active_defrag_time",
-            "tracking_total_keys",
-            "tracking_total_items",
-            "tracking_total_prefixes",
-            "unexpected_error_replies",
-        ],
-    );
+    f.put("slave_expires_tracked_keys", server.link.own_expiring());
+    let defrag = crate::module::defrag::figures();
+    f.put("active_defrag_hits", defrag.moves.hits);
+    f.put("active_defrag_misses", defrag.moves.misses);
+    f.put("active_defrag_key_hits", defrag.moves.key_hits);
+    f.put("active_defrag_key_misses", defrag.moves.key_misses);
+    f.put("total_active_defrag_time", defrag.total_us / 1000);
+    f.put("current_active_defrag_time", defrag.current_us / 1000);
+    let [_, keys, items, prefixes] = server.tracking.figures();
+    f.put("tracking_total_keys", keys);
+    f.put("tracking_total_items", items);
+    f.put("tracking_total_prefixes", prefixes);
+    f.put("unexpected_error_replies", 0);
     f.put("total_error_replies", s.error_replies.get());
     f.put("dump_payload_sanitizations", 0);
     f.put("total_reads_processed", s.reads.get());
     f.put("total_writes_processed", s.writes.get());
-    zeros(
-        f,
-        &[
-            "io_threaded_reads_processed",
-            "io_threaded_writes_processed",
-            "client_query_buffer_limit_disconnections",
-        ],
-    );
+    zeros(f, &["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    f.put("client_query_buffer_limit_disconnections", s.query_limit_disconnections.get());
     f.put("client_output_buffer_limit_disconnections", s.output_limit_disconnections.get());
     zeros(f, &["reply_buffer_shrinks", "reply_buffer_expands"]);
     let cpu = process::cpu_times(Whose::Process);
@@ -415,17 +419,62 @@ fn stats_fields(server: &Server, f: &mut Fields) {
 }
 
 fn replication_fields(server: &Server, f: &mut Fields) {
-    f.put("role", "master");
-    f.put("connected_slaves", 0);
+    let link = &server.link;
+    let since = |ms: i64| (crate::observe::clock::now_ms() - ms).max(0) / 1000;
+    match link.primary() {
+        None => f.put("role", "master"),
+        Some((host, port)) => {
+            let up = link.is_up();
+            let syncs = link.state.load(Relaxed) == crate::propagate::link::state::SYNC;
+            let heard = if up || syncs { since(link.heard.load(Relaxed)) } else { -1 };
+            f.put("role", "slave");
+            f.put("master_host", host);
+            f.put("master_port", port);
+            f.put("master_link_status", if up { "up" } else { "down" });
+            f.put("master_last_io_seconds_ago", heard);
+            f.put("master_sync_in_progress", u8::from(syncs));
+            f.put("slave_read_repl_offset", link.read.load(Relaxed));
+            f.put("slave_repl_offset", link.offset.load(Relaxed));
+            if syncs {
+                for name in ["total_bytes", "read_bytes", "left_bytes"] {
+                    f.put(&format!("master_sync_{name}"), 0);
+                }
+                f.put("master_sync_perc", "0.00");
+                f.put("master_sync_last_io_seconds_ago", heard);
+            }
+            if !up {
+                f.put("master_link_down_since_seconds", since(link.down_since.load(Relaxed)));
+            }
+            f.put("slave_priority", server.config.replica_priority());
+            f.put("slave_read_only", u8::from(server.config.replica_read_only()));
+            f.put("replica_announced", u8::from(server.config.replica_announced()));
+        }
+    }
+    let (offset, replicas, backlog) =
+        server.log.with_feed(|feed| (feed.offset(), feed.replicas().to_vec(), feed.backlog_len()));
+    f.put("connected_slaves", replicas.len());
+    if server.config.min_replicas_to_write() > 0 && server.config.min_replicas_max_lag() > 0 {
+        f.put("min_slaves_good_slaves", super::replication::good_replicas(server));
+    }
+    for (i, r) in replicas.iter().enumerate() {
+        let (port, acknowledged) = (r.port.load(Relaxed), r.acknowledged.load(Relaxed));
+        let value = format!(
+            "ip={},port={port},state=online,offset={acknowledged},lag={}",
+            r.address(),
+            r.lag()
+        );
+        f.put(&format!("slave{i}"), value);
+    }
     f.put("master_failover_state", "no-failover");
     f.put("master_replid", server.repl_id.lock());
     f.put("master_replid2", "0".repeat(40));
-    f.put("master_repl_offset", 0);
+    f.put("master_repl_offset", offset);
     f.put("second_repl_offset", -1);
-    f.put("repl_backlog_active", 0);
+    f.put("repl_backlog_active", u8::from(backlog.is_some()));
     f.put("repl_backlog_size", server.config.repl_backlog_size());
-    f.put("repl_backlog_first_byte_offset", 0);
-    f.put("repl_backlog_histlen", 0);
+    let len = backlog.unwrap_or(0) as u64;
+    f.put("repl_backlog_first_byte_offset", if backlog.is_some() { offset - len + 1 } else { 0 });
+    f.put("repl_backlog_histlen", len);
 }
 
 fn cpu_fields(_: &Server, f: &mut Fields) {
@@ -524,9 +573,8 @@ fn latency_stats(server: &Server, f: &mut Fields) {
     });
 }
 
-fn cluster_fields(_: &Server, f: &mut Fields) {
-    // This version has no cluster mode.
-    f.put("cluster_enabled", 0);
+fn cluster_fields(server: &Server, f: &mut Fields) {
+    f.put("cluster_enabled", u8::from(server.cluster.enabled()));
 }
 
 fn keyspace_fields(server: &Server, f: &mut Fields) {
@@ -558,6 +606,8 @@ fn backplane_fields(server: &Server, f: &mut Fields) {
     f.put("module_lock_held_usec", held.total_ns / 1000);
     f.put("module_lock_longest_usec", held.longest_ns / 1000);
     f.put("module_lock_held", u32::from(server.module_lock.is_held()));
+    f.put("module_lock_waiters", server.module_lock.waiters());
+    f.put("module_api_misuses", crate::module::strict::count());
 }
 
 /// Whether a call of `INFO` asks modules, and so needs the module lock.
@@ -585,6 +635,9 @@ pub fn text_of(server: &Server, sections: &[&str]) -> String {
     };
     for (_, heading, fields) in SECTIONS.iter().filter(|s| wanted.has(s.0)) {
         section(&mut f, heading, *fields);
+    }
+    if wanted.names.contains("debug") {
+        section(&mut f, "Debug", debug_fields);
     }
     if wanted.everything || wanted.names.contains(BACKPLANE) {
         section(&mut f, "Backplane", backplane_fields);

@@ -4,7 +4,7 @@
 //! since a body that reads has no right to change. A native command has its keys' latches, so it may delete them itself,
 //! unless a module's command reads the key at this moment or is owed an event or the value; then the deletion is left to
 //! the expiry cycle.
-use super::hash::drop_if_expired;
+use super::hash::drop_expired;
 use super::{Mode, Tx};
 use crate::keyspace::event::class;
 use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
@@ -18,8 +18,8 @@ use std::sync::atomic::Ordering::Relaxed;
 enum Part {
     /// All of it.
     Key,
-    /// A field of a hash.
-    Field(Vec<u8>),
+    /// Some fields of a hash.
+    Some(Vec<Vec<u8>>),
     /// All fields of a hash that are due.
     Fields,
 }
@@ -38,7 +38,13 @@ impl Lapsed {
     /// Notes a field of a hash.
     #[cold]
     pub fn field(&self, db: usize, key: &[u8], field: &[u8]) {
-        self.0.borrow_mut().push((db, key.to_vec(), Part::Field(field.to_vec())));
+        let mut all = self.0.borrow_mut();
+        match all.last_mut() {
+            Some((d, k, Part::Some(fields))) if (*d, k.as_slice()) == (db, key) => {
+                fields.push(field.to_vec());
+            }
+            _ => all.push((db, key.to_vec(), Part::Some(vec![field.to_vec()]))),
+        }
     }
 
     /// Notes a hash with fields that are due.
@@ -60,7 +66,11 @@ impl Tx<'_> {
     pub fn delete_lapsed(&mut self) {
         let lapsed = std::mem::take(self.lapsed.0.get_mut());
         // While clients are paused, nothing expires; a server that loads gets its data as it was saved.
-        if self.server.pause.active() || self.server.loading.load(Relaxed) {
+        // A replica waits for its primary's word.
+        if self.server.pause.active()
+            || self.server.loading.load(Relaxed)
+            || self.server.link.is_replica()
+        {
             return;
         }
         let selected = self.session.db;
@@ -72,7 +82,10 @@ impl Tx<'_> {
             match part {
                 Part::Key => self.expire_if_due(&key),
                 // The key may have another type by now: then there is nothing to do.
-                Part::Field(field) => drop(drop_if_expired(self, &key, &field)),
+                Part::Some(fields) => {
+                    let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+                    drop(drop_expired(self, &key, &fields));
+                }
                 Part::Fields => self.expire_fields(&key),
             }
         }

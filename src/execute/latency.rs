@@ -40,6 +40,24 @@ impl Latency {
         }
     }
 
+    /// Does `work`, and notes a spike if that took too long.
+    #[inline]
+    pub fn watch<R>(
+        &self,
+        config: &crate::config::Config,
+        event: &str,
+        work: impl FnOnce() -> R,
+    ) -> R {
+        if config.latency_monitor_threshold() == 0 {
+            return work();
+        }
+        let begin = crate::observe::clock::mono_ns();
+        let result = work();
+        let ms = (crate::observe::clock::mono_ns() - begin) / 1_000_000;
+        self.add_if_slow(config, event, ms);
+        result
+    }
+
     /// Notes a spike if it reaches `latency-monitor-threshold`, which 0 switches off.
     pub fn add_if_slow(&self, config: &crate::config::Config, event: &str, ms: u64) {
         let threshold = config.latency_monitor_threshold();

@@ -231,7 +231,8 @@ fn lindex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn lset(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let (key, fill) = (args[1], fill(tx.server));
     let list = tx.list_mut(key)?.ok_or(NO_SUCH_KEY)?;
-    let index = place(int(args[2])?, list.len()).unwrap_or(usize::MAX);
+    // Redis keeps the lower half of the index only.
+    let index = place((int(args[2])? as i32).into(), list.len()).unwrap_or(usize::MAX);
     // A value too big for the list's form changes it even when the index is out of range, as on Redis.
     if !list.set(index, args[3], fill) {
         return Err(INDEX_RANGE);
@@ -359,7 +360,7 @@ fn move_one(
     let fill = fill(tx.server);
     tx.list_mut(to)?;
     let value = match tx.list_mut(from)? {
-        Some(list) => pop_one(list, from_end, fill),
+        Some(list) => list.take(from_end == End::Left),
         None => None,
     };
     let Some(value) = value else {
@@ -374,6 +375,9 @@ fn move_one(
     tx.modified(to);
     tx.notify(to_end.push_event(), to);
     out.bulk(&value);
+    if let Some(list) = tx.list_mut(from)? {
+        list.shrunk(fill);
+    }
     popped(tx, from, from_end, 1);
     Ok(())
 }

@@ -72,12 +72,13 @@ fn stats(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
         .dbs()
         .iter()
         .enumerate()
+        .filter(|(_, db)| !db.used_shards().is_empty())
         .map(|(i, db)| (i, db.len(), db.volatile()))
-        .filter(|(_, len, _)| *len > 0)
         .collect();
     let keys: usize = dbs.iter().map(|db| db.1).sum();
     let slots: u64 = (keys * SLOT) as u64;
-    let overhead = (startup + slots).min(used);
+    let clients = crate::connection::limits::client_memory();
+    let overhead = (startup + slots + clients).min(used);
     let (dataset, net) = (used - overhead, used.saturating_sub(startup));
     let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
     let beyond = |a: u64, b: u64| a as i64 - b as i64;
@@ -90,18 +91,15 @@ fn stats(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     number("peak.allocated", peak as i64);
     number("total.allocated", used as i64);
     number("startup.allocated", startup as i64);
-    // Not counted apart from the rest.
-    for name in [
-        "replication.backlog",
-        "clients.slaves",
-        "clients.normal",
-        "cluster.links",
-        "aof.buffer",
-        "lua.caches",
-        "functions.caches",
-    ] {
-        number(name, 0);
-    }
+    let scripts = &crate::script::FIGURES;
+    number("replication.backlog", 0);
+    number("clients.slaves", 0);
+    number("clients.normal", clients as i64);
+    number("cluster.links", 0);
+    number("aof.buffer", 0);
+    number("lua.caches", scripts.script_bytes.load(Relaxed) as i64);
+    // Not counted apart from their interpreter.
+    number("functions.caches", 0);
     for (i, len, volatile) in dbs {
         out.bulk_str(&format!("db.{i}"));
         out.map(2);
@@ -151,12 +149,93 @@ fn stats(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// `MEMORY MALLOC-STATS`
+fn malloc_stats(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    match crate::module::api::memory::allocator_report() {
+        Some(report) => out.verbatim(b"txt", &report),
+        None => out.bulk_str("Stats not supported for the current allocator"),
+    }
+    Ok(())
+}
+
+/// `MEMORY DOCTOR`: what looks wrong, in words. Thresholds as Redis has them.
+fn doctor(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    const TOO_LITTLE: u64 = 5 << 20;
+    const WORTH_A_WORD: u64 = 10 << 20;
+    const LARGE_CLIENT: u64 = 200 << 10;
+    const MANY_SCRIPTS: u64 = 1000;
+    let server = tx.server;
+    let used = server.used_memory();
+    if used < TOO_LITTLE {
+        out.verbatim(b"txt", b"There is too little data here to say anything about its memory.\n");
+        return Ok(());
+    }
+    let peak = server.peak_memory.load(Relaxed).max(used);
+    let rss = process::resident();
+    let [allocated, active, resident, _] = crate::module::api::memory::allocator_figures();
+    let beyond = |a: u64, b: u64, tenths: u64| {
+        a.saturating_mul(10) > b.saturating_mul(tenths) && a.saturating_sub(b) > WORTH_A_WORD
+    };
+    let clients = server.clients.lock().len() as u64;
+    let per_client = crate::connection::limits::client_memory() / clients.max(1);
+    let found = [
+        (
+            peak * 10 > used * 15,
+            "Peak: at some time this server used more than 1.5 times the memory that it uses now. The allocator may \
+             keep pages from then, which shows as fragmentation; MEMORY PURGE may help.",
+        ),
+        (
+            beyond(rss, used, 14),
+            "Fragmentation: the process takes more than 1.4 times the memory that is in use (mem_fragmentation_ratio).",
+        ),
+        (
+            beyond(active, allocated, 11),
+            "Allocator fragmentation: pages are only partly used (allocator_frag_ratio). It goes down as data is \
+             rewritten.",
+        ),
+        (
+            beyond(resident, active, 11),
+            "Allocator pages: the allocator keeps pages without data (allocator_rss_ratio). MEMORY PURGE gives them \
+             back.",
+        ),
+        (
+            beyond(rss, resident, 11),
+            "Process overhead: the process has memory that does not come from the allocator (rss_overhead_ratio), \
+             such as the code and data of modules.",
+        ),
+        (
+            per_client > LARGE_CLIENT,
+            "Client buffers: clients take more than 200 kB each on average. CLIENT LIST shows which (omem, qbuf); \
+             client-output-buffer-limit and maxmemory-clients bound them.",
+        ),
+        (
+            crate::script::FIGURES.scripts.load(Relaxed) > MANY_SCRIPTS,
+            "Scripts: more than 1000 are cached. Texts that differ only in values belong in ARGV.",
+        ),
+    ];
+    let mut report = String::new();
+    for (_, words) in found.iter().filter(|(wrong, _)| *wrong) {
+        report.push_str("* ");
+        report.push_str(words);
+        report.push('\n');
+    }
+    if report.is_empty() {
+        report.push_str("Nothing about the memory of this server looks wrong.\n");
+    }
+    out.verbatim(b"txt", report.as_bytes());
+    Ok(())
+}
+
 /// `MEMORY HELP`
 fn memory_help(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     help(
         out,
         "MEMORY",
         &[
+            "DOCTOR",
+            "    Say what looks wrong about the use of memory.",
+            "MALLOC-STATS",
+            "    Show the report of the allocator.",
             "PURGE",
             "    Give memory that is not used back to the system.",
             "STATS",
@@ -186,9 +265,14 @@ pub static ROWS: &[Row] = &[Row {
     ..Row::container(
         "memory",
         &[
+            Row { summary: "Says what looks wrong.", ..sub("doctor", 2, 0, doctor) },
             Row {
                 summary: "Explains the subcommands.",
                 ..sub("help", 2, flags::LOADING | flags::STALE, memory_help)
+            },
+            Row {
+                summary: "Shows the allocator's report.",
+                ..sub("malloc-stats", 2, 0, malloc_stats)
             },
             Row { summary: "Gives memory back to the system.", ..sub("purge", 2, 0, purge) },
             Row {

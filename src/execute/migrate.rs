@@ -202,13 +202,16 @@ fn requests(
     (out.buf, [r.login.is_some(), select])
 }
 
+/// The keys that the other side took and its first error, or what failed and the keys taken before.
+type HandedOver<'a> = Result<(Vec<&'a [u8]>, Option<Vec<u8>>), (Failure, Vec<&'a [u8]>)>;
+
 /// Moves keys over a connection. Returns which were taken there, and the first error that the other side answered.
 fn hand_over<'a>(
     r: &Request<'_>,
     peer: &mut Peer,
     keys: &[Payload<'a>],
     cluster: bool,
-) -> Result<(Vec<&'a [u8]>, Option<Vec<u8>>), (Failure, Vec<&'a [u8]>)> {
+) -> HandedOver<'a> {
     let (bytes, [login, select]) = requests(r, peer, keys, cluster);
     let mut taken = Vec::new();
     peer.send(&bytes, r.timeout).map_err(|e| (e, Vec::new()))?;

@@ -46,6 +46,7 @@ mod lapsed;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+mod lolwut;
 pub mod memory;
 pub mod migrate;
 pub mod module;
@@ -54,6 +55,7 @@ pub mod object;
 pub mod pause;
 pub mod persistence;
 pub mod pubsub;
+pub mod replication;
 pub mod scan;
 pub mod script;
 pub mod server;
@@ -66,6 +68,7 @@ pub mod stream_info;
 pub mod stream_pending;
 pub mod string;
 mod sweep;
+pub mod tracking;
 pub mod transaction;
 mod typed;
 pub mod zset;
@@ -111,6 +114,7 @@ pub static FAMILIES: &[&[Row]] = &[
     monitor::ROWS,
     acl::ROWS,
     cluster::ROWS,
+    replication::ROWS,
     persistence::ROWS,
     dump::ROWS,
     migrate::ROWS,
@@ -263,10 +267,29 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// While files are loaded no key expires: the next command in the file may be about it.
-    #[cold]
-    fn keeps_expired(&self) -> bool {
+    /// While files are loaded no key expires: the next command in the file may be about it. Nor while a module is told of a
+    /// key: it still finds it.
+    #[inline]
+    pub(super) fn keeps_expired(&self) -> bool {
         self.server.loading.load(Relaxed)
+            || self.session.shared.has(flag::MASTER)
+            // SAFETY: lock: module mode means that this thread has the module lock.
+            || self.mode == Mode::Module && unsafe { self.server.holder() }.keep_expired != 0
+    }
+
+    /// Whether readers must treat an entry as missing.
+    #[inline]
+    pub fn is_dead(&self, e: Entry) -> bool {
+        e.is_expired(self.now) && !self.keeps_expired()
+    }
+
+    /// The time by which fields of hashes expire; see [`Tx::keeps_expired`].
+    pub fn field_time(&self) -> i64 {
+        if self.keeps_expired() {
+            i64::MIN
+        } else {
+            self.now
+        }
     }
 
     /// Whether a time has come for which a key, or a field, is to be deleted.
@@ -335,7 +358,7 @@ impl<'a> Tx<'a> {
     #[inline]
     fn live(&self, db: usize, key: &[u8], access: Access) -> Option<Entry> {
         let e = self.place(db, key, access)?;
-        if e.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(e) {
             self.lapsed.key(db, key);
             return None;
         }
@@ -431,7 +454,7 @@ impl<'a> Tx<'a> {
     /// The entry of a key for a change. An expired key is deleted first, with its event.
     fn live_mut(&mut self, key: &[u8]) -> Option<Entry> {
         let e = self.place(self.db(), key, Access::Write)?;
-        if e.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(e) {
             self.expire_now(key);
             return None;
         }
@@ -449,30 +472,47 @@ impl<'a> Tx<'a> {
         if let ValueRef::Module(m) = e.value() {
             crate::module::datatype::unlinked(key, db, m);
         }
-        if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
-            e.free();
+        let (server, mut gone) = (self.server, false);
+        server.latency.watch(&server.config, "expire-del", || {
+            if let Some(e) = self.unlink_for(abi::SUBEVENT_KEY_EXPIRED, db, key) {
+                e.free();
+                gone = true;
+            }
+        });
+        if gone {
             self.server.stats.expired_keys.add(1);
             if self.server.log.active() {
                 let lazily = self.server.config.lazyfree_lazy_expire();
                 self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
             }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
-            self.server.key_ready(db, key);
+            if self.server.tracking.any() {
+                self.tell_trackers_of_expiry(key);
+            }
             self.notify_in(db, &event::EXPIRED_KEY, key);
         }
     }
 
-    /// Evicts a key of the selected database, with event and effect.
-    pub fn evict(&mut self, key: &[u8]) {
+    /// Evicts a key of the selected database, with event and effect. Returns how many bytes that freed, without what
+    /// telling others of it takes.
+    pub fn evict(&mut self, key: &[u8]) -> u64 {
         let lazily = self.server.config.lazyfree_lazy_eviction();
-        if !self.remove_with(key, lazily) {
+        let before = crate::module::api::memory::of_this_thread();
+        let server = self.server;
+        let removed = server.latency.watch(&server.config, "eviction-del", || {
+            self.remove_for(abi::SUBEVENT_KEY_EVICTED, key, lazily)
+        });
+        let freed = before.wrapping_sub(crate::module::api::memory::of_this_thread()) as i64;
+        let freed = freed.max(0) as u64;
+        if !removed {
             // Gone, or past its expiry: its deletion was told as that.
-            return;
+            return freed;
         }
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
         self.propagate_also(&[deletion(lazily), key]);
+        freed
     }
 
     /// Deletes a key if its time has come (the expiry cycle).
@@ -496,6 +536,11 @@ impl<'a> Tx<'a> {
         self.set(key, make(), Expiry::Clear);
         let mut e = self.place(self.db(), key, Access::Write).expect("just inserted");
         e.value_mut()
+    }
+
+    /// The number of a string that is stored as one, to change in place.
+    pub fn int_mut(&mut self, key: &[u8]) -> Option<&mut i64> {
+        self.live_mut(key).and_then(|mut e| e.int_mut())
     }
 
     /// The buffer of a string, to change in place: made empty if the key is missing, moved to the heap if need be.
@@ -558,8 +603,11 @@ impl<'a> Tx<'a> {
                 crate::module::event::key_event(reason, db, key, e);
             }
         }
+        if matches!(expiry, Expiry::At(_)) {
+            self.note_own_expiry(db, key);
+        }
         let clock = self.server.access_clock(self.now, 0);
-        let (now, keeps) = (self.now, self.keeps_expired());
+        let now = self.field_time();
         let mut make = Some(make);
         let put = self.with_shard(db, key, Access::Write, |shard, data, hash| {
             let Some(mut old) = data.find(hash, key) else {
@@ -569,7 +617,7 @@ impl<'a> Tx<'a> {
                 }
                 return Put::New;
             };
-            if old.is_expired(now) && !keeps || old.kind() == Kind::Module {
+            if old.is_expired(now) || old.kind() == Kind::Module {
                 return Put::Slow(old);
             }
             let at = match expiry {
@@ -596,10 +644,12 @@ impl<'a> Tx<'a> {
             Put::InPlace => {}
             Put::New => {
                 self.structure_changed();
+                self.server.key_ready(db, key);
                 self.notify_in(db, &event::NEW_KEY, key);
             }
             Put::Replaced(old) => {
                 self.structure_changed();
+                self.server.key_gone(db, key);
                 old.free();
             }
             Put::Slow(old) => {
@@ -620,7 +670,7 @@ impl<'a> Tx<'a> {
         old: Entry,
         make: impl FnOnce(&[u8], Option<i64>, u32) -> Entry,
     ) {
-        if old.is_expired(self.now) && !self.keeps_expired() {
+        if self.is_dead(old) {
             self.expire_in(db, key);
             return self.put(db, key, expiry, make, None);
         }
@@ -641,6 +691,7 @@ impl<'a> Tx<'a> {
         self.structure_changed();
         // Outside of the latch: freeing a module's value calls the module.
         if let Some(old) = replaced {
+            self.server.key_gone(db, key);
             old.free();
         }
     }
@@ -666,6 +717,7 @@ impl<'a> Tx<'a> {
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
+        self.server.key_gone(db, key);
         e
     }
 
@@ -679,20 +731,26 @@ impl<'a> Tx<'a> {
 
     /// As [`Tx::remove`]; a large value is freed in the background when `lazily` says so.
     pub fn remove_with(&mut self, key: &[u8], lazily: bool) -> bool {
-        if !lazily {
-            return self.remove(key);
+        self.remove_for(abi::SUBEVENT_KEY_DELETED, key, lazily)
+    }
+
+    /// As [`Tx::remove_with`], with the reason that listening modules are told before (`SUBEVENT_KEY_*`).
+    fn remove_for(&mut self, reason: u64, key: &[u8], lazily: bool) -> bool {
+        let db = self.db();
+        let Some(e) = self.live_mut(key) else { return false };
+        let later = lazily && crate::keyspace::lazy_free::is_worth_it(db, e);
+        if let ValueRef::Module(m) = e.value() {
+            crate::module::datatype::unlinked(key, db, m);
         }
-        match self.live_mut(key) {
-            None => false,
-            Some(e) if !crate::keyspace::lazy_free::is_worth_it(e) => self.remove(key),
-            Some(_) => {
-                let removed = self.unlink(self.db(), key);
-                if let Some(e) = removed {
-                    crate::keyspace::lazy_free::free_later(vec![e]);
-                }
-                removed.is_some()
+        match self.unlink_for(reason, db, key) {
+            Some(e) if later && e.kind() == Kind::Module => {
+                crate::keyspace::lazy_free::free_by_modules(vec![e]);
             }
+            Some(e) if later => crate::keyspace::lazy_free::free_later(vec![e]),
+            Some(e) => e.free(),
+            None => return false,
         }
+        true
     }
 
     /// Takes a live key's value and expiry out of the database. No event.
@@ -706,6 +764,9 @@ impl<'a> Tx<'a> {
     /// Sets or clears the expiry of a key. Returns false if there is no such key. No event.
     pub fn set_expire(&mut self, key: &[u8], at: Option<i64>) -> bool {
         let Some(old) = self.live_mut(key) else { return false };
+        if at.is_some() {
+            self.note_own_expiry(self.db(), key);
+        }
         self.with_shard(self.db(), key, Access::Write, |shard, data, hash| {
             let (volatile, kind) = (old.expire().is_some(), old.kind());
             let new = old.with_expire(at);
@@ -713,6 +774,14 @@ impl<'a> Tx<'a> {
         });
         self.structure_changed();
         true
+    }
+
+    /// Remembers a key that a client of a writable replica makes expire.
+    #[inline]
+    fn note_own_expiry(&self, db: usize, key: &[u8]) {
+        if self.server.link.is_replica() && !self.session.shared.has(flag::MASTER) {
+            self.server.link.note_own_expiry(db, key);
+        }
     }
 
     /// Deletes a collection that became empty, with the event `del`. Returns whether it did.
@@ -746,6 +815,9 @@ impl<'a> Tx<'a> {
         if self.server.watched_keys.load(Relaxed) != 0 {
             self.tell_watchers(db, key);
         }
+        if self.server.tracking.any() {
+            self.tell_trackers(key);
+        }
         self.key_ready(db, key);
     }
 
@@ -755,7 +827,6 @@ impl<'a> Tx<'a> {
         if self.server.awaited_keys.load(Relaxed) != 0 {
             self.tell_waiters(db, key);
         }
-        self.server.key_ready(db, key);
     }
 
     #[cold]

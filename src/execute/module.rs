@@ -73,6 +73,38 @@ fn unload(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// `MODULE LOCKS`: who holds the module lock, since when, and who waits. Answers without it.
+fn locks(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let lock = &tx.server.module_lock;
+    let (held, seen, times) = (lock.held_for(), lock.owner.look(), lock.hold_times());
+    out.map(12);
+    let number = |out: &mut Reply, name: &str, n: u64| {
+        out.bulk(name.as_bytes());
+        out.int(n as i64);
+    };
+    number(out, "held", u64::from(held.is_some()));
+    number(out, "held-usec", held.map_or(0, |h| h.0.as_micros() as u64));
+    out.bulk(b"module");
+    out.bulk(seen.module.map_or("", |m| m.name()).as_bytes());
+    out.bulk(b"runs");
+    out.bulk(seen.what.unwrap_or_default().as_bytes());
+    number(out, "thread", seen.thread.into());
+    out.bulk(b"last-calls");
+    let calls = seen.calls();
+    out.array(calls.len());
+    calls.iter().for_each(|c| out.bulk(c.as_bytes()));
+    number(out, "waiters", lock.waiters() as u64);
+    number(out, "holds", times.holds);
+    number(out, "total-held-usec", times.total_ns / 1000);
+    number(out, "longest-held-usec", times.longest_ns / 1000);
+    number(out, "long-holds", crate::module::watchdog::long_holds());
+    number(out, "misuses", crate::module::strict::count());
+    Ok(())
+}
+
+/// A subcommand that Redis does not have: lists of commands leave it out.
+pub const OURS: &str = "locks";
+
 const ADMIN: u64 = flags::ADMIN | flags::NOSCRIPT | flags::NO_ASYNC_LOADING | flags::PROTECTED;
 
 /// `MODULE HELP`
@@ -87,6 +119,8 @@ fn help(_: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             "    Load a module, with arguments.",
             "LOADEX <path> [[CONFIG NAME VALUE] [CONFIG NAME VALUE]] [ARGS ...]",
             "    Load a module, with directives of its own and arguments.",
+            "LOCKS",
+            "    Tell who has the module lock, without waiting for it.",
             "UNLOAD <name>",
             "    Unload a module.",
         ],
@@ -128,6 +162,16 @@ pub static ROWS: &[Row] = &[Row {
                 ..row("loadex", -3, ADMIN, "Loads a module, with configs and arguments.", loadex)
             },
             row("unload", 3, ADMIN, "Unloads a module.", unload),
+            Row {
+                path: PathRule::Connection,
+                ..row(
+                    OURS,
+                    2,
+                    flags::ADMIN | flags::LOADING | flags::STALE | flags::ALLOW_BUSY,
+                    "Tells who has the module lock.",
+                    locks,
+                )
+            },
         ],
     )
 }];

@@ -1,7 +1,7 @@
 //! `CLIENT PAUSE`: commands wait on their connections until the pause is over.
 use crate::connection::client::{flag, ClientShared, Session};
 use crate::dispatch::table::{flags, Command};
-use crate::dispatch::Step;
+use crate::dispatch::{Side, Step};
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -20,9 +20,15 @@ pub enum Mode {
     All,
 }
 
-/// Whether a command may write, or send something to replicas. A script can say that it does not.
-fn may_write(command: &Command, first: Option<&[u8]>) -> bool {
-    let script = |body| command.name == "eval" && crate::script::eval::never_writes(body);
+/// Whether a command may write, or send something to replicas. A script can say that it does not; what one known by its
+/// name says, only the module side can look up.
+fn may_write(session: &Session, command: &Command, first: Option<&[u8]>, side: Side<'_>) -> bool {
+    let script = |name| match (command.name.as_str(), side) {
+        ("eval", _) => crate::script::eval::never_writes(name),
+        ("evalsha" | "fcall", Side::Serving(_)) => !session.paused_script,
+        (known, Side::Module) => crate::script::never_writes(known, name),
+        _ => false,
+    };
     command.has(flags::WRITE | flags::MAY_REPLICATE) && !first.is_some_and(script)
 }
 
@@ -80,6 +86,7 @@ impl Pause {
         session: &Session,
         command: &Command,
         args: &[&[u8]],
+        side: Side<'_>,
     ) -> bool {
         if !self.active() || session.shared.has(flag::INTERNAL) {
             return false;
@@ -89,10 +96,11 @@ impl Pause {
         let queued = || session.multi.iter().flat_map(|m| &m.queue);
         mode == Mode::All as u8
             || mode == Mode::Write as u8
-                && (may_write(command, args.get(1).copied())
+                && (may_write(session, command, args.get(1).copied(), side)
                     || command.name == "exec"
-                        && queued()
-                            .any(|q| may_write(&q.command, q.args.get(1).map(Vec::as_slice))))
+                        && queued().any(|q| {
+                            may_write(session, &q.command, q.args.get(1).map(Vec::as_slice), side)
+                        }))
     }
 
     /// Leaves the waker of a connection whose command has to wait.

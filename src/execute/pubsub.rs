@@ -4,6 +4,7 @@ use crate::config::glob_match;
 use crate::connection::client::{flag, ClientShared, Session};
 use crate::dispatch::table::{flags, key, keys, Command, PathRule, Row};
 use crate::keyspace::event::class;
+use crate::propagate::to;
 use crate::reply::Reply;
 use crate::server::Server;
 use parking_lot::RwLock;
@@ -309,12 +310,15 @@ fn sunsubscribe(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResu
 
 /// `PUBLISH channel message`
 fn publish(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    // It changes nothing here, but replicas have subscribers too.
+    tx.effects.force = to::REPLICAS;
     out.int(tx.server.pubsub.publish(args[1], args[2]) as i64);
     Ok(())
 }
 
 /// `SPUBLISH channel message`
 fn spublish(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    tx.effects.force = to::REPLICAS;
     out.int(tx.server.pubsub.publish_shard(args[1], args[2]) as i64);
     Ok(())
 }

@@ -152,7 +152,7 @@ fn keys_command(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResu
             out.bulk(e.key());
             n += 1;
         }
-        true
+        !out.full()
     });
     out.fill_array(header, n);
     Ok(())

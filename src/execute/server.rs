@@ -104,13 +104,6 @@ fn time(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// `LOLWUT`: the version; its pictures are not ours to draw.
-fn lolwut(_: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let text = format!("Redis ver. {}\n", crate::config::load::REDIS_VERSION);
-    out.verbatim(b"txt", text.as_bytes());
-    Ok(())
-}
-
 /// The family's commands.
 pub static ROWS: &[Row] = &[
     Row {
@@ -129,6 +122,12 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         since: "5.0.0",
-        ..row("lolwut", -1, flags::READONLY | flags::FAST, "Shows the version.", lolwut)
+        ..row(
+            "lolwut",
+            -1,
+            flags::READONLY | flags::FAST,
+            "Shows the version, and a picture.",
+            super::lolwut::lolwut,
+        )
     },
 ];

@@ -161,9 +161,10 @@ fn spop_count(tx: &mut Tx<'_>, key: &[u8], count: usize, out: &mut Reply) -> Com
         reply_members(out, size, set.iter());
         tx.notify(&event::SPOP, key);
         tx.dirty += size as u64;
-        tx.remove(key);
+        let lazily = tx.server.config.lazyfree_lazy_server_del();
+        tx.remove_with(key, lazily);
         tx.notify(&event::DEL, key);
-        tx.propagate_as(&[b"DEL", key]);
+        tx.propagate_as(&[super::deletion(lazily), key]);
         tx.modified(key);
         return Ok(());
     }
@@ -224,7 +225,16 @@ fn srandmember(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResul
         return Ok(());
     }
     let members: Vec<LpItem<'_>> = set.iter().collect();
-    for i in sample(members.len(), count, repeat) {
+    if repeat {
+        for _ in 0..count {
+            bulk_item(out, members[random::next() as usize % members.len()]);
+            if out.full() {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    for i in sample(members.len(), count, false) {
         bulk_item(out, members[i]);
     }
     Ok(())

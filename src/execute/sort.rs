@@ -7,6 +7,7 @@ use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, PathRule, R
 use crate::keyspace::event::{self, class};
 use crate::keyspace::list::List;
 use crate::keyspace::number::parse_f64;
+use crate::keyspace::shard::slot_of;
 use crate::keyspace::value::{Value, ValueMut, ValueRef};
 use crate::reply::Reply;
 use std::cmp::Ordering;
@@ -162,7 +163,28 @@ fn elements(tx: &Tx<'_>, key: &[u8]) -> Result<(Vec<Vec<u8>>, bool), CommandErro
     })
 }
 
+/// In cluster mode, keys made from patterns have to be in the slot of the sorted key.
+fn check_slots(tx: &Tx<'_>, key: &[u8], o: &Options<'_>) -> CommandResult {
+    let other = |p: &[u8]| crate::cluster::slot_of_pattern(p) != Some(slot_of(key));
+    let denied = |what: &str| {
+        Err(err(format!(
+            "ERR {what} option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots."
+        )))
+    };
+    if !tx.server.cluster.enabled() {
+        return Ok(());
+    }
+    if o.by.is_some_and(other) {
+        return denied("BY");
+    }
+    if o.get.iter().any(|p| other(p)) {
+        return denied("GET");
+    }
+    Ok(())
+}
+
 fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -> CommandResult {
+    check_slots(tx, key, &o)?;
     let (mut texts, is_set) = elements(tx, key)?;
     // One sees it in `OBJECT ENCODING`: a sorted set that was sorted is no listpack any more.
     if matches!(tx.peek(key), Some(ValueRef::Zset(_))) {
@@ -181,17 +203,25 @@ fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -
         }
     } else {
         let mut all = Vec::with_capacity(texts.len());
+        // All elements are looked up, whatever becomes of one: what is missing fires an event.
+        let mut failed = None;
         for text in texts {
             let rank = match (o.by, o.alpha) {
-                (None, true) => Rank::Itself,
-                (None, false) => Rank::Number(weight(&text)?),
-                (Some(by), true) => Rank::Text(look_up(tx, by, &text)),
+                (None, true) => Ok(Rank::Itself),
+                (None, false) => weight(&text).map(Rank::Number),
+                (Some(by), true) => Ok(Rank::Text(look_up(tx, by, &text))),
                 (Some(by), false) => {
                     let found = look_up(tx, by, &text);
-                    Rank::Number(found.map_or(Ok(0.0), |found| weight(&found))?)
+                    found.map_or(Ok(0.0), |found| weight(&found)).map(Rank::Number)
                 }
             };
-            all.push(Element { text, rank });
+            match rank {
+                Ok(rank) => all.push(Element { text, rank }),
+                Err(why) => failed = Some(why),
+            }
+        }
+        if let Some(why) = failed {
+            return Err(why);
         }
         all.sort_by(|a, b| {
             let order = a.compare(b);
@@ -261,17 +291,21 @@ fn sort_ro(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 /// Keys that cannot be told from the arguments' places.
-const fn unknown(flags: u64) -> KeySpec {
-    KeySpec { flags, begin: Begin::Unknown, find: Find::Unknown, notes: None }
+const fn unknown(flags: u64, note: &'static str) -> KeySpec {
+    let notes = Some(std::borrow::Cow::Borrowed(note));
+    KeySpec { flags, begin: Begin::Unknown, find: Find::Unknown, notes }
 }
+
+const PATTERNS: &str = "Of `BY` and `GET`: their names are made of the sorted elements.";
+const STORE: &str = "Of `STORE`, which may come anywhere.";
 
 /// The family's commands.
 pub static ROWS: &[Row] = &[
     Row {
         keys: &[
             keys(key::RO | key::ACCESS, 1, 1, 1),
-            unknown(key::RO | key::ACCESS),
-            unknown(key::OW | key::UPDATE),
+            unknown(key::RO | key::ACCESS, PATTERNS),
+            unknown(key::OW | key::UPDATE, STORE),
         ],
         events: class::LIST | class::GENERIC | class::NEW | class::KEY_MISS,
         path: PathRule::ServerWide,
@@ -280,7 +314,7 @@ pub static ROWS: &[Row] = &[
         ..Row::new("sort", -2, flags::WRITE | flags::DENYOOM, sort)
     },
     Row {
-        keys: &[keys(key::RO | key::ACCESS, 1, 1, 1), unknown(key::RO | key::ACCESS)],
+        keys: &[keys(key::RO | key::ACCESS, 1, 1, 1), unknown(key::RO | key::ACCESS, PATTERNS)],
         events: class::KEY_MISS,
         path: PathRule::ServerWide,
         acl: &["set", "sortedset", "list", "dangerous"],

@@ -5,7 +5,7 @@ use super::error::{arity, err, NO_SUCH_KEY, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Tx};
 use crate::dispatch::table::{flags, key, Begin, Find, KeySpec, Row};
 use crate::keyspace::event::{self, class};
-use crate::keyspace::number::parse_u64;
+use crate::keyspace::number::{format_u64, parse_u64};
 use crate::keyspace::stream::{AppendError, Entry, Stream, StreamId, TrimTo};
 use crate::keyspace::value::{Value, ValueMut};
 use crate::reply::Reply;
@@ -49,7 +49,12 @@ pub(super) fn interval_start(start: &[u8]) -> Result<StreamId, CommandError> {
 
 /// An id as a bulk string.
 pub(super) fn bulk_id(out: &mut Reply, id: StreamId) {
-    out.bulk_str(&id.to_string());
+    let (ms, seq) = (format_u64(id.ms), format_u64(id.seq));
+    let mut text = [0u8; 41];
+    text[..ms.len()].copy_from_slice(&ms);
+    text[ms.len()] = b'-';
+    text[ms.len() + 1..][..seq.len()].copy_from_slice(&seq);
+    out.bulk(&text[..ms.len() + 1 + seq.len()]);
 }
 
 /// An entry: its id and its fields.
@@ -198,13 +203,18 @@ impl Options {
 }
 
 /// Puts the exact effect of an approximate trim in place of its arguments.
-fn exact_trim(effect: &mut [Vec<u8>], trim: Trim, stream: Option<&Stream>) {
+/// Its options end before `end`.
+fn exact_trim(effect: &mut Vec<Vec<u8>>, end: usize, trim: Trim, stream: Option<&Stream>) {
     let Some(stream) = stream.filter(|_| trim.approx) else { return };
     effect[trim.at - 1] = b"=".to_vec();
     effect[trim.at] = match trim.to {
         TrimTo::MaxLen(_) => stream.len().to_string().into_bytes(),
         TrimTo::MinId(_) => stream.first_id().to_string().into_bytes(),
     };
+    // A limit goes with approximation only.
+    if let Some(i) = (2..end).find(|i| *i != trim.at && is(&effect[*i], "limit")) {
+        effect.drain(i..i + 2);
+    }
 }
 
 fn propagate_owned(tx: &mut Tx<'_>, effect: &[Vec<u8>]) {
@@ -253,6 +263,7 @@ fn xadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         AppendError::TooBig => err("ERR Elements are too large to be stored"),
     })?;
     bulk_id(out, id);
+    tx.server.key_ready(tx.db(), key);
     tx.notify(&event::XADD, key);
     tx.dirty += 1;
     if let Some(t) = options.trim {
@@ -266,7 +277,7 @@ fn xadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         let mut effect: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
         effect[at] = id.to_string().into_bytes();
         if let Some(t) = options.trim {
-            exact_trim(&mut effect, t, tx.stream(key)?);
+            exact_trim(&mut effect, at, t, tx.stream(key)?);
         }
         propagate_owned(tx, &effect);
     }
@@ -284,7 +295,7 @@ fn xtrim(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         tx.dirty += trimmed;
         if t.approx && tx.server.log.active() {
             let mut effect: Vec<Vec<u8>> = args.iter().map(|a| a.to_vec()).collect();
-            exact_trim(&mut effect, t, tx.stream(key)?);
+            exact_trim(&mut effect, args.len(), t, tx.stream(key)?);
             propagate_owned(tx, &effect);
         }
     }

@@ -155,6 +155,7 @@ fn destroy(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         tx.notify(&event::XGROUP_DESTROY, key);
         // Readers that wait in the group have to learn that it is gone.
         tx.key_ready(tx.db(), key);
+        tx.server.key_gone(tx.db(), key);
     }
     Ok(())
 }
@@ -201,12 +202,17 @@ pub(super) fn propagate_only_effects(tx: &mut Tx<'_>) {
 
 /// Logs the state of a pending entry as an `XCLAIM` that can be repeated.
 pub(super) fn propagate_claim(tx: &mut Tx<'_>, key: &[u8], name: &[u8], id: StreamId) {
+    propagate_claim_up_to(tx, key, name, id, StreamId::MAX);
+}
+
+/// As [`propagate_claim`], with the group as it was when it had read no further than `read`.
+fn propagate_claim_up_to(tx: &mut Tx<'_>, key: &[u8], name: &[u8], id: StreamId, read: StreamId) {
     if !tx.server.log.active() {
         return;
     }
     let Ok(Some(group)) = tx.stream(key).map(|s| s.and_then(|s| s.group(name))) else { return };
     let Some(p) = group.pending_entry(id) else { return };
-    let (consumer, last) = (p.consumer.clone(), group.last_id.to_string());
+    let (consumer, last) = (p.consumer.clone(), group.last_id.min(read).to_string());
     let (id, time) = (id.to_string(), format_i64(p.delivery_time));
     let count = p.delivery_count.to_string();
     tx.propagate_also(&[
@@ -348,6 +354,7 @@ fn deliver(
     let Some(stream) = tx.stream_mut(key)? else { return Ok(()) };
     let start = last.next().unwrap_or(StreamId::MAX);
     let ids = reply_entries(out, stream.range(start, StreamId::MAX, false), read.count);
+    let before = stream.group(name).map_or(StreamId::MAX, |g| g.last_id);
     let mut advanced = false;
     for id in &ids {
         advanced |= stream.advance_group(name, *id);
@@ -365,7 +372,7 @@ fn deliver(
     }
     if !read.no_ack {
         for id in &ids {
-            propagate_claim(tx, key, name, *id);
+            propagate_claim_up_to(tx, key, name, *id, before.max(*id));
         }
     }
     if advanced {

@@ -1,7 +1,7 @@
 //! Strings.
 use super::error::{err, invalid_expire, NOT_FLOAT, NOT_INTEGER, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Expiry, Tx};
-use crate::dispatch::table::{flags, key, keys, Handler, KeySpec, Row};
+use crate::dispatch::table::{flags, key, keys, noted_key, Handler, KeySpec, Row};
 use crate::keyspace::event::{self, class};
 use crate::keyspace::number::format_i64;
 use crate::keyspace::value::{StrRef, StringValue, Value, ValueMut, ValueRef};
@@ -111,7 +111,10 @@ fn set(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     write(tx, args[1], args[2], expiry);
     if let Expiry::At(at) = expiry {
         tx.notify(&event::EXPIRE, args[1]);
-        propagate_expiring(tx, args[1], args[2], at);
+        // What says the time in this form already goes as it came.
+        if !matches!(expire, Some((Unit::PxAt, _))) {
+            propagate_expiring(tx, args[1], args[2], at);
+        }
     } else if want_old {
         let plain: Vec<&[u8]> = args
             .iter()
@@ -225,8 +228,9 @@ fn getex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.bulk_value(value);
     match expire {
         Some((Unit::ExAt | Unit::PxAt, at)) if at <= tx.now => {
-            tx.remove(key);
-            tx.propagate_as(&[b"DEL", key]);
+            let lazily = tx.server.config.lazyfree_lazy_expire();
+            tx.remove_with(key, lazily);
+            tx.propagate_as(&[super::deletion(lazily), key]);
             tx.dirty += 1;
             tx.modified(key);
             tx.notify(&event::DEL, key);
@@ -251,13 +255,20 @@ fn getex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 fn add(tx: &mut Tx<'_>, key: &[u8], by: i64, out: &mut Reply) -> CommandResult {
-    let old = match tx.get_mut(key) {
-        None => 0,
-        Some(ValueMut::String(s)) => s.as_i64().ok_or(NOT_INTEGER)?,
-        Some(_) => return Err(WRONGTYPE),
+    let overflow = err("ERR increment or decrement would overflow");
+    let new = if let Some(number) = tx.int_mut(key) {
+        *number = number.checked_add(by).ok_or(overflow)?;
+        *number
+    } else {
+        let old = match tx.get_mut(key) {
+            None => 0,
+            Some(ValueMut::String(s)) => s.as_i64().ok_or(NOT_INTEGER)?,
+            Some(_) => return Err(WRONGTYPE),
+        };
+        let new = old.checked_add(by).ok_or(overflow)?;
+        tx.set_string(key, &format_i64(new), Expiry::Keep);
+        new
     };
-    let new = old.checked_add(by).ok_or(err("ERR increment or decrement would overflow"))?;
-    tx.set_string(key, &format_i64(new), Expiry::Keep);
     tx.dirty += 1;
     tx.modified(key);
     tx.notify(&event::INCRBY, key);
@@ -559,7 +570,13 @@ const ACCESS_UPDATE: &[KeySpec] = &[keys(key::RW | key::ACCESS | key::UPDATE, 1,
 const ACCESS_DELETE: &[KeySpec] = &[keys(key::RW | key::ACCESS | key::DELETE, 1, 1, 1)];
 const OVERWRITE: &[KeySpec] = &[keys(key::OW | key::UPDATE, 1, 1, 1)];
 const NEW: &[KeySpec] = &[keys(key::OW | key::INSERT, 1, 1, 1)];
-const SET: &[KeySpec] = &[keys(key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS, 1, 1, 1)];
+const SET: &[KeySpec] = &[noted_key(
+    key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS,
+    1,
+    "Read and accessed only with `GET`.",
+)];
+const GETEX: &[KeySpec] =
+    &[noted_key(key::RW | key::ACCESS | key::UPDATE, 1, "Changed only as to its expiry.")];
 
 const fn row(
     name: &'static str,
@@ -622,7 +639,7 @@ pub static ROWS: &[Row] = &[
     Row {
         events: MISS,
         summary: "Returns a string and sets or removes its key's expiry.",
-        ..row("getex", -2, flags::WRITE | FAST, ACCESS_UPDATE, "6.2.0", getex)
+        ..row("getex", -2, flags::WRITE | FAST, GETEX, "6.2.0", getex)
     },
     Row {
         summary: "Adds one to the integer value of a key.",

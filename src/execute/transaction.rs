@@ -9,7 +9,7 @@ use crate::dispatch::{begin_multi, call, hand_over, Locked, Plan, Side, Step};
 use crate::keyspace::shard::shard_of;
 use crate::reply::Reply;
 use crate::server::Server;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// `MULTI`
@@ -59,6 +59,14 @@ fn discard(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     discard_state(tx.server, tx.session);
     out.ok();
     Ok(())
+}
+
+/// The module thread runs a transaction.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// Whether a transaction runs under the module lock, for what modules are told of their context.
+pub fn is_running() -> bool {
+    RUNNING.load(Relaxed)
 }
 
 /// `EXEC` outside of `MULTI`; inside, the dispatcher calls [`exec`].
@@ -195,7 +203,9 @@ pub fn exec(
         }
         let multi = session.multi.take().expect("looked above");
         let mut tx = Tx::module(server, session, now);
+        RUNNING.store(true, Relaxed);
         run_queue(&mut tx, &queue, &multi, out);
+        RUNNING.store(false, Relaxed);
         crate::dispatch::unit_done(server, session, now);
         blocking::serve_module(server);
     }

@@ -400,22 +400,30 @@ fn zrandmember(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResul
     let nested = out.resp3;
     let n = if repeat { count } else { count.min(set.len()) };
     out.array(if scores && !nested { 2 * n } else { n });
-    let mut reply = |(member, score)| match scores {
+    let write = |out: &mut Reply, (member, score)| match scores {
         true => reply_scored(out, member, score, nested),
         false => bulk_item(out, member),
     };
-    if n == set.len() && !repeat {
-        set.iter().for_each(reply);
-    } else if repeat || set.as_listpack().is_none() {
-        for place in sample(set.len(), n, repeat) {
-            set.by_rank(place).into_iter().for_each(&mut reply);
+    if repeat {
+        for _ in 0..n {
+            let place = random::next() as usize % set.len();
+            set.by_rank(place).into_iter().for_each(|m| write(out, m));
+            if out.full() {
+                break;
+            }
+        }
+    } else if n == set.len() {
+        set.iter().for_each(|m| write(out, m));
+    } else if set.as_listpack().is_none() {
+        for place in sample(set.len(), n, false) {
+            set.by_rank(place).into_iter().for_each(|m| write(out, m));
         }
     } else {
         let mut chosen = sample(set.len(), n, false).into_iter().peekable();
         (0..)
             .zip(set.iter())
             .filter(|(i, _)| chosen.next_if_eq(i).is_some())
-            .for_each(|(_, m)| reply(m));
+            .for_each(|(_, m)| write(out, m));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! One word for a collection: a pointer to bytes or to a box, with a mark in the pointer's lowest bits.
 //!
-//! A hash, set or sorted set is one [`Word`], kept inside its key's entry. While the collection is small the word is its
+//! A list, set, hash or sorted set is one [`Word`], kept inside its key's entry. While the collection is small the word is its
 //! [`Block`], whose bytes tell their own length; a large one is in a box.
 use std::alloc::{alloc, dealloc, handle_alloc_error, realloc, Layout};
 use std::ptr::NonNull;
@@ -8,8 +8,18 @@ use std::ptr::NonNull;
 /// Bits of a pointer that are free for a mark: every allocation here is aligned to eight bytes.
 const MARK: usize = 7;
 
+/// What is allocated for a block: the allocator's own size class, so that nothing is lost, and a change within it costs
+/// nothing. From one power of two to the next there are four of them, up to 128 bytes all multiples of 16.
+fn allocated(len: usize) -> usize {
+    match len {
+        0..=8 => 8,
+        9..=128 => len.next_multiple_of(16),
+        _ => len.next_multiple_of(1 << ((len - 1).ilog2() - 2)),
+    }
+}
+
 fn layout(len: usize) -> Layout {
-    Layout::from_size_align(len, MARK + 1).expect("a block that fits memory")
+    Layout::from_size_align(allocated(len), MARK + 1).expect("a block that fits memory")
 }
 
 fn unmarked(p: NonNull<u8>) -> NonNull<u8> {
@@ -37,6 +47,11 @@ impl Block {
         // SAFETY: layout: just allocated for so many bytes.
         unsafe { p.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
         Block(p)
+    }
+
+    /// What a block of `len` bytes takes.
+    pub(super) fn allocated(len: usize) -> usize {
+        allocated(len)
     }
 
     /// The first `N` bytes.
@@ -77,14 +92,20 @@ impl Block {
         if from == to {
             return;
         }
-        let mark = self.0.addr().get() & MARK;
-        // SAFETY: layout: allocated with the layout of `from` bytes, as the caller says.
-        let moved = unsafe { realloc(unmarked(self.0).as_ptr(), layout(from), to) };
-        let Some(moved) = NonNull::new(moved) else { handle_alloc_error(layout(to)) };
+        if allocated(from) != allocated(to) {
+            self.reallocate(from, to);
+        }
         if to > from {
             // SAFETY: layout: there are `to` bytes now.
-            unsafe { moved.add(from).write_bytes(0, to - from) };
+            unsafe { unmarked(self.0).add(from).write_bytes(0, to - from) };
         }
+    }
+
+    fn reallocate(&mut self, from: usize, to: usize) {
+        let mark = self.0.addr().get() & MARK;
+        // SAFETY: layout: allocated with the layout of `from` bytes, as the caller of `resize` says.
+        let moved = unsafe { realloc(unmarked(self.0).as_ptr(), layout(from), allocated(to)) };
+        let Some(moved) = NonNull::new(moved) else { handle_alloc_error(layout(to)) };
         self.0 = moved.map_addr(|address| address | mark);
     }
 
@@ -172,6 +193,15 @@ impl Word {
         unsafe { unmarked(self.0).cast().as_mut() }
     }
 
+    /// Takes what it was made of away, without the mark.
+    ///
+    /// # Safety
+    /// As [`Word::block`]; the word is forgotten afterwards.
+    pub(super) unsafe fn take_block<T>(&mut self) -> T {
+        // SAFETY: layout: a `T` is a word without a mark.
+        unsafe { std::mem::transmute_copy(&unmarked(self.0)) }
+    }
+
     /// Drops what it was made of, a block.
     ///
     /// # Safety
@@ -194,6 +224,20 @@ impl Word {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_take_whole_size_classes() {
+        for (len, size) in
+            [(1, 8), (9, 16), (96, 96), (97, 112), (129, 160), (256, 256), (257, 320), (8000, 8192)]
+        {
+            assert_eq!(allocated(len), size);
+        }
+        #[cfg(feature = "jemalloc")]
+        for len in 1..70_000 {
+            // SAFETY: layout: the size is not zero.
+            assert_eq!(allocated(len), unsafe { tikv_jemalloc_sys::nallocx(len, 0) });
+        }
+    }
 
     #[test]
     fn marks_stay_while_blocks_move() {

@@ -1,9 +1,10 @@
 //! An entry: one allocation with a key and either its small string value or a pointer to its larger value.
 //!
 //! Layout: 8 bytes of header; 8 bytes of value, unless that is an embedded string; 8 bytes of expiry, if the key is
-//! volatile; the key; the embedded string. The value is an integer, the word of a hash, set or sorted set, or a pointer
+//! volatile; the key; the embedded string. The value is an integer, the word of a list, set, hash or sorted set, or a pointer
 //! to a box. A small string costs one allocation and one slot of the table, a small collection one allocation more;
 //! see `docs/ARCHITECTURE.md` for the sizes measured.
+use super::defrag::{relocate, Moves};
 use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
@@ -48,7 +49,7 @@ const EMBEDDED_BITS: u32 = 8;
 const EMBEDDED_MASK: u32 = (1 << EMBEDDED_BITS) - 1;
 const _: () = assert!(EMBED_MAX <= EMBEDDED_MASK as usize);
 const _: () = assert!(size_of::<Hash>() == 8 && size_of::<Set>() == 8);
-const _: () = assert!(size_of::<SortedSet>() == 8);
+const _: () = assert!(size_of::<SortedSet>() == 8 && size_of::<List>() == 8);
 
 const HEADER: usize = std::mem::size_of::<Header>();
 
@@ -183,7 +184,7 @@ impl Entry {
                 }
                 (TAG_HEAP, Box::into_raw(Box::new(b)) as u64)
             }
-            Value::List(b) => (TAG_LIST, Box::into_raw(b) as u64),
+            Value::List(b) => (TAG_LIST, Self::word(*b)),
             Value::Set(b) => (TAG_SET, Self::word(*b)),
             Value::Hash(b) => (TAG_HASH, Self::word(*b)),
             Value::Zset(b) => (TAG_ZSET, Self::word(*b)),
@@ -277,6 +278,43 @@ impl Entry {
         new
     }
 
+    /// Moves the entry, the box of its value and the text of a string to better places where that is worth it. The
+    /// entry's new handle, if it moved, replaces this one in the table.
+    ///
+    /// # Safety
+    /// lock: the caller has the latch and nobody holds the key, so that the table's is the only pointer.
+    pub unsafe fn relocate(&mut self, moves: &mut Moves) -> Option<Entry> {
+        if matches!(self.tag(), TAG_HEAP | TAG_LIST | TAG_STREAM | TAG_MODULE) {
+            if self.tag() == TAG_HEAP {
+                // SAFETY: layout: the tag says so; the text is the vector's alone, and keeps its capacity.
+                unsafe {
+                    let text = &mut *self.ptr::<Vec<u8>>();
+                    let (len, capacity) = (text.len(), text.capacity());
+                    if capacity > 0 {
+                        let new = relocate(text.as_mut_ptr());
+                        moves.count(new.is_some());
+                        if let Some(new) = new {
+                            let vec = Vec::from_raw_parts(new, len, capacity);
+                            std::mem::forget(std::mem::replace(text, vec));
+                        }
+                    }
+                }
+            }
+            // SAFETY: layout: a boxed value, owned by this entry; lock: this function's contract.
+            unsafe {
+                let new = relocate(self.ptr::<u8>());
+                moves.count(new.is_some());
+                if let Some(new) = new {
+                    self.payload_at().write(new as u64);
+                }
+            }
+        }
+        // SAFETY: layout: the entry's own block; lock: this function's contract.
+        let new = unsafe { relocate(self.0.as_ptr()) };
+        moves.count(new.is_some());
+        new.and_then(NonNull::new).map(Entry)
+    }
+
     fn embedded(&self) -> &[u8] {
         let at = self.key_offset() + self.key_len();
         // SAFETY: layout: the embedded string follows the key.
@@ -366,7 +404,7 @@ impl Entry {
                     ValueRef::String(StrRef::Bytes(std::slice::from_raw_parts(e.as_ptr(), e.len())))
                 }
                 TAG_HEAP => ValueRef::String(StrRef::Bytes(&*self.ptr::<Vec<u8>>())),
-                TAG_LIST => ValueRef::List(&*self.ptr::<List>()),
+                TAG_LIST => ValueRef::List(&*self.place::<List>()),
                 TAG_SET => ValueRef::Set(&*self.place::<Set>()),
                 TAG_HASH => ValueRef::Hash(&*self.place::<Hash>()),
                 TAG_ZSET => ValueRef::Zset(&*self.place::<SortedSet>()),
@@ -381,7 +419,7 @@ impl Entry {
         // SAFETY: layout and lock: as in `value`, with the key latched or held for writing.
         unsafe {
             match self.tag() {
-                TAG_LIST => ValueMut::List(&mut *self.ptr::<List>()),
+                TAG_LIST => ValueMut::List(&mut *self.place::<List>()),
                 TAG_SET => ValueMut::Set(&mut *self.place::<Set>()),
                 TAG_HASH => ValueMut::Hash(&mut *self.place::<Hash>()),
                 TAG_ZSET => ValueMut::Zset(&mut *self.place::<SortedSet>()),
@@ -398,6 +436,12 @@ impl Entry {
     /// True for a string that already lives on the heap, so that [`Entry::heap_string`] answers.
     pub fn is_heap_string(&self) -> bool {
         self.tag() == TAG_HEAP
+    }
+
+    /// The number of a string that is stored as one.
+    pub fn int_mut<'a>(&mut self) -> Option<&'a mut i64> {
+        // SAFETY: layout: the tag says so; lock: held for writing.
+        (self.tag() == TAG_INT).then(|| unsafe { &mut *self.payload_at().cast::<i64>() })
     }
 
     /// The buffer of a heap string.
@@ -428,7 +472,19 @@ impl Entry {
     #[inline]
     pub fn prefetch_value(&self) {
         if self.tag() > TAG_EMBEDDED {
-            super::table::prefetch(self.ptr());
+            let at = self.payload() as usize;
+            super::table::prefetch(at);
+            super::table::prefetch(at.wrapping_add(64));
+        }
+    }
+
+    /// Has the processor fetch what that points to.
+    #[inline]
+    pub fn prefetch_behind_value(&self) {
+        match self.value() {
+            ValueRef::Stream(stream) => stream.prefetch(),
+            ValueRef::List(list) => list.prefetch(),
+            _ => {}
         }
     }
 
@@ -467,7 +523,7 @@ impl Entry {
                 TAG_HEAP => {
                     Value::String(StringValue::Bytes(*Box::from_raw(self.ptr::<Vec<u8>>())))
                 }
-                TAG_LIST => Value::List(Box::from_raw(self.ptr())),
+                TAG_LIST => Value::List(Box::new(self.place::<List>().read())),
                 TAG_SET => Value::Set(Box::new(self.place::<Set>().read())),
                 TAG_HASH => Value::Hash(Box::new(self.place::<Hash>().read())),
                 TAG_ZSET => Value::Zset(Box::new(self.place::<SortedSet>().read())),

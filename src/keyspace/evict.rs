@@ -44,10 +44,39 @@ pub fn lfu_touch(now_ms: i64, old: u32, config: &Config) -> u32 {
     minutes(now_ms) << 8 | counter
 }
 
+/// A command wrote: if the limit is passed now, keys go before the next command needs it. Evicting fires events and frees
+/// values, so it belongs to the module thread.
+#[inline]
+pub fn after_write(server: &'static Server) {
+    if server.config.maxmemory() > 0
+        && server.config.maxmemory_policy() != maxmemory_policy::NOEVICTION
+        && over_limit(server)
+    {
+        continue_later(server);
+    }
+}
+
+/// Clients' buffers grow without commands that need memory, so the cron looks too. The calling thread has the module lock.
+pub fn tend(server: &'static Server) {
+    if server.config.maxmemory() > 0 && over_limit(server) {
+        make_room(server);
+    }
+}
+
 /// Whether the memory limit is set and passed.
 pub fn over_limit(server: &Server) -> bool {
     let limit = server.config.maxmemory();
-    limit > 0 && server.used_memory() > limit
+    limit > 0 && server.used_memory() > limit && counted(server) > limit
+}
+
+/// What is not counted for the limit: what replicas did not read yet, and what of the append-only file is not written.
+pub fn not_counted(server: &Server) -> u64 {
+    crate::connection::limits::replica_memory() + server.aof.buffer_length(server) as u64
+}
+
+/// Memory in use that counts for the limit.
+fn counted(server: &Server) -> u64 {
+    server.used_memory().saturating_sub(not_counted(server))
 }
 
 /// Whether a command that needs memory must be refused: the limit is passed and the policy evicts nothing.
@@ -224,17 +253,21 @@ pub fn make_room(server: &'static Server) -> bool {
     let Some(policy) = Policy::of(&server.config) else { return false };
     let limit = time_limit(server.config.maxmemory_eviction_tenacity());
     let mut session = Session::internal();
+    // What is freed counts, not what is in use: messages about evicted keys take memory for a moment, and must not cost
+    // further keys.
+    let needed = counted(server).saturating_sub(server.config.maxmemory());
+    let mut freed = 0;
     // Before a script that is part of a transaction, what is evicted belongs to that.
     // SAFETY: lock: this function's contract.
     let alone = unsafe { server.holder() }.effects.is_empty();
     let room = loop {
-        if !over_limit(server) {
+        if freed >= needed || !over_limit(server) {
             break true;
         }
         let now = now_ms();
         let Some((db, key)) = policy.next_victim(server, now) else { break false };
         session.select(db);
-        Tx::module(server, &mut session, now).evict(&key);
+        freed += Tx::module(server, &mut session, now).evict(&key);
         if alone {
             crate::module::thread::unit_done(server, || now);
         }
@@ -252,7 +285,7 @@ pub fn make_room(server: &'static Server) -> bool {
 }
 
 /// Goes on evicting behind the jobs that wait for the module thread.
-fn continue_later(server: &'static Server) {
+pub fn continue_later(server: &'static Server) {
     static POSTED: AtomicBool = AtomicBool::new(false);
     if !POSTED.swap(true, Relaxed) {
         server.queue.task(Box::new(|| {

@@ -11,17 +11,18 @@ const BATCH: usize = 64;
 pub fn cycle(server: &'static Server, now: i64) {
     let mut session = Session::internal();
     for (db, database) in server.keyspace.dbs().iter().enumerate() {
+        session.db = db;
+        let mut hashes = Vec::new();
         for shard in database.used_shards() {
             if shard.volatile.load(Relaxed) == 0 && shard.field_expiry.load(Relaxed) == 0 {
                 continue;
             }
-            let (mut due, mut hashes) = (Vec::new(), Vec::new());
+            let mut due = Vec::new();
             shard.latch.lock();
             // SAFETY: lock: taken on the line above.
             unsafe { shard.data() }.find_due(shard, now, &mut due, &mut hashes);
             // SAFETY: lock: taken above.
             unsafe { shard.latch.unlock() };
-            session.db = db;
             for keys in due.chunks(BATCH) {
                 let mut tx = Tx::module(server, &mut session, now);
                 for key in keys {
@@ -30,14 +31,16 @@ pub fn cycle(server: &'static Server, now: i64) {
                 }
                 crate::module::thread::end_unit(server);
             }
-            for keys in hashes.chunks(BATCH) {
-                let mut tx = Tx::module(server, &mut session, now);
-                for key in keys {
-                    tx.expire_fields(key);
-                    crate::propagate::end_of_single_effects(server, now);
-                }
-                crate::module::thread::end_unit(server);
+        }
+        // Fields go in the order of their times, as far as hashes can be ordered by that.
+        hashes.sort_unstable();
+        for keys in hashes.chunks(BATCH) {
+            let mut tx = Tx::module(server, &mut session, now);
+            for (_, key) in keys {
+                tx.expire_fields(key);
+                crate::propagate::end_of_single_effects(server, now);
             }
+            crate::module::thread::end_unit(server);
         }
     }
 }

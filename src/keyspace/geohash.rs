@@ -109,7 +109,7 @@ pub fn score(place: Place) -> f64 {
 /// negative score wraps around.
 fn bits_of(score: f64) -> u64 {
     const HALF: f64 = (1u64 << 63) as f64;
-    let signed = |score: f64| match score >= -HALF && score < HALF {
+    let signed = |score: f64| match (-HALF..HALF).contains(&score) {
         true => score as i64 as u64,
         false => 1 << 63,
     };

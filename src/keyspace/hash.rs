@@ -285,8 +285,7 @@ impl Hash {
                     false
                 }
                 None => {
-                    lp.push_back(field);
-                    lp.push_back(value);
+                    lp.extend([LpItem::parse(field), LpItem::parse(value)].into_iter());
                     true
                 }
             },
@@ -304,7 +303,8 @@ impl Hash {
                 }
             },
         };
-        if new && self.len() > limits.max_listpack_entries {
+        // Also when a field only changed: the limit may be a new one.
+        if self.len() > limits.max_listpack_entries {
             self.convert_to_table();
         }
         new
@@ -543,7 +543,7 @@ impl Big {
 
     fn find(&self, field: &[u8]) -> Option<Pair> {
         // SAFETY: layout: pairs in the table are alive.
-        self.pairs.find(hash_bytes(field), |pair| unsafe { pair.field() } == field).copied()
+        self.pairs.find(hash_bytes(field), |pair| unsafe { pair.field() } == field)
     }
 
     fn entry(&self, pair: Pair) -> HashEntry<'_> {
@@ -588,12 +588,10 @@ impl Big {
         self.unindex(pair);
         // SAFETY: layout: a pair of this table.
         let hash = hash_bytes(unsafe { pair.field() });
-        // Looked for while the cell is alive, since neighbours with the same fingerprint are only compared
-        // by address.
-        let slot = self.pairs.find_mut(hash, |&other| other == pair).expect("a pair of this table");
         // SAFETY: layout: alive, nothing borrows from it, and the index and the table forget the old handle.
         let new = unsafe { pair.update(value, expire) };
-        *slot = new;
+        // Compared by address only: the old cell may be gone.
+        self.pairs.replace(hash, |&other| other == pair, new);
         self.index(new);
     }
 

@@ -122,7 +122,7 @@ impl Intset {
 
     /// Memory held on the heap.
     pub fn mem_bytes(&self) -> usize {
-        self.byte_len()
+        Block::allocated(self.byte_len())
     }
 
     fn width(&self) -> usize {

@@ -5,14 +5,19 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{channel, Sender};
 use std::sync::OnceLock;
+use std::task::{Context, Poll, Waker};
 
 /// Values of more elements than this are worth a hand-over.
 const LARGE: usize = 64;
 
-/// Whether an entry's value takes long to free. Modules' values are never freed here, but under the module lock.
-pub fn is_worth_it(e: Entry) -> bool {
+/// Whether an entry's value takes long to free. A module tells that of its values itself.
+pub fn is_worth_it(db: usize, e: Entry) -> bool {
     let elements = match e.value() {
-        ValueRef::String(_) | ValueRef::Module(_) => return false,
+        ValueRef::String(_) => return false,
+        ValueRef::Module(v) => match crate::module::datatype::free_effort(e.key(), db, v) {
+            0 => usize::MAX,
+            effort => effort,
+        },
         ValueRef::List(v) => v.node_count(),
         ValueRef::Set(v) => v.len(),
         ValueRef::Hash(v) => v.len(),
@@ -20,6 +25,17 @@ pub fn is_worth_it(e: Entry) -> bool {
         ValueRef::Stream(v) => v.nodes().len(),
     };
     elements > LARGE
+}
+
+/// Frees values of modules later: on the module thread, which is the thread that their code runs on.
+pub fn free_by_modules(entries: Vec<Entry>) {
+    let count = entries.len() as u64;
+    PENDING.fetch_add(count, Relaxed);
+    crate::server::Server::get().queue.task(Box::new(move || {
+        entries.into_iter().for_each(Entry::free);
+        PENDING.fetch_sub(count, Relaxed);
+        FREED.fetch_add(count, Relaxed);
+    }));
 }
 
 static PENDING: AtomicU64 = AtomicU64::new(0);
@@ -30,11 +46,55 @@ pub fn figures() -> (u64, u64) {
     (PENDING.load(Relaxed), FREED.load(Relaxed))
 }
 
+/// Forgets how many were freed (`CONFIG RESETSTAT`).
+pub fn reset() {
+    FREED.store(0, Relaxed);
+}
+
 fn free_all(entries: Vec<Entry>) {
     let n = entries.len() as u64;
     entries.into_iter().for_each(Entry::free);
     PENDING.fetch_sub(n, Relaxed);
     FREED.fetch_add(n, Relaxed);
+    DONE.lock().finish();
+}
+
+/// How many batches were freed, and who waits for one.
+#[derive(Default)]
+struct Done {
+    batches: u64,
+    waiting: Vec<(u64, Waker)>,
+}
+
+impl Done {
+    fn finish(&mut self) {
+        self.batches += 1;
+        let done = self.batches;
+        self.waiting.retain(|(batch, waker)| {
+            if *batch <= done {
+                waker.wake_by_ref();
+            }
+            *batch > done
+        });
+    }
+}
+
+static DONE: Mutex<Done> = Mutex::new(Done { batches: 0, waiting: Vec::new() });
+static BATCHES: AtomicU64 = AtomicU64::new(0);
+
+/// The number of the batch that was left to be freed last. Batches are freed in their order.
+pub fn last_batch() -> u64 {
+    BATCHES.load(Relaxed)
+}
+
+/// Waits until a batch is freed.
+pub fn poll_freed(batch: u64, cx: &mut Context<'_>) -> Poll<()> {
+    let mut done = DONE.lock();
+    if done.batches >= batch {
+        return Poll::Ready(());
+    }
+    done.waiting.push((batch, cx.waker().clone()));
+    Poll::Pending
 }
 
 /// Frees entries, which are in no table any more and hold no modules' values, in the background.
@@ -47,6 +107,7 @@ pub fn free_later(entries: Vec<Entry>) {
         drop(std::thread::Builder::new().name("lazy-free".into()).spawn(body));
         Mutex::new(sender)
     });
+    BATCHES.fetch_add(1, Relaxed);
     PENDING.fetch_add(entries.len() as u64, Relaxed);
     let sent = queue.lock().send(entries);
     if let Err(back) = sent {

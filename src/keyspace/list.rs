@@ -5,22 +5,99 @@ mod tests;
 
 use self::quick::{remove_in, seek, ElementPos, Needle, Quick};
 pub use self::quick::{Fill, Node, NodeRef, PACKED_THRESHOLD};
+use super::block::Word;
 use super::listpack::{Listpack, LpItem};
+use super::table::prefetch;
 
 /// A list value.
 ///
 /// Operations that can let it grow or shrink take the node limit ([`Fill`]) and change the encoding by Redis'
 /// rules: to `quicklist` when an addition could pass the limit, back to `listpack` when one node is left with at
 /// most half of it.
+///
+/// One word.
 #[derive(Clone)]
+#[repr(transparent)]
 pub struct List {
     repr: Repr,
 }
 
-#[derive(Clone)]
-enum Repr {
-    Packed(Listpack),
-    Quick(Quick),
+/// The word of a list.
+#[repr(transparent)]
+struct Repr(Word);
+
+const PACKED: usize = 0;
+const QUICK: usize = 1;
+
+/// What the word is.
+enum View<L, Q> {
+    Packed(L),
+    Quick(Q),
+}
+
+impl Repr {
+    fn packed(lp: Listpack) -> Repr {
+        Repr(Word::of_block(lp, PACKED))
+    }
+
+    fn quick(quick: Quick) -> Repr {
+        Repr(Word::of_box(Box::new(quick), QUICK))
+    }
+
+    #[inline]
+    fn view(&self) -> View<&Listpack, &Quick> {
+        // SAFETY: layout: the mark tells which function above made the word.
+        unsafe {
+            match self.0.mark() {
+                PACKED => View::Packed(self.0.block()),
+                _ => View::Quick(self.0.boxed()),
+            }
+        }
+    }
+
+    #[inline]
+    fn view_mut(&mut self) -> View<&mut Listpack, &mut Quick> {
+        // SAFETY: layout: as above; the listpack is changed in place only.
+        unsafe {
+            match self.0.mark() {
+                PACKED => View::Packed(self.0.block_mut()),
+                _ => View::Quick(self.0.boxed_mut()),
+            }
+        }
+    }
+
+    /// Leaves the listpack: it becomes the first node.
+    fn into_quick(self) -> Repr {
+        let mut me = std::mem::ManuallyDrop::new(self);
+        if me.0.mark() != PACKED {
+            return std::mem::ManuallyDrop::into_inner(me);
+        }
+        let mut quick = Quick::default();
+        // SAFETY: layout: the mark says that it is a listpack; the word is never dropped.
+        quick.push_node(Node::Packed(unsafe { me.0.take_block() }));
+        Repr::quick(quick)
+    }
+}
+
+impl Clone for Repr {
+    fn clone(&self) -> Repr {
+        match self.view() {
+            View::Packed(lp) => Repr::packed(lp.clone()),
+            View::Quick(quick) => Repr::quick(quick.clone()),
+        }
+    }
+}
+
+impl Drop for Repr {
+    fn drop(&mut self) {
+        // SAFETY: layout: the mark tells what the word was made of; it is not used again.
+        unsafe {
+            match self.0.mark() {
+                PACKED => self.0.drop_block::<Listpack>(),
+                _ => self.0.drop_box::<Quick>(),
+            }
+        }
+    }
 }
 
 impl Default for List {
@@ -32,12 +109,24 @@ impl Default for List {
 impl List {
     /// An empty list.
     pub fn new() -> List {
-        List { repr: Repr::Packed(Listpack::new()) }
+        List { repr: Repr::packed(Listpack::new()) }
     }
 
     /// An empty list for a loader: add nodes or elements, then call [`List::settle`].
     pub fn for_loading() -> List {
-        List { repr: Repr::Quick(Quick::default()) }
+        List { repr: Repr::quick(Quick::default()) }
+    }
+
+    /// Has the processor fetch what an addition will touch.
+    pub fn prefetch(&self) {
+        let addresses = match self.repr.view() {
+            View::Packed(lp) => lp.ends(),
+            View::Quick(quick) => [quick.nodes.front(), quick.nodes.back()]
+                .map(|node| node.map_or(0, |node| std::ptr::from_ref(node).addr())),
+        };
+        for at in addresses {
+            prefetch(at);
+        }
     }
 
     /// Appends a whole node (RDB load); an empty one is skipped.
@@ -47,21 +136,24 @@ impl List {
 
     /// Chooses the encoding of a list that was just built (RDB load, `SORT ... STORE`).
     pub fn settle(&mut self, fill: Fill) {
-        match &self.repr {
-            Repr::Packed(lp) => {
+        match self.repr.view_mut() {
+            View::Packed(lp) => {
                 if fill.exceeds(lp.byte_len(), lp.len()) {
                     self.quick_mut();
                 }
             }
-            Repr::Quick(_) => self.try_pack(fill, 1),
+            View::Quick(quick) => {
+                quick.fill = Some(fill);
+                self.try_pack(fill, 1);
+            }
         }
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        match &self.repr {
-            Repr::Packed(lp) => lp.len(),
-            Repr::Quick(quick) => quick.len,
+        match self.repr.view() {
+            View::Packed(lp) => lp.len(),
+            View::Quick(quick) => quick.len,
         }
     }
 
@@ -72,17 +164,17 @@ impl List {
 
     /// What `OBJECT ENCODING` says: `listpack` or `quicklist`.
     pub fn encoding(&self) -> &'static str {
-        match self.repr {
-            Repr::Packed(_) => "listpack",
-            Repr::Quick(_) => "quicklist",
+        match self.repr.view() {
+            View::Packed(_) => "listpack",
+            View::Quick(_) => "quicklist",
         }
     }
 
     /// Estimated bytes on the heap and of the value itself.
     pub fn mem_bytes(&self) -> usize {
-        let inside = match &self.repr {
-            Repr::Packed(lp) => lp.mem_bytes(),
-            Repr::Quick(quick) => {
+        let inside = match self.repr.view() {
+            View::Packed(lp) => lp.mem_bytes(),
+            View::Quick(quick) => {
                 let nodes = quick.nodes.iter().map(|n| match n {
                     Node::Packed(lp) => lp.mem_bytes(),
                     Node::Plain(value) => value.len(),
@@ -90,7 +182,7 @@ impl List {
                 quick.nodes.capacity() * std::mem::size_of::<Node>() + nodes.sum::<usize>()
             }
         };
-        std::mem::size_of::<List>() + inside
+        inside
     }
 
     /// Adds values at the head, one after the other, so that the last one becomes the first element (`LPUSH`).
@@ -107,10 +199,10 @@ impl List {
         self.before_growth(values.iter().map(|v| v.as_ref().len()).sum(), values.len(), fill);
         for value in values {
             let value = value.as_ref();
-            match &mut self.repr {
-                Repr::Packed(lp) if front => lp.push_front(value),
-                Repr::Packed(lp) => lp.push_back(value),
-                Repr::Quick(quick) => quick.push(value, front, fill),
+            match self.repr.view_mut() {
+                View::Packed(lp) if front => lp.push_front(value),
+                View::Packed(lp) => lp.push_back(value),
+                View::Quick(quick) => quick.push(value, front, fill),
             }
         }
     }
@@ -126,17 +218,29 @@ impl List {
     }
 
     fn pop(&mut self, front: bool, fill: Fill) -> Option<Vec<u8>> {
-        let value = match &mut self.repr {
-            Repr::Packed(lp) => {
+        let value = self.take(front)?;
+        self.after_shrinking(fill);
+        Some(value)
+    }
+
+    /// Removes the first or the last element and leaves the form as it is: [`List::shrunk`] has to follow (`LMOVE`, which
+    /// may push to the same list in between).
+    pub fn take(&mut self, front: bool) -> Option<Vec<u8>> {
+        let value = match self.repr.view_mut() {
+            View::Packed(lp) => {
                 let pos = if front { lp.first() } else { lp.last() }?;
                 let value = lp.get(pos).to_vec();
                 lp.remove(pos);
                 value
             }
-            Repr::Quick(quick) => quick.pop(front)?,
+            View::Quick(quick) => quick.pop(front)?,
         };
-        self.after_shrinking(fill);
         Some(value)
+    }
+
+    /// Chooses the form after elements went.
+    pub fn shrunk(&mut self, fill: Fill) {
+        self.after_shrinking(fill);
     }
 
     /// The element at an index (`LINDEX`, after resolving a negative index).
@@ -148,15 +252,15 @@ impl List {
     /// Replaces the element at an index; false when there is none (`LSET`).
     pub fn set(&mut self, index: usize, value: &[u8], fill: Fill) -> bool {
         self.before_growth(value.len(), 1, fill);
-        let done = match &mut self.repr {
-            Repr::Packed(lp) => match seek(lp, index) {
+        let done = match self.repr.view_mut() {
+            View::Packed(lp) => match seek(lp, index) {
                 Some(pos) => {
                     lp.replace(pos, value);
                     true
                 }
                 None => false,
             },
-            Repr::Quick(quick) => match quick.locate(index) {
+            View::Quick(quick) => match quick.locate(index) {
                 Some((at, offset)) => {
                     quick.replace(at, offset, value, fill);
                     true
@@ -182,8 +286,8 @@ impl List {
 
     fn insert(&mut self, index: usize, value: &[u8], after: bool, fill: Fill) -> bool {
         self.before_growth(value.len(), 1, fill);
-        match &mut self.repr {
-            Repr::Packed(lp) => {
+        match self.repr.view_mut() {
+            View::Packed(lp) => {
                 let Some(pos) = seek(lp, index) else { return false };
                 if after {
                     lp.insert_after(pos, value);
@@ -191,7 +295,7 @@ impl List {
                     lp.insert_before(pos, value);
                 }
             }
-            Repr::Quick(quick) => {
+            View::Quick(quick) => {
                 let Some((at, offset)) = quick.locate(index) else { return false };
                 quick.insert(at, offset, value, after, fill);
             }
@@ -218,9 +322,9 @@ impl List {
             n => usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX),
         };
         let needle = Needle::new(value);
-        let removed = match &mut self.repr {
-            Repr::Packed(lp) => remove_in(lp, needle, max, back),
-            Repr::Quick(quick) => quick.remove(needle, max, back),
+        let removed = match self.repr.view_mut() {
+            View::Packed(lp) => remove_in(lp, needle, max, back),
+            View::Quick(quick) => quick.remove(needle, max, back),
         };
         if removed > 0 {
             self.after_shrinking(fill);
@@ -248,11 +352,11 @@ impl List {
         if count == 0 || start >= self.len() {
             return;
         }
-        match &mut self.repr {
-            Repr::Packed(lp) => {
+        match self.repr.view_mut() {
+            View::Packed(lp) => {
                 lp.remove_range(start as i64, count);
             }
-            Repr::Quick(quick) => quick.delete_range(start, count),
+            View::Quick(quick) => quick.delete_range(start, count),
         }
     }
 
@@ -263,9 +367,9 @@ impl List {
 
     /// Elements from an index on, towards the tail or (`back`) towards the head.
     pub fn iter_from(&self, index: usize, back: bool) -> Iter<'_> {
-        let (node, offset) = match &self.repr {
-            Repr::Packed(_) => (0, index),
-            Repr::Quick(quick) => quick.locate(index).unwrap_or((usize::MAX, 0)),
+        let (node, offset) = match self.repr.view() {
+            View::Packed(_) => (0, index),
+            View::Quick(quick) => quick.locate(index).unwrap_or((usize::MAX, 0)),
         };
         let pos = self.node(node).and_then(|n| n.seek(offset));
         Iter { list: self, node, pos, back }
@@ -297,47 +401,45 @@ impl List {
 
     /// Number of nodes.
     pub fn node_count(&self) -> usize {
-        match &self.repr {
-            Repr::Packed(_) => 1,
-            Repr::Quick(quick) => quick.nodes.len(),
+        match self.repr.view() {
+            View::Packed(_) => 1,
+            View::Quick(quick) => quick.nodes.len(),
         }
     }
 
     fn node(&self, at: usize) -> Option<NodeRef<'_>> {
-        match &self.repr {
-            Repr::Packed(lp) => (at == 0).then_some(NodeRef::Packed(lp)),
-            Repr::Quick(quick) => quick.nodes.get(at).map(Node::as_node_ref),
+        match self.repr.view() {
+            View::Packed(lp) => (at == 0).then_some(NodeRef::Packed(lp)),
+            View::Quick(quick) => quick.nodes.get(at).map(Node::as_node_ref),
         }
     }
 
     fn locate(&self, index: usize) -> Option<(NodeRef<'_>, ElementPos)> {
-        let (node, offset) = match &self.repr {
-            Repr::Packed(_) => (0, index),
-            Repr::Quick(quick) => quick.locate(index)?,
+        let (node, offset) = match self.repr.view() {
+            View::Packed(_) => (0, index),
+            View::Quick(quick) => quick.locate(index)?,
         };
         let node = self.node(node)?;
         Some((node, node.seek(offset)?))
     }
 
     fn quick_mut(&mut self) -> &mut Quick {
-        if let Repr::Packed(lp) = &mut self.repr {
-            let lp = std::mem::take(lp);
-            let mut quick = Quick::default();
-            quick.push_node(Node::Packed(lp));
-            self.repr = Repr::Quick(quick);
+        if let View::Packed(_) = self.repr.view() {
+            let repr = std::mem::replace(&mut self.repr, Repr::packed(Listpack::new()));
+            self.repr = repr.into_quick();
         }
-        match &mut self.repr {
-            Repr::Quick(quick) => quick,
-            Repr::Packed(_) => unreachable!("converted above"),
+        match self.repr.view_mut() {
+            View::Quick(quick) => quick,
+            View::Packed(_) => unreachable!("converted above"),
         }
     }
 
     /// Leaves the listpack when these additions could pass the limit. Their texts are counted without overhead, as
     /// Redis does, so this must be asked once for all values of a command.
     fn before_growth(&mut self, add_bytes: usize, add_count: usize, fill: Fill) {
-        if let Repr::Packed(lp) = &self.repr {
+        if let View::Packed(lp) = self.repr.view() {
             if fill.exceeds(lp.byte_len() + add_bytes, lp.len() + add_count) {
-                self.quick_mut();
+                self.quick_mut().fill = Some(fill);
             }
         }
     }
@@ -348,14 +450,14 @@ impl List {
 
     /// Back to one listpack if one node is left, within the limit divided by `divisor`.
     fn try_pack(&mut self, fill: Fill, divisor: usize) {
-        let Repr::Quick(quick) = &mut self.repr else { return };
+        let View::Quick(quick) = self.repr.view_mut() else { return };
         let (max_bytes, max_count) = fill.limits();
         if quick.nodes.len() != 1 || quick.nodes[0].is_plain() || quick.len > max_count / divisor {
             return;
         }
         if let Some(Node::Packed(lp)) = quick.nodes.front_mut() {
             if lp.byte_len() <= max_bytes / divisor {
-                self.repr = Repr::Packed(std::mem::take(lp));
+                self.repr = Repr::packed(std::mem::take(lp));
             }
         }
     }

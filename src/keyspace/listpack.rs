@@ -389,7 +389,13 @@ impl Listpack {
 
     /// Memory held on the heap.
     pub fn mem_bytes(&self) -> usize {
-        self.stored()
+        Block::allocated(self.stored())
+    }
+
+    /// The addresses of its first and its last bytes, for [`super::table::prefetch`].
+    pub fn ends(&self) -> [usize; 2] {
+        let bytes = self.buf().as_ptr_range();
+        [bytes.start.addr(), bytes.end.addr() - 1]
     }
 
     /// Whether `add` more bytes keep the listpack below its safe size (1 GiB).
@@ -530,6 +536,30 @@ impl Listpack {
         self.splice(self.end(), 0, 0, &Encoded::of(item.into()));
     }
 
+    /// Appends several elements at once.
+    pub fn extend<'a>(&mut self, items: impl Iterator<Item = LpItem<'a>> + Clone) {
+        let (mut more, mut added) = (0, 0);
+        for item in items.clone() {
+            let len = Encoded::of(item).len();
+            more += len + back_len_size(len);
+            added += 1;
+        }
+        let count = match self.stored_count() {
+            UNCOUNTED => usize::from(UNCOUNTED),
+            stored => usize::from(stored) + added,
+        };
+        let mut at = self.end();
+        check_len(at + more);
+        let buf = self.set_len(at + more);
+        for item in items {
+            let new = Encoded::of(item);
+            let size = new.len() + back_len_size(new.len());
+            new.write(&mut buf[at..at + size]);
+            at += size;
+        }
+        self.set_count(count);
+    }
+
     /// Prepends an element.
     pub fn push_front<'a>(&mut self, item: impl Into<LpItem<'a>>) {
         self.splice(HEADER, 0, 0, &Encoded::of(item.into()));
@@ -635,11 +665,15 @@ impl Listpack {
 
     /// Replaces `old` bytes at `at`, which are `old_count` elements, by one element.
     fn splice(&mut self, at: usize, old: usize, old_count: usize, new: &Encoded<'_>) {
+        let size = new.len() + back_len_size(new.len());
+        if size == old && old_count == 1 {
+            new.write(&mut self.buf_mut()[at..at + size]);
+            return;
+        }
         let count = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) + 1 - old_count,
         };
-        let size = new.len() + back_len_size(new.len());
         let before = self.stored();
         let after = before - old + size;
         check_len(after);

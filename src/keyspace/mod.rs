@@ -1,5 +1,6 @@
 //! The keyspace: databases, shards, entries and the value types.
 mod block;
+pub mod defrag;
 mod dtoa;
 pub mod entry;
 pub mod event;

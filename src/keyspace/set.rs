@@ -421,7 +421,7 @@ impl Big {
     }
 
     fn find(&self, member: &[u8]) -> Option<Member> {
-        self.members.find(hash_bytes(member), |&other| self.text(other) == member).copied()
+        self.members.find(hash_bytes(member), |&other| self.text(other) == member)
     }
 
     fn add(&mut self, member: &[u8]) -> bool {

@@ -10,7 +10,7 @@ use crate::lock::latch::Latch;
 use crate::snapshot::{Batch, Cut, Walk};
 use parking_lot::{Mutex, MutexGuard};
 use std::cell::UnsafeCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -39,9 +39,9 @@ pub struct ShardData {
     /// No field of a hash expires before this time (a lower bound), Unix milliseconds.
     pub next_field_expire: i64,
     /// Watched keys (`WATCH`), by key; usually empty.
-    pub watched: HashMap<Vec<u8>, Vec<Arc<ClientShared>>>,
+    pub watched: BTreeMap<Vec<u8>, Vec<Arc<ClientShared>>>,
     /// Clients that wait for keys (`BLPOP`), by key, the longest waiting first; usually empty.
-    pub blocked: HashMap<Vec<u8>, Vec<Arc<Waiter>>>,
+    pub blocked: BTreeMap<Vec<u8>, Vec<Arc<Waiter>>>,
     /// How far a snapshot is with the entries.
     pub walk: Walk<Arc<Cut>>,
     /// Values that were about to change before the snapshot came by.
@@ -72,7 +72,7 @@ impl Shard {
     /// Has the processor fetch what commands look at first.
     #[inline]
     pub fn prefetch(&self) {
-        prefetch(std::ptr::from_ref(self).cast());
+        prefetch(std::ptr::from_ref(self).addr());
     }
 
     /// Has the processor fetch the bucket of a hash. Reads the shard without its latch, so it may miss.
@@ -82,16 +82,16 @@ impl Shard {
         super::table::prefetch_bucket((base, count), hash);
     }
 
-    /// Has the processor fetch the entry of a hash, if the latch is free; with `value` what the entry points to instead.
+    /// Has the processor fetch the entry of a hash, if the latch is free, and calls `f` with it.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64, value: bool) {
+    pub fn prefetch_entry(&self, hash: u64, f: impl FnOnce(Entry)) {
         if !self.latch.try_lock() {
             return;
         }
         // SAFETY: lock: taken on the line above.
         let found = unsafe { self.data() }.table.prefetch(hash);
-        if let (Some(entry), true) = (found, value) {
-            entry.prefetch_value();
+        if let Some(entry) = found {
+            f(entry);
         }
         // SAFETY: lock: taken above.
         unsafe { self.latch.unlock() };
@@ -301,7 +301,7 @@ impl ShardData {
     /// Finds an entry.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Entry> {
-        self.table.find(hash, |e| e.key() == key).copied()
+        self.table.find(hash, |e| e.key() == key)
     }
 
     /// Adds an entry whose key is absent.
@@ -345,9 +345,7 @@ impl ShardData {
 
     fn put_in_place(&mut self, hash: u64, old: Entry, new: Entry) {
         if old != new {
-            if let Some(slot) = self.table.find_mut(hash, |e| *e == old) {
-                *slot = new;
-            }
+            self.table.replace(hash, |e| *e == old, new);
         }
     }
 
@@ -395,7 +393,7 @@ impl ShardData {
         shard: &Shard,
         now: i64,
         keys: &mut Vec<Vec<u8>>,
-        hashes: &mut Vec<Vec<u8>>,
+        hashes: &mut Vec<(i64, Vec<u8>)>,
     ) {
         let look_at_keys = self.volatile > 0 && self.next_expire <= now;
         let look_at_fields = self.field_expiry > 0 && self.next_field_expire <= now;
@@ -419,7 +417,7 @@ impl ShardData {
             if let Some(at) = h.min_expire() {
                 with_fields += 1;
                 if at <= now {
-                    hashes.push(e.key().to_vec());
+                    hashes.push((at, e.key().to_vec()));
                 } else {
                     next_field = next_field.min(at);
                 }

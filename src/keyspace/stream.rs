@@ -62,6 +62,8 @@ pub enum TrimTo {
 pub struct Stream {
     nodes: BTreeMap<StreamId, Listpack>,
     groups: BTreeMap<Box<[u8]>, Group>,
+    /// Where the last node's ends, and its place in the tree, were after the last addition.
+    tail_hint: [usize; 3],
     length: u64,
     first_id: StreamId,
     /// Greatest id ever given (`XSETID` may raise it).
@@ -76,6 +78,15 @@ impl Stream {
     /// An empty stream.
     pub fn new() -> Stream {
         Stream::default()
+    }
+
+    /// Has the processor fetch what an addition will touch.
+    pub fn prefetch(&self) {
+        let [first, last, place] = self.tail_hint;
+        // The tree's keys and counts lie around the place.
+        for at in [first, last, place, place.wrapping_sub(64), place.wrapping_sub(128)] {
+            super::table::prefetch(at);
+        }
     }
 
     /// Number of entries (`XLEN`).
@@ -129,7 +140,11 @@ impl Stream {
         let written = match &mut tail {
             Some(tail) if has_room(tail.get(), bytes, limits) => {
                 let master = *tail.key();
-                node::append(tail.get_mut(), master, id, fields)
+                let lp = tail.get_mut();
+                let written = node::append(lp, master, id, fields);
+                let [first, last] = lp.ends();
+                self.tail_hint = [first, last, std::ptr::from_ref(lp).addr()];
+                written
             }
             _ => {
                 let mut lp = node::new_node(fields);

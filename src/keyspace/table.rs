@@ -1,17 +1,16 @@
 //! Hash table of pointer-sized handles in cache-line buckets: the keyspace's index and the big form of hashes,
 //! sets and sorted sets.
 //!
-//! A bucket is one cache line: a word with the presence bits and a one-byte fingerprint per slot, and seven
-//! slots. A look-up compares the seven fingerprints at once and touches an entry only where one matches, so it usually
-//! costs two cache misses. An item whose bucket is full goes to the next one that is not: the buckets that it passed
-//! say so, and its fingerprint says that it is away from home. Buckets follow the order of the hashes, so their number
-//! need not be a power of two: tables grow by a quarter or less, in steps that are the allocator's size classes, and are
-//! between 71 and 89 per cent full. Hashes are not stored: an item tells its own ([`TableItem`]) when the table is
+//! A bucket is one cache line: a byte of flags, a one-byte fingerprint for each of nine slots, and the slots, of six bytes,
+//! which is what an address has. A look-up compares the fingerprints at once and touches an entry only where one matches,
+//! so it usually costs two cache misses. An item whose bucket is full goes to the next one that is not: the buckets that
+//! it passed say so, and its fingerprint says that it is away from home. Buckets follow the order of the hashes, so their
+//! number need not be a power of two: tables grow by a quarter or less, in steps that are the allocator's size classes, and
+//! are between 71 and 89 per cent full. Hashes are not stored: an item tells its own ([`TableItem`]) when the table is
 //! resized, which happens in one go.
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
 use std::hash::Hasher;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 /// What a [`Table`] holds: a handle (pointer) of eight bytes that can tell its key's hash.
@@ -29,79 +28,118 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-const SLOTS: usize = 7;
-/// In a bucket's word: bit `i` says that slot `i` holds an item.
-const PRESENT: u64 = 0x7f;
-/// In a bucket's word: an item passed this bucket on its way to a later one. Such a bucket is full.
-const PASSED: u64 = 0x80;
+const SLOTS: usize = 9;
+/// In a bucket's first byte: an item passed this bucket on its way to a later one. Such a bucket is full.
+const PASSED: u8 = 1;
+/// The fingerprint of a slot without an item.
+const FREE: u8 = 0;
 /// In a fingerprint: the item is not in the bucket where its hash belongs.
 const AWAY: u8 = 0x80;
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const SEVEN_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+/// Bits of a slot.
+const ITEM_BITS: u32 = 48;
 
 /// All-zero bytes are an empty bucket.
 #[repr(C, align(64))]
 struct Bucket<P: Copy> {
-    /// Byte 0: `PRESENT` and `PASSED`; byte `i + 1`: fingerprint of slot `i`, with `AWAY`.
-    word: u64,
-    slots: [MaybeUninit<P>; SLOTS],
+    /// Byte 0: `PASSED`; bytes 1 to 9: fingerprints; then the slots, little endian.
+    bytes: [u8; 64],
+    items: PhantomData<P>,
 }
 
+/// A set of slots: bit `i` stands for slot `i`.
+#[derive(Clone, Copy)]
+struct Slots(u32);
+
+impl Iterator for Slots {
+    type Item = usize;
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let slot = self.0.trailing_zeros() as usize;
+        let any = self.0 != 0;
+        self.0 &= self.0.wrapping_sub(1);
+        any.then_some(slot)
+    }
+}
+
+const ALL: u32 = (1 << SLOTS) - 1;
+
 impl<P: Copy> Bucket<P> {
-    fn present(&self) -> u64 {
-        self.word & PRESENT
-    }
-
-    /// Slots that can take an item.
-    fn free(&self) -> u64 {
-        !self.word & PRESENT
-    }
-
     fn passed(&self) -> bool {
-        self.word & PASSED != 0
+        self.bytes[0] & PASSED != 0
     }
 
-    /// The item in a present slot.
-    fn item(&self, slot: usize) -> P {
-        debug_assert!(self.word >> slot & 1 == 1);
-        // SAFETY: layout: the presence bit says that the slot holds an item.
-        unsafe { self.slots[slot].assume_init() }
+    fn set_passed(&mut self, passed: bool) {
+        self.bytes[0] = if passed { PASSED } else { 0 };
     }
 
-    fn put(&mut self, slot: usize, item: P, fingerprint: u8) {
-        let shift = 8 * (slot + 1);
-        self.word &= !(0xff << shift);
-        self.word |= u64::from(fingerprint) << shift | 1 << slot;
-        self.slots[slot] = MaybeUninit::new(item);
+    /// The slots whose fingerprints' bytes are this one.
+    #[inline]
+    fn matching(&self, byte: u8) -> Slots {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: layout: reads the first 16 of 64 bytes; SSE2 is a part of this architecture.
+        let found = unsafe {
+            use std::arch::x86_64::{
+                _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
+            };
+            let head = _mm_loadu_si128(self.bytes.as_ptr().cast());
+            _mm_movemask_epi8(_mm_cmpeq_epi8(head, _mm_set1_epi8(byte as i8))) as u32 >> 1
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let found = (0..SLOTS).fold(0, |all, i| all | u32::from(self.bytes[1 + i] == byte) << i);
+        Slots(found & ALL)
+    }
+
+    fn free(&self) -> Slots {
+        self.matching(FREE)
+    }
+
+    fn present(&self) -> Slots {
+        Slots(!self.free().0 & ALL)
     }
 
     fn fingerprint(&self, slot: usize) -> u8 {
-        (self.word >> (8 * (slot + 1))) as u8
+        self.bytes[1 + slot]
     }
 
-    /// The present slots with this fingerprint.
+    /// The slots whose items are away from home.
+    fn away(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..SLOTS).filter(|slot| self.fingerprint(*slot) & AWAY != 0)
+    }
+
+    /// The word of which a slot is the upper 48 bits.
+    fn word(&self, slot: usize) -> u64 {
+        let at = &self.bytes[8 + 6 * slot..][..8];
+        u64::from_le_bytes(at.try_into().expect("eight bytes"))
+    }
+
+    /// The item in a present slot.
     #[inline]
-    fn matching(&self, fingerprint: u8) -> Matches {
-        let differing = self.word ^ (LOW_BITS * u64::from(fingerprint));
-        let zero = !(((differing & SEVEN_BITS) + SEVEN_BITS) | differing | SEVEN_BITS);
-        Matches { bits: zero & !0xff, present: self.word }
+    fn item(&self, slot: usize) -> P {
+        debug_assert!(self.fingerprint(slot) != FREE);
+        let item = std::ptr::with_exposed_provenance::<u8>((self.word(slot) >> 16) as usize);
+        // SAFETY: layout: `put` took it from an item, which has the size of a pointer.
+        unsafe { std::mem::transmute_copy(&item) }
     }
 
-    /// The present slots whose items are away from home.
-    fn away(&self) -> impl Iterator<Item = usize> {
-        let word = self.word;
-        (0..SLOTS).filter(move |slot| word >> slot & 1 == 1 && word >> (8 * slot + 15) & 1 == 1)
+    fn put(&mut self, slot: usize, item: P, fingerprint: u8) {
+        debug_assert!(fingerprint != FREE);
+        // SAFETY: layout: an item has the size of a pointer.
+        let item: *const u8 = unsafe { std::mem::transmute_copy(&item) };
+        let item = item.expose_provenance() as u64;
+        assert!(item >> ITEM_BITS == 0, "an address of 48 bits");
+        let word = self.word(slot) & 0xffff | item << 16;
+        self.bytes[8 + 6 * slot..][..8].copy_from_slice(&word.to_le_bytes());
+        self.bytes[1 + slot] = fingerprint;
+    }
+
+    fn clear(&mut self, slot: usize) {
+        self.bytes[1 + slot] = FREE;
     }
 
     /// Has the processor fetch the items ahead of their use.
     fn prefetch(&self) {
-        let mut pending = self.present();
-        while pending != 0 {
-            // SAFETY: layout: a handle has the size of a pointer; the address is only a hint and may be any.
-            prefetch(unsafe {
-                std::mem::transmute_copy(&self.slots[pending.trailing_zeros() as usize])
-            });
-            pending &= pending - 1;
+        for slot in self.present() {
+            prefetch((self.word(slot) >> 16) as usize);
         }
     }
 }
@@ -110,44 +148,26 @@ impl<P: Copy> Bucket<P> {
 #[inline]
 pub fn prefetch_bucket((base, count): (usize, usize), hash: u64) {
     let offset = home_of(hash, count) * size_of::<Bucket<usize>>();
-    prefetch(std::ptr::without_provenance(base.wrapping_add(offset)));
+    prefetch(base.wrapping_add(offset));
 }
 
 /// Has the processor fetch the cache line at an address, which need not be a valid one.
 #[inline]
-pub fn prefetch(address: *const i8) {
+pub fn prefetch(address: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: layout: a prefetch of any address is without effect on the program.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address);
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
 
-struct Matches {
-    bits: u64,
-    present: u64,
-}
-
-impl Iterator for Matches {
-    type Item = usize;
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        while self.bits != 0 {
-            let slot = self.bits.trailing_zeros() as usize / 8 - 1;
-            self.bits &= self.bits - 1;
-            if self.present >> slot & 1 == 1 {
-                return Some(slot);
-            }
-        }
-        None
-    }
-}
-
 /// The lower bits choose the fingerprint, the upper ones the bucket.
 fn fingerprint(hash: u64) -> u8 {
-    hash as u8 & !AWAY
+    let seven = hash as u8 & !AWAY;
+    seven + u8::from(seven == FREE)
 }
 
 /// Of the 32 upper bits of a hash, in which buckets are ordered.
@@ -156,12 +176,12 @@ const POSITIONS: u32 = 32;
 /// Where an item with this hash belongs in a table of `count` buckets.
 #[inline]
 fn home_of(hash: u64, count: usize) -> usize {
-    ((hash >> POSITIONS) * count as u64 >> POSITIONS) as usize
+    (((hash >> POSITIONS) * count as u64) >> POSITIONS) as usize
 }
 
 /// Most items for so many buckets: 89 % of their slots.
 fn room(buckets: usize) -> usize {
-    buckets * 25 / 4
+    buckets * 8
 }
 
 /// The next number of buckets from `wanted` on that a table may have: four to seven times a power of two.
@@ -175,7 +195,7 @@ fn step_from(wanted: usize) -> usize {
 
 /// The smallest number of buckets for `len` items.
 fn buckets_for(len: usize) -> usize {
-    step_from((len * 4).div_ceil(25))
+    step_from(len.div_ceil(8))
 }
 
 /// See the module's description. Items are handles: what they point to belongs to the caller, who frees it
@@ -206,7 +226,7 @@ impl<P: TableItem> Drop for Table<P> {
 }
 
 impl<P: TableItem> Table<P> {
-    const ITEM_IS_POINTER_SIZED: () = assert!(size_of::<P>() == 8 && align_of::<P>() <= 8);
+    const ITEM_IS_POINTER_SIZED: () = assert!(size_of::<P>() == size_of::<usize>());
 
     /// An empty table; it allocates at the first insertion.
     pub const fn new() -> Table<P> {
@@ -253,12 +273,10 @@ impl<P: TableItem> Table<P> {
         let bucket = unsafe { self.bucket(self.home(hash)).as_ref() };
         let mut first = None;
         for slot in bucket.matching(fingerprint(hash)) {
-            let item = bucket.item(slot);
-            // SAFETY: layout: a handle has the size of a pointer; the address is only a hint and may be any.
-            let address: *const i8 = unsafe { std::mem::transmute_copy(&item) };
+            let address = (bucket.word(slot) >> 16) as usize;
             prefetch(address);
             prefetch(address.wrapping_add(64));
-            first.get_or_insert(item);
+            first.get_or_insert(bucket.item(slot));
         }
         first
     }
@@ -319,18 +337,20 @@ impl<P: TableItem> Table<P> {
 
     /// The item with this hash for which `eq` holds.
     #[inline]
-    pub fn find(&self, hash: u64, eq: impl FnMut(&P) -> bool) -> Option<&P> {
+    pub fn find(&self, hash: u64, eq: impl FnMut(&P) -> bool) -> Option<P> {
         let (index, slot) = self.locate(hash, eq)?;
         // SAFETY: layout: `locate` returns a present slot of a bucket that `self` keeps.
-        Some(unsafe { self.bucket(index).as_ref().slots[slot].assume_init_ref() })
+        Some(unsafe { self.bucket(index).as_ref() }.item(slot))
     }
 
-    /// [`Table::find`], to put a handle in its place that has the same hash (a reallocated entry).
-    #[inline]
-    pub fn find_mut(&mut self, hash: u64, eq: impl FnMut(&P) -> bool) -> Option<&mut P> {
-        let (index, slot) = self.locate(hash, eq)?;
+    /// Puts a handle that has the same hash (a reallocated entry) in the place of the one for which `eq` holds; false if
+    /// there is none.
+    pub fn replace(&mut self, hash: u64, eq: impl FnMut(&P) -> bool, new: P) -> bool {
+        let Some((index, slot)) = self.locate(hash, eq) else { return false };
         // SAFETY: layout: as in `find`; `self` is borrowed exclusively.
-        Some(unsafe { self.bucket(index).as_mut().slots[slot].assume_init_mut() })
+        let bucket = unsafe { self.bucket(index).as_mut() };
+        bucket.put(slot, new, bucket.fingerprint(slot));
+        true
     }
 
     /// Adds an item that, as the caller knows, is not there yet. `hash` is the item's own.
@@ -349,12 +369,11 @@ impl<P: TableItem> Table<P> {
         loop {
             // SAFETY: layout: a bucket of this table, borrowed exclusively through `self`.
             let bucket = unsafe { self.bucket(index).as_mut() };
-            let free = bucket.free();
-            if free != 0 {
-                bucket.put(free.trailing_zeros() as usize, item, print);
+            if let Some(slot) = bucket.free().next() {
+                bucket.put(slot, item, print);
                 return;
             }
-            bucket.word |= PASSED;
+            bucket.set_passed(true);
             print |= AWAY;
             // It ends: `room` is less than all slots.
             index = self.after(index);
@@ -367,7 +386,7 @@ impl<P: TableItem> Table<P> {
         // SAFETY: layout: `locate` returns a bucket of this table, borrowed exclusively.
         let bucket = unsafe { self.bucket(index).as_mut() };
         let removed = bucket.item(slot);
-        bucket.word &= !(1 << slot);
+        bucket.clear(slot);
         self.len -= 1;
         self.fill_gap(index);
         if self.count > 1 && self.len < self.count * SLOTS / 10 {
@@ -383,17 +402,19 @@ impl<P: TableItem> Table<P> {
         while unsafe { self.bucket(gap).as_ref() }.passed() {
             let Some((from, slot, item)) = self.passer(gap) else {
                 // SAFETY: layout: as above.
-                unsafe { self.bucket(gap).as_mut() }.word &= !PASSED;
+                unsafe { self.bucket(gap).as_mut() }.set_passed(false);
                 return;
             };
             // SAFETY: layout: as above.
             let source = unsafe { self.bucket(from).as_mut() };
             let print = source.fingerprint(slot) & !AWAY;
-            source.word &= !(1 << slot);
+            source.clear(slot);
             let away = if self.home(item.table_hash()) == gap { 0 } else { AWAY };
             // SAFETY: layout: as above; `source` is no longer used.
             let target = unsafe { self.bucket(gap).as_mut() };
-            target.put(target.free().trailing_zeros() as usize, item, print | away);
+            if let Some(slot) = target.free().next() {
+                target.put(slot, item, print | away);
+            }
             gap = from;
         }
     }
@@ -451,7 +472,7 @@ impl<P: TableItem> Table<P> {
 
     /// All items, in no particular order.
     pub fn iter(&self) -> Iter<'_, P> {
-        Iter { table: self, index: 0, pending: 0 }
+        Iter { table: self, index: 0, pending: Slots(0) }
     }
 
     /// One step of a SCAN: gives some items to `f` and returns the cursor for the next step, 0 at the end.
@@ -468,8 +489,8 @@ impl<P: TableItem> Table<P> {
             // SAFETY: layout: a bucket of this table.
             let bucket = unsafe { self.bucket(index).as_ref() };
             if index == home {
-                (0..SLOTS)
-                    .filter(|slot| bucket.word >> slot & 1 == 1)
+                bucket
+                    .present()
                     .filter(|slot| bucket.fingerprint(*slot) & AWAY == 0)
                     .for_each(|slot| f(bucket.item(slot)));
             } else {
@@ -491,14 +512,10 @@ impl<P: TableItem> Table<P> {
     }
 
     /// Gives the items in a bucket to `f`.
-    fn each_in(&self, index: usize, mut f: impl FnMut(P)) {
+    fn each_in(&self, index: usize, f: impl FnMut(P)) {
         // SAFETY: layout: a bucket of this table.
         let bucket = unsafe { self.bucket(index).as_ref() };
-        let mut pending = bucket.present();
-        while pending != 0 {
-            f(bucket.item(pending.trailing_zeros() as usize));
-            pending &= pending - 1;
-        }
+        bucket.present().map(|slot| bucket.item(slot)).for_each(f);
     }
 
     /// A random item, all equally likely (unless the table is nearly empty).
@@ -514,7 +531,7 @@ impl<P: TableItem> Table<P> {
             let slot = (draw & 0xffff) as usize % SLOTS;
             // SAFETY: layout: a bucket of this table.
             let bucket = unsafe { self.bucket(index).as_ref() };
-            if bucket.word >> slot & 1 == 1 {
+            if bucket.fingerprint(slot) != FREE {
                 return Some(bucket.item(slot));
             }
         }
@@ -552,25 +569,25 @@ pub struct Iter<'a, P: TableItem> {
     table: &'a Table<P>,
     /// The next bucket to enter.
     index: usize,
-    /// Presence bits of the one before it that are still to come.
-    pending: u64,
+    /// Slots of the one before it that are still to come.
+    pending: Slots,
 }
 
 impl<P: TableItem> Iterator for Iter<'_, P> {
     type Item = P;
     fn next(&mut self) -> Option<P> {
-        while self.pending == 0 {
+        loop {
+            if let Some(slot) = self.pending.next() {
+                // SAFETY: layout: a bucket of the table, which the iterator borrows.
+                return Some(unsafe { self.table.bucket(self.index - 1).as_ref() }.item(slot));
+            }
             if self.index == self.table.count {
                 return None;
             }
-            // SAFETY: layout: a bucket of the table, which the iterator borrows.
+            // SAFETY: layout: as above.
             self.pending = unsafe { self.table.bucket(self.index).as_ref() }.present();
             self.index += 1;
         }
-        let slot = self.pending.trailing_zeros() as usize;
-        self.pending &= self.pending - 1;
-        // SAFETY: layout: as above.
-        Some(unsafe { self.table.bucket(self.index - 1).as_ref() }.item(slot))
     }
 }
 

@@ -25,3 +25,4 @@ pub mod held;
 pub mod latch;
 pub mod module_lock;
 pub mod native;
+pub mod owner;

@@ -1,9 +1,10 @@
 //! The module lock: what the module world calls the GIL. One holder, first come first served.
+use super::owner::Owner;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 struct Waiter {
     granted: Mutex<bool>,
@@ -24,6 +25,8 @@ pub struct ModuleLock {
     holds: AtomicU64,
     held_ns: AtomicU64,
     longest_ns: AtomicU64,
+    /// What can be seen of the holder.
+    pub owner: Owner,
 }
 
 impl Default for ModuleLock {
@@ -35,6 +38,7 @@ impl Default for ModuleLock {
             holds: AtomicU64::new(0),
             held_ns: AtomicU64::new(0),
             longest_ns: AtomicU64::new(0),
+            owner: Owner::default(),
         }
     }
 }
@@ -59,6 +63,7 @@ impl ModuleLock {
                 s.held = true;
                 s.since = Instant::now();
                 self.held.store(true, Relaxed);
+                self.owner.enter();
                 return;
             }
             let me = Arc::new(Waiter { granted: Mutex::new(false), signal: Condvar::new() });
@@ -70,6 +75,7 @@ impl ModuleLock {
         while !*granted {
             me.signal.wait(&mut granted);
         }
+        self.owner.enter();
     }
 
     /// Takes the lock if it is free.
@@ -81,11 +87,13 @@ impl ModuleLock {
         s.held = true;
         s.since = Instant::now();
         self.held.store(true, Relaxed);
+        self.owner.enter();
         true
     }
 
     /// Releases the lock, handing it to the longest waiter. The caller has it, and has released its keys.
     pub fn unlock(&self) {
+        self.owner.leave();
         let next = {
             let mut s = self.state.lock();
             debug_assert!(s.held);
@@ -117,6 +125,22 @@ impl ModuleLock {
     /// Whether somebody holds the lock right now (may be out of date at once).
     pub fn is_held(&self) -> bool {
         self.held.load(Relaxed)
+    }
+
+    /// How many wait.
+    pub fn waiters(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Whether the calling thread holds the lock.
+    pub fn is_mine(&self) -> bool {
+        self.owner.is_mine()
+    }
+
+    /// For how long the present holder has had the lock, and the how-manieth hold it is; `None` when it is free.
+    pub fn held_for(&self) -> Option<(Duration, u64)> {
+        let s = self.state.lock();
+        s.held.then(|| (s.since.elapsed(), self.holds.load(Relaxed)))
     }
 
     /// Hold times since the start.

@@ -123,7 +123,7 @@ pub fn user_changed(server: &Server, client: &ClientShared) {
     let Some(f) = client.follower.lock().take() else { return };
     server.modules.auth.interested.fetch_sub(1, Relaxed);
     let Some(callback) = f.callback else { return };
-    let _running = running(f.module, "user changed callback");
+    let _running = running(f.module, &"user changed callback");
     // SAFETY: ABI: registered for this signature, with this data; lock: the module lock is held.
     unsafe { callback(client.id, f.data as *mut c_void) };
 }
@@ -216,7 +216,7 @@ pub fn attempt(
         };
         let Some((id, module, function)) = next else { break };
         session.module_auth = Some(Box::new(Attempt { last: id, ..Attempt::default() }));
-        let _running = running(module, "authentication callback");
+        let _running = running(module, &"authentication callback");
         let mut ctx = Ctx::for_client(Some(module), session, out);
         handled = ask(function, &mut ctx, &login, &mut error);
     }
@@ -247,7 +247,7 @@ fn resume_block(
         (s.auth_reply, s.privdata)
     };
     let handled = {
-        let _running = running(b.module, "authentication reply callback");
+        let _running = running(b.module, &"authentication reply callback");
         let mut ctx = Ctx::for_client(Some(b.module), session, out);
         ctx.flags |= ctx_flag::BLOCKED_REPLY;
         ctx.blocked = Some(b.clone());

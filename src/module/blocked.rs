@@ -14,7 +14,7 @@ use super::registry::Module;
 use super::string::RStr;
 use crate::connection::client::{flag, Client, ClientShared, ReplyMode, Session};
 use crate::connection::serving::Slot;
-use crate::dispatch::table::CommandStats;
+use crate::dispatch::table::Command;
 use crate::execute::Tx;
 use crate::keyspace::value::ValueRef;
 use crate::observe::clock::{mono_ns, now_ms};
@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// A client on its way: with the module thread, blocked.
@@ -37,25 +37,22 @@ pub struct Parked {
     pub thread: usize,
 }
 
-/// Takes the reply of a command that a module called and that blocked.
-pub type PromiseFn = Box<dyn FnOnce(Reply) + Send>;
-
 /// Who waits for the end of the block.
 #[derive(Default)]
 pub enum Home {
     /// Nobody yet: the command that blocked the client still runs.
     #[default]
     Pending,
-    /// A connection.
-    Connection(Parked),
-    /// A module that called a command which blocked.
-    Promise(PromiseFn),
+    /// A connection, or a module that called a command which blocked (see [`super::api::promise`]).
+    Client(Parked),
     /// Nobody any more: refused, timed out or disconnected.
     Gone,
 }
 
 /// `RedisModuleBlockedClient`.
 pub struct BlockedClient {
+    /// Unique.
+    pub number: u64,
     /// Who blocked it.
     pub module: &'static Module,
     /// The client.
@@ -105,8 +102,8 @@ pub struct State {
     pub measured_from: u64,
     /// Measured time in nanoseconds, for the command's statistics.
     pub measured: u64,
-    /// Statistics of the command.
-    pub stats: Option<Arc<CommandStats>>,
+    /// The command and what its run took in nanoseconds, until it is counted.
+    pub command: Option<(Arc<Command>, u64)>,
 }
 
 // SAFETY: lock: `argv` is used by the holder of the module lock; `reply` as its field says.
@@ -131,7 +128,9 @@ impl BlockedClient {
         let argv =
             unsafe { (0..ctx.argc).map(|i| RStr::retain(*ctx.argv.add(i))).collect::<Vec<_>>() };
         let resp3 = ctx.out().is_some_and(|o| o.resp3);
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         BlockedClient {
+            number: NUMBER.fetch_add(1, Relaxed),
             module,
             shared: session.shared.clone(),
             db: session.db,
@@ -154,7 +153,7 @@ impl BlockedClient {
     fn call(
         self: &Arc<Self>,
         f: abi::CommandFn,
-        what: &str,
+        what: crate::lock::owner::Label,
         bits: u32,
         ready: Option<&[u8]>,
         session: &mut Session,
@@ -186,7 +185,9 @@ impl BlockedClient {
 /// The blocked clients. The holder of the module lock changes them.
 #[derive(Default)]
 struct Waiting {
-    by_client: HashMap<u64, Arc<BlockedClient>>,
+    by_number: HashMap<u64, Arc<BlockedClient>>,
+    /// Numbers by the client's id; calls of modules have none.
+    by_client: HashMap<u64, u64>,
     by_key: HashMap<(usize, Vec<u8>), Vec<u64>>,
     due: BTreeSet<(i64, u64)>,
 }
@@ -195,6 +196,12 @@ static WAITING: Mutex<Option<Waiting>> = Mutex::new(None);
 
 fn with_waiting<R>(f: impl FnOnce(&mut Waiting) -> R) -> R {
     f(WAITING.lock().get_or_insert_with(Waiting::default))
+}
+
+impl Waiting {
+    fn of_client(&self, id: u64) -> Option<Arc<BlockedClient>> {
+        self.by_client.get(&id).and_then(|n| self.by_number.get(n)).cloned()
+    }
 }
 
 /// Keeps a client whose command blocked it.
@@ -208,38 +215,52 @@ pub fn park_client(
         super::thread::send_home(server, client, slot, thread);
         return;
     };
-    let id = b.shared.id;
+    b.shared.put(flag::BLOCKED, true);
+    slot.blocked(std::mem::take(&mut client.out.buf));
+    park(server, &b, Parked { client, slot, thread });
+}
+
+/// Leaves a client with what blocked it, until the block ends. The calling thread has the module lock.
+pub fn park(server: &'static Server, b: &Arc<BlockedClient>, parked: Parked) {
     let due = b.state.lock().due;
     with_waiting(|w| {
         for key in &b.keys {
-            w.by_key.entry((b.db, key.clone())).or_default().push(id);
+            w.by_key.entry((b.db, key.clone())).or_default().push(b.number);
             server.blocked_keys.fetch_add(1, Relaxed);
         }
         if due != 0 {
-            w.due.insert((due, id));
+            w.due.insert((due, b.number));
         }
-        w.by_client.insert(id, b.clone());
+        if !b.shared.has(flag::INTERNAL) {
+            w.by_client.insert(b.shared.id, b.number);
+        }
+        w.by_number.insert(b.number, b.clone());
     });
-    b.shared.put(flag::BLOCKED, true);
-    slot.blocked(std::mem::take(&mut client.out.buf));
-    *b.home.lock() = Home::Connection(Parked { client, slot, thread });
+    *b.home.lock() = Home::Client(parked);
+}
+
+/// A module gives up a call that blocked. The calling thread has the module lock.
+pub fn give_promise_up(server: &Server, b: &Arc<BlockedClient>) {
+    forget(server, b);
+    *b.home.lock() = Home::Gone;
 }
 
 /// Takes a client out of all lists of waiting ones.
 fn forget(server: &Server, b: &BlockedClient) {
-    let id = b.shared.id;
+    let number = b.number;
     let due = std::mem::take(&mut b.state.lock().due);
     let was_there = with_waiting(|w| {
-        let Some(known) = w.by_client.get(&id) else { return false };
-        if !std::ptr::eq(Arc::as_ptr(known), b) {
+        if w.by_number.remove(&number).is_none() {
             return false;
         }
-        w.by_client.remove(&id);
-        w.due.remove(&(due, id));
+        if w.by_client.get(&b.shared.id) == Some(&number) {
+            w.by_client.remove(&b.shared.id);
+        }
+        w.due.remove(&(due, number));
         for key in &b.keys {
             let at = (b.db, key.clone());
             if let Some(list) = w.by_key.get_mut(&at) {
-                if let Some(i) = list.iter().position(|c| *c == id) {
+                if let Some(i) = list.iter().position(|c| *c == number) {
                     list.remove(i);
                     server.blocked_keys.fetch_sub(1, Relaxed);
                 }
@@ -257,6 +278,10 @@ fn forget(server: &Server, b: &BlockedClient) {
 
 fn send_home(server: &'static Server, mut parked: Parked) {
     parked.client.session.blocked_on = None;
+    if parked.client.session.promised.is_some() {
+        super::api::promise::go_on(server, parked.client);
+        return;
+    }
     super::thread::send_home(server, parked.client, parked.slot, parked.thread);
 }
 
@@ -280,12 +305,12 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
         (s.reply, s.by_hand, s.on_auth)
     };
     match home {
-        Home::Connection(parked) if on_auth => super::auth::resume(server, &b, parked),
-        Home::Connection(mut parked) => {
+        Home::Client(parked) if on_auth => super::auth::resume(server, &b, parked),
+        Home::Client(mut parked) => {
             let Client { session, out, .. } = &mut *parked.client;
             let (start, errors, began) = (out.buf.len(), out.errors, mono_ns());
             if b.keys.is_empty() {
-                b.call(reply, "reply callback", ctx_flag::BLOCKED_REPLY, None, session, out);
+                b.call(reply, &"reply callback", ctx_flag::BLOCKED_REPLY, None, session, out);
             } else if by_hand {
                 timed_out(&b, session, out);
             }
@@ -295,42 +320,34 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
             out.raw(&late.buf);
             out.errors += late.errors;
             out.codes.append(&mut late.codes);
-            count(&b, mono_ns() - began, out.errors - errors);
+            count(server, &b, session, mono_ns() - began, out.errors - errors);
             crate::dispatch::count_errors(server, out);
             if session.reply_mode == ReplyMode::Off {
                 out.buf.truncate(start);
             }
             send_home(server, parked);
         }
-        Home::Promise(keep) => {
-            let mut out = Reply::new(b.resp3);
-            let mut session = Session::internal();
-            session.select(b.db);
-            b.call(reply, "reply callback", ctx_flag::BLOCKED_REPLY, None, &mut session, &mut out);
-            free_privdata(&b, Some((&mut session, &mut out)));
-            // SAFETY: ABI: as above.
-            out.raw(&unsafe { &*b.thread_reply() }.buf);
-            keep(out);
-        }
         Home::Pending | Home::Gone => free_privdata(&b, None),
     }
     b.module.blocked_clients.fetch_sub(1, Relaxed);
 }
 
-/// Adds the time that the module measured, and that of its reply callback, to the command's statistics.
-fn count(b: &BlockedClient, callback_ns: u64, errors: u64) {
-    let s = b.state.lock();
-    if let Some(stats) = &s.stats {
-        stats.add_time(s.measured + callback_ns);
-        if errors != 0 {
-            stats.failed();
-        }
-    }
+/// Counts the command, once: with the time that the module measured, and that of its reply callback.
+fn count(server: &Server, b: &BlockedClient, session: &Session, callback_ns: u64, errors: u64) {
+    let (command, measured) = {
+        let mut s = b.state.lock();
+        (s.command.take(), s.measured)
+    };
+    let Some((command, ran)) = command else { return };
+    // SAFETY: ABI: the references taken in `new`.
+    let args: Vec<&[u8]> = b.argv.iter().map(|s| unsafe { RStr::bytes(*s) }).collect();
+    let ns = ran + measured + callback_ns;
+    crate::dispatch::observe::unblocked(server, session, &command, &args, ns, callback_ns, errors);
 }
 
 fn timed_out(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Reply) {
     let timeout = b.state.lock().timeout;
-    b.call(timeout, "timeout callback", ctx_flag::BLOCKED_TIMEOUT, None, session, out);
+    b.call(timeout, &"timeout callback", ctx_flag::BLOCKED_TIMEOUT, None, session, out);
     b.state.lock().disconnected = None;
 }
 
@@ -341,7 +358,7 @@ pub fn free_privdata(b: &Arc<BlockedClient>, client: Option<(&mut Session, &mut 
         (s.free_privdata, std::mem::take(&mut s.privdata))
     };
     let Some(free) = free.filter(|_| data != 0) else { return };
-    let _running = running(b.module, "free_privdata callback");
+    let _running = running(b.module, &"free_privdata callback");
     let mut ctx = match client {
         Some((session, out)) => Ctx::for_client(Some(b.module), session, out),
         None => {
@@ -375,7 +392,7 @@ pub fn run_due(server: &'static Server, now: i64) {
                 return None;
             }
             w.due.remove(&(due, id));
-            w.by_client.get(&id).cloned()
+            w.by_number.get(&id).cloned()
         });
         let Some(b) = next else { return };
         give_up(server, &b, None);
@@ -386,7 +403,7 @@ pub fn run_due(server: &'static Server, now: i64) {
 /// The time is over, or `CLIENT UNBLOCK` says so: `error` replaces the timeout callback. The module still has its handle.
 fn give_up(server: &'static Server, b: &Arc<BlockedClient>, error: Option<&str>) {
     forget(server, b);
-    let Home::Connection(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
+    let Home::Client(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
         return;
     };
     let Client { session, out, .. } = &mut *parked.client;
@@ -398,7 +415,7 @@ fn give_up(server: &'static Server, b: &Arc<BlockedClient>, error: Option<&str>)
         }
         None => timed_out(b, session, out),
     }
-    count(b, 0, out.errors - errors);
+    count(server, b, session, 0, out.errors - errors);
     crate::dispatch::count_errors(server, out);
     end_key_wait(b);
     send_home(server, parked);
@@ -419,7 +436,7 @@ fn tell_disconnected(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Re
         (s.disconnected.take(), s.privdata)
     };
     let Some(f) = callback else { return };
-    let _running = running(b.module, "disconnect callback");
+    let _running = running(b.module, &"disconnect callback");
     let mut ctx = Ctx::for_client(Some(b.module), session, out);
     ctx.privdata = data as *mut c_void;
     // SAFETY: ABI: registered for this signature; the module still has its handle; lock: held.
@@ -429,9 +446,9 @@ fn tell_disconnected(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Re
 
 /// The connection of a blocked client ended; called on the module thread. Its client goes home to be cleaned up.
 pub fn disconnected(server: &'static Server, id: u64) {
-    let Some(b) = with_waiting(|w| w.by_client.get(&id).cloned()) else { return };
+    let Some(b) = with_waiting(|w| w.of_client(id)) else { return };
     forget(server, &b);
-    let Home::Connection(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
+    let Home::Client(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Gone) else {
         return;
     };
     let Client { session, out, .. } = &mut *parked.client;
@@ -444,7 +461,7 @@ pub fn disconnected(server: &'static Server, id: u64) {
 /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: whether there was such a client that may time out. The calling thread has the
 /// module lock.
 pub fn unblock_by_id(server: &'static Server, id: u64, error: bool) -> bool {
-    let Some(b) = with_waiting(|w| w.by_client.get(&id).cloned()) else { return false };
+    let Some(b) = with_waiting(|w| w.of_client(id)) else { return false };
     if b.state.lock().timeout.is_none() {
         return false;
     }
@@ -452,34 +469,60 @@ pub fn unblock_by_id(server: &'static Server, id: u64, error: bool) -> bool {
     true
 }
 
+/// Whether a client waits for a key.
+pub fn is_awaited(db: usize, key: &[u8]) -> bool {
+    with_waiting(|w| w.by_key.contains_key(&(db, key.to_vec())))
+}
+
+/// The keys of a database that clients wait for.
+pub fn awaited_keys(db: usize) -> Vec<Vec<u8>> {
+    with_waiting(|w| w.by_key.keys().filter(|k| k.0 == db).map(|k| k.1.clone()).collect())
+}
+
+/// Why a key is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It was made, or got an entry.
+    Ready,
+    /// It was deleted or overwritten.
+    Gone,
+    /// A module says so.
+    Signalled,
+}
+
 /// `SignalKeyAsReady`: whoever waits for the key looks at it at the end of the unit.
 pub fn signal_key(server: &'static Server, db: usize, key: &[u8]) {
     if server.blocked_keys.load(Relaxed) != 0 {
         let key = key.to_vec();
-        server.queue.task(Box::new(move || serve_key(Server::get(), db, &key, true)));
+        server.queue.task(Box::new(move || serve_key(Server::get(), db, &key, Why::Signalled)));
     }
 }
 
 /// Looks at keys that became ready for blocked clients. The calling thread has the module lock.
 pub fn serve_ready_keys(server: &'static Server) {
     let keys = std::mem::take(&mut *server.ready_keys.lock());
-    for (db, key) in keys {
-        serve_key(server, db, &key, false);
+    for (db, key, gone) in keys {
+        serve_key(server, db, &key, if gone { Why::Gone } else { Why::Ready });
     }
 }
 
-fn serve_key(server: &'static Server, db: usize, key: &[u8], signalled: bool) {
-    let ids = with_waiting(|w| w.by_key.get(&(db, key.to_vec())).cloned().unwrap_or_default());
-    for id in ids {
-        if let Some(b) = with_waiting(|w| w.by_client.get(&id).cloned()) {
-            serve(server, &b, db, key, signalled);
-            super::thread::end_unit(server);
-        }
+fn serve_key(server: &'static Server, db: usize, key: &[u8], why: Why) {
+    let waiting: Vec<Arc<BlockedClient>> = with_waiting(|w| {
+        let numbers = w.by_key.get(&(db, key.to_vec())).cloned().unwrap_or_default();
+        numbers.iter().filter_map(|n| w.by_number.get(n).cloned()).collect()
+    });
+    // As on Redis, the end of a key concerns all who wait for it as soon as it concerns one of them.
+    if why == Why::Gone && !waiting.iter().any(|b| b.on_deletion) {
+        return;
+    }
+    for b in waiting {
+        serve(server, &b, db, key, why);
+        super::thread::end_unit(server);
     }
 }
 
 /// Asks a module whether a ready key satisfies its client.
-fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8], signalled: bool) {
+fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8], why: Why) {
     if b.state.lock().unblocked {
         return;
     }
@@ -490,27 +533,28 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
     let ready = match tx.peek(key) {
         None => b.on_deletion,
         Some(v) => {
-            signalled || !matches!(v, ValueRef::String(_) | ValueRef::Set(_) | ValueRef::Hash(_))
+            why != Why::Ready
+                || !matches!(v, ValueRef::String(_) | ValueRef::Set(_) | ValueRef::Hash(_))
         }
     };
     if !ready {
         return;
     }
-    let Home::Connection(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Pending) else {
+    let Home::Client(mut parked) = std::mem::replace(&mut *b.home.lock(), Home::Pending) else {
         return;
     };
     let reply = b.state.lock().reply;
     let Client { session, out, .. } = &mut *parked.client;
     let (start, errors, began) = (out.buf.len(), out.errors, mono_ns());
-    let status = b.call(reply, "reply callback", ctx_flag::BLOCKED_REPLY, Some(key), session, out);
+    let status = b.call(reply, &"reply callback", ctx_flag::BLOCKED_REPLY, Some(key), session, out);
     if status != abi::OK {
         // The module wants to wait on.
         out.buf.truncate(start);
-        *b.home.lock() = Home::Connection(parked);
+        *b.home.lock() = Home::Client(parked);
         return;
     }
-    count(b, mono_ns() - began, out.errors - errors);
+    count(server, b, session, mono_ns() - began, out.errors - errors);
     crate::dispatch::count_errors(server, out);
-    *b.home.lock() = Home::Connection(parked);
+    *b.home.lock() = Home::Client(parked);
     end_key_wait(b);
 }

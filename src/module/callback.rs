@@ -1,18 +1,21 @@
 //! The only place that calls into a module: it notes who runs what, for reports.
 use super::context::Ctx;
 use super::registry::Module;
+use crate::lock::owner::Label;
 use crate::server::Server;
 
 /// What the holder of the module lock is running, restored when dropped.
 pub struct Running {
-    before: Option<(&'static Module, *const str)>,
+    before: Option<(&'static Module, Label)>,
 }
 
 /// Notes that `what` of `module` runs now, until the guard is dropped. The caller has the module lock.
-pub fn running(module: &'static Module, what: &str) -> Running {
+pub fn running(module: &'static Module, what: Label) -> Running {
+    let server = Server::get();
     // SAFETY: lock: this function's contract.
-    let holder = unsafe { Server::get().holder() };
+    let holder = unsafe { server.holder() };
     holder.depth += 1;
+    server.module_lock.owner.runs(Some((module, what)));
     Running { before: holder.running.replace((module, what)) }
 }
 
@@ -22,6 +25,7 @@ impl Drop for Running {
         let holder = unsafe { Server::get().holder() };
         holder.depth -= 1;
         holder.running = self.before;
+        Server::get().module_lock.owner.runs(self.before);
     }
 }
 
@@ -29,7 +33,7 @@ impl Drop for Running {
 pub fn with_context<R>(
     module: &'static Module,
     db: usize,
-    what: &str,
+    what: Label,
     f: impl FnOnce(*mut Ctx) -> R,
 ) -> R {
     let _running = running(module, what);

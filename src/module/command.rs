@@ -21,6 +21,8 @@ pub struct ModuleCommand {
     pub name: String,
     /// `container|name` for a subcommand.
     pub full_name: String,
+    /// The same, for reports.
+    pub label: crate::lock::owner::Label,
     /// The module's function; none for a pure container.
     pub function: abi::CommandFn,
     /// Bits of `dispatch::table::flags`.
@@ -143,7 +145,7 @@ pub fn ask_positions(
 ) -> Vec<(usize, u64)> {
     let Some(function) = command.function else { return Vec::new() };
     let mut argv: SmallVec<[*mut RStr; 16]> = args.iter().map(|a| RStr::new(a)).collect();
-    let _running = callback::running(command.module, &command.full_name);
+    let _running = callback::running(command.module, command.label);
     let mut ctx = Ctx::internal(Some(command.module));
     ctx.flags |= match what {
         Positions::Keys => flag::KEYS_POS_REQUEST,
@@ -190,7 +192,7 @@ pub fn run(
         return Err(crate::execute::error::arity(&command.full_name));
     };
     let mut argv: SmallVec<[*mut RStr; 16]> = args.iter().map(|a| RStr::new(a)).collect();
-    let _running = callback::running(command.module, &command.full_name);
+    let _running = callback::running(command.module, command.label);
     let now = tx.now;
     tx.session.redacted.clear();
     let mut ctx = Ctx::for_client(Some(command.module), tx.session, out);
@@ -198,11 +200,15 @@ pub fn run(
     ctx.flags |= flag::COMMAND;
     ctx.argv = argv.as_ptr();
     ctx.argc = argv.len();
+    let before = super::strict::live();
     // SAFETY: ABI: the function was registered for this signature; lock: the module lock is held.
     unsafe {
         function((&raw mut ctx).cast(), argv.as_mut_ptr().cast(), argv.len() as i32);
     }
     ctx.finish();
+    if super::strict::on() {
+        super::strict::left_behind(command.module.name(), &command.full_name, before);
+    }
     for s in argv {
         // SAFETY: ABI: the command's own reference; the module retained what it keeps.
         unsafe { RStr::release(s) };

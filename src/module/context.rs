@@ -26,6 +26,8 @@ pub mod flag {
     pub const COMMAND: u32 = 1 << 7;
     /// The context of OnLoad.
     pub const ONLOAD: u32 = 1 << 8;
+    /// It called `Yield`, and clients are told that the server is busy.
+    pub const YIELDED: u32 = 1 << 9;
 }
 
 /// Something that automatic memory management frees at the end of the call.
@@ -66,6 +68,8 @@ pub struct Ctx {
     pub flags: u32,
     /// Time of the command's start, Unix milliseconds; not of other calls.
     pub now: i64,
+    /// Before this time `Yield` does nothing; 0 until its first call.
+    pub next_yield: i64,
     /// What automatic memory management will free.
     pub auto: Vec<Auto>,
     /// Collections that wait for their length.
@@ -98,6 +102,7 @@ impl Ctx {
             reply,
             flags: 0,
             now: 0,
+            next_yield: 0,
             auto: Vec::new(),
             postponed: Vec::new(),
             argv: std::ptr::null(),
@@ -177,6 +182,9 @@ impl Ctx {
     #[allow(clippy::mut_from_ref)]
     #[inline]
     pub fn out(&self) -> Option<&mut Reply> {
+        if super::strict::on() && !self.reply.is_null() {
+            super::strict::check_reply(self.blocked.is_some());
+        }
         // SAFETY: ABI: the reply outlives the context; one thread at a time writes it (the command's, or the one that the
         // blocked client was given to).
         unsafe { self.reply.as_mut() }
@@ -237,5 +245,8 @@ impl Ctx {
             self.postponed.clear();
         }
         self.pool.clear();
+        if self.flags & flag::YIELDED != 0 {
+            super::busy::end();
+        }
     }
 }

@@ -123,8 +123,11 @@ impl Drop for KeyOptCtx {
 #[allow(clippy::not_unsafe_ptr_arg_deref)] // the pointer is the module's own; only the module looks behind it
 pub fn free_value(ty: &ModuleType, value: *mut c_void) {
     if let Some(free) = ty.methods.free {
-        let _running = running(ty.owner, "type free");
-        // SAFETY: ABI: the value came from this type's module and is given up here; lock: the module lock is held.
+        // A value whose module is not loaded is bytes of ours: nobody runs anything for it, on whatever thread.
+        let parked = crate::snapshot::parked::is_type(ty);
+        let _running = (!parked).then(|| running(ty.owner, &"type free"));
+        // SAFETY: ABI: the value came from this type's module and is given up here; lock: the module lock is held, or the
+        // value is parked.
         unsafe { free(value) };
     }
 }
@@ -136,7 +139,7 @@ pub fn unlinked(key: &[u8], db: usize, value: &ModuleValue) {
         return;
     }
     let mut names = KeyOptCtx::new(Some((key, db)), None);
-    let _running = running(value.ty.owner, "type unlink");
+    let _running = running(value.ty.owner, &"type unlink");
     // SAFETY: ABI: registered for these signatures; names and value outlive the call.
     unsafe {
         match (methods.unlink2, methods.unlink) {
@@ -164,7 +167,7 @@ pub fn copy(from: (&[u8], usize), to: (&[u8], usize), value: &ModuleValue) -> Co
         return Copied::Unsupported;
     }
     let mut names = KeyOptCtx::new(Some(from), Some(to));
-    let _running = running(value.ty.owner, "type copy");
+    let _running = running(value.ty.owner, &"type copy");
     // SAFETY: ABI: registered for these signatures; names and value outlive the call.
     let new = unsafe {
         match (methods.copy2, methods.copy) {
@@ -182,7 +185,7 @@ pub fn copy(from: (&[u8], usize), to: (&[u8], usize), value: &ModuleValue) -> Co
 /// Bytes of a value as its module tells them; 0 without a method.
 pub fn mem_usage(key: &[u8], db: usize, value: &ModuleValue, samples: usize) -> usize {
     let methods = &value.ty.methods;
-    let _running = running(value.ty.owner, "type mem_usage");
+    let _running = running(value.ty.owner, &"type mem_usage");
     // SAFETY: ABI: registered for these signatures; names and value outlive the call.
     unsafe {
         match (methods.mem_usage2, methods.mem_usage) {
@@ -203,7 +206,7 @@ pub fn free_effort(key: &[u8], db: usize, value: &ModuleValue) -> usize {
         return 1;
     }
     let mut names = KeyOptCtx::new(Some((key, db)), None);
-    let _running = running(value.ty.owner, "type free_effort");
+    let _running = running(value.ty.owner, &"type free_effort");
     // SAFETY: ABI: registered for these signatures; names and value outlive the call.
     unsafe {
         match (methods.free_effort2, methods.free_effort) {
@@ -218,7 +221,7 @@ pub fn free_effort(key: &[u8], db: usize, value: &ModuleValue) -> usize {
 #[allow(clippy::not_unsafe_ptr_arg_deref)] // the handle is only passed on
 pub fn digest(value: &ModuleValue, digest: Handle) -> bool {
     let Some(f) = value.ty.methods.digest else { return false };
-    let _running = running(value.ty.owner, "type digest");
+    let _running = running(value.ty.owner, &"type digest");
     // SAFETY: ABI: registered for this signature; the digest and the value outlive the call.
     unsafe { f(digest, value.ptr) };
     true

@@ -31,6 +31,24 @@ pub struct PostJob {
 // SAFETY: lock: jobs are run by the holder of the module lock.
 unsafe impl Send for PostJob {}
 
+/// While this lives, a module that is told of a key finds it even if it expired. Made with the module lock.
+struct KeptExpired(&'static Server);
+
+impl KeptExpired {
+    fn new(server: &'static Server) -> KeptExpired {
+        // SAFETY: lock: callbacks run under the module lock.
+        unsafe { server.holder() }.keep_expired += 1;
+        KeptExpired(server)
+    }
+}
+
+impl Drop for KeptExpired {
+    fn drop(&mut self) {
+        // SAFETY: lock: as above.
+        unsafe { self.0.holder() }.keep_expired -= 1;
+    }
+}
+
 /// Tells the subscribed modules of a keyspace event. The event's address reaches them unchanged. The calling thread has
 /// the module lock.
 pub fn keyspace_event(db: usize, class: u32, name: &CStr, key: &[u8]) {
@@ -49,7 +67,8 @@ pub fn keyspace_event(db: usize, class: u32, name: &CStr, key: &[u8]) {
         if was_active && !nested {
             continue;
         }
-        with_context(s.module, db, "keyspace notification", |ctx| {
+        let _kept = KeptExpired::new(server);
+        with_context(s.module, db, &"keyspace notification", |ctx| {
             if let Some(f) = s.callback {
                 // SAFETY: ABI: registered for this signature; the event's name outlives the call; lock: held.
                 unsafe { f(ctx.cast(), class as i32, name.as_ptr(), key.cast()) };
@@ -87,7 +106,7 @@ pub fn server_event(id: u64, sub: u64, data: *mut c_void, except: Option<&'stati
         if except.is_some_and(|m| std::ptr::eq(m, s.module)) {
             continue;
         }
-        with_context(s.module, db, "server event", |ctx| {
+        with_context(s.module, db, &"server event", |ctx| {
             if let Some(f) = s.callback {
                 // SAFETY: ABI: registered for this signature; `data` is what the event's id promises; lock: held.
                 unsafe { f(ctx.cast(), s.event, sub, data) };
@@ -101,7 +120,7 @@ pub fn server_event(id: u64, sub: u64, data: *mut c_void, except: Option<&'stati
 pub fn server_event_to(module: &'static Module, id: u64, sub: u64, data: *mut c_void) {
     let all = Server::get().modules.events.load_full();
     for s in all.iter().filter(|s| s.event.id == id && std::ptr::eq(s.module, module)) {
-        with_context(s.module, 0, "server event", |ctx| {
+        with_context(s.module, 0, &"server event", |ctx| {
             if let Some(f) = s.callback {
                 // SAFETY: ABI: registered for this signature; `data` is what the event's id promises; lock: held.
                 unsafe { f(ctx.cast(), s.event, sub, data) };
@@ -116,7 +135,7 @@ pub fn keyspace_event_to(module: &'static Module, db: usize, class: u32, name: &
     let key = RStr::new(key);
     for s in subscriptions.iter().filter(|s| s.mask & class != 0 && std::ptr::eq(s.module, module))
     {
-        with_context(s.module, db, "keyspace notification", |ctx| {
+        with_context(s.module, db, &"keyspace notification", |ctx| {
             if let Some(f) = s.callback {
                 // SAFETY: ABI: registered for this signature; the event's name outlives the call; lock: held.
                 unsafe { f(ctx.cast(), class as i32, name.as_ptr(), key.cast()) };
@@ -171,7 +190,8 @@ pub fn key_event(sub: u64, db: usize, key: &[u8], entry: Entry) {
     let subscriptions = Server::get().modules.events.load_full();
     for s in subscriptions.iter().filter(|s| s.event.id == abi::EVENT_KEY) {
         let Some(f) = s.callback else { continue };
-        with_context(s.module, db, "server event", |ctx| {
+        let _kept = KeptExpired::new(Server::get());
+        with_context(s.module, db, &"server event", |ctx| {
             let name = RStr::new(key);
             // SAFETY: ABI: registered for this signature, with this event's data; handle and name are ours; lock: held.
             unsafe {
@@ -193,7 +213,7 @@ pub fn run_post_jobs(server: &'static Server) {
             return;
         }
         for job in jobs {
-            with_context(job.module, job.db, "post-notification job", |ctx| {
+            with_context(job.module, job.db, &"post-notification job", |ctx| {
                 // SAFETY: ABI: registered for these signatures; lock: held.
                 unsafe {
                     if let Some(run) = job.run {
@@ -235,7 +255,7 @@ fn client_event(server: &'static Server, client: Arc<ClientShared>, sub: u64) {
     let subscriptions = server.modules.events.load_full();
     for s in subscriptions.iter().filter(|s| s.event.id == abi::EVENT_CLIENT_CHANGE) {
         let Some(f) = s.callback else { continue };
-        let _running = running(s.module, "server event");
+        let _running = running(s.module, &"server event");
         let mut ctx = Ctx::for_client(Some(s.module), &mut session, &mut nowhere);
         // SAFETY: ABI: registered for this signature, with this event's data; lock: tasks run under the module lock.
         unsafe { f((&raw mut ctx).cast(), s.event, sub, (&raw mut info).cast()) };

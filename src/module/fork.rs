@@ -77,9 +77,21 @@ pub fn last_own_memory() -> u64 {
     LAST_OWN_MEMORY.load(Relaxed)
 }
 
+/// In the child: the parent wants it to end.
+extern "C" fn killed(_: c_int) {
+    let text = b"Received SIGUSR1 in child, exiting now.";
+    crate::observe::log::log_from_signal_handler(crate::observe::log::Level::Verbose, text);
+    // SAFETY: layout: ends this process at once, which a signal handler may do.
+    unsafe { libc::_exit(KILLED_STATUS) }
+}
+
+/// The exit status of a child that was told to end, as Redis has it.
+const KILLED_STATUS: c_int = 255;
+
 /// Forks. 0 in the child, its id in the parent, -1 with `errno` when it failed. The calling thread has the module lock.
 pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_void) -> c_int {
     if child().is_some() {
+        crate::log_warning!("Can't fork for module: File exists");
         super::border::set_errno(libc::EEXIST);
         return -1;
     }
@@ -100,7 +112,7 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
             IN_CHILD.store(true, Relaxed);
             // SAFETY: layout: plain system calls. Signals that mean something to the parent end the child.
             unsafe {
-                libc::signal(libc::SIGUSR1, libc::SIG_DFL);
+                libc::signal(libc::SIGUSR1, killed as *const () as usize);
                 libc::signal(libc::SIGTERM, libc::SIG_DFL);
                 libc::signal(libc::SIGINT, libc::SIG_IGN);
             }

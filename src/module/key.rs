@@ -117,7 +117,7 @@ fn access(mode: c_int) -> Access {
 pub fn look_up(tx: &mut Tx<'_>, key: &[u8], mode: c_int) -> Option<Entry> {
     let has = |bit| mode & (bit | abi::OPEN_KEY_NOEFFECTS) != 0;
     let found = tx.entry_in(tx.db(), key, access(mode));
-    if let Some(e) = found.filter(|e| !e.is_expired(tx.now)) {
+    if let Some(e) = found.filter(|e| !tx.is_dead(*e)) {
         if !has(abi::OPEN_KEY_NOTOUCH) {
             tx.touch(e);
         }
@@ -155,6 +155,7 @@ impl Key {
         }
         // SAFETY: ABI: this function's contract.
         let key = Box::into_raw(Box::new(unsafe { Key::with_entry(ctx, name, mode, entry) }));
+        super::strict::note(|live| live.keys += 1);
         if c.flags & flag::AUTO_MEMORY != 0 {
             c.remember(Auto::Key(key.cast()));
         }
@@ -184,6 +185,7 @@ impl Key {
     pub unsafe fn close(key: *mut Key) {
         // SAFETY: ABI: this function's contract.
         let key = unsafe { Box::from_raw(key) };
+        super::strict::note(|live| live.keys -= 1);
         let signals = match key.ctx().module {
             Some(m) => !m.has_option(abi::OPTION_NO_IMPLICIT_SIGNAL_MODIFIED),
             None => true,
@@ -262,11 +264,7 @@ impl Key {
     /// Puts a value under the key, in place of what it has, without expiry. A key that is empty fires `new`.
     pub fn put(&mut self, value: Value, expiry: Expiry) {
         let (db, name) = (self.db, self.name());
-        let blocking = !matches!(value, Value::String(_) | Value::Hash(_) | Value::Set(_));
         with_tx(self.ctx(), |tx| tx.set_in(db, name, value, expiry));
-        if blocking {
-            Server::get().key_ready(db, name);
-        }
         self.walk = Walk::None;
     }
 

@@ -39,7 +39,13 @@ pub fn load_with_configs(
     // SAFETY: ABI: running a module's constructors is what the operator asked for.
     let library = match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) } {
         Ok(l) => l,
-        Err(e) => return fail(format!("Module {path} failed to load: {}", error_text(&e))),
+        Err(e) => {
+            let failed = fail(format!("Module {path} failed to load: {}", error_text(&e)));
+            for reason in crate::doctor::why_not(path) {
+                crate::log_warning!("{reason}");
+            }
+            return failed;
+        }
     };
     let entry = ["ValkeyModule_OnLoad\0", "RedisModule_OnLoad\0"].iter().find_map(|name| {
         // SAFETY: ABI: a symbol of this name has this signature.
@@ -57,7 +63,7 @@ pub fn load_with_configs(
     let mut argv: Vec<*mut RStr> = args.iter().map(|a| RStr::new(a)).collect();
     let argv_ptr = if argv.is_empty() { std::ptr::null_mut() } else { argv.as_mut_ptr() };
     let status = {
-        let _running = running(module, "OnLoad");
+        let _running = running(module, &"OnLoad");
         // SAFETY: ABI: the entry point's signature; lock: the module lock is held.
         unsafe { entry((&raw mut ctx).cast(), argv_ptr.cast(), argv.len() as c_int) }
     };
@@ -124,6 +130,7 @@ fn clean_up(server: &'static Server, module: &'static Module) {
     server.modules.events.store(std::sync::Arc::new(keep));
     super::api::config::remove_all_of(module);
     super::fork::forget_callback_of(module);
+    *module.defrag.lock() = None;
     super::auth::forget(server, module);
     module.types.lock().clear();
     server.modules.rebuild_table(server, None);
@@ -171,7 +178,7 @@ pub fn unload(server: &'static Server, name: &str) -> Result<(), &'static str> {
     });
     if let Some(exit) = exit {
         // SAFETY: ABI: the exit point's signature; lock: the module lock is held.
-        let status = with_context(module, 0, "OnUnload", |ctx| unsafe { exit(ctx.cast()) });
+        let status = with_context(module, 0, &"OnUnload", |ctx| unsafe { exit(ctx.cast()) });
         if status == abi::ERR {
             return Err("operation not possible.");
         }

@@ -45,6 +45,8 @@ pub struct Module {
     pub in_call: AtomicUsize,
     /// API names that it asked for and did not get.
     pub missing: Mutex<Vec<String>>,
+    /// Function that moves what belongs to it at large.
+    pub defrag: Mutex<abi::DefragFn>,
     /// It registered configs, and it called `LoadConfigs`.
     pub configs_loaded: AtomicBool,
 }
@@ -74,6 +76,7 @@ impl Module {
             blocked_clients: AtomicUsize::new(0),
             in_call: AtomicUsize::new(0),
             missing: Mutex::default(),
+            defrag: Mutex::new(None),
             configs_loaded: AtomicBool::new(false),
         }))
     }

@@ -37,6 +37,7 @@ impl RStr {
             p.write(RStr { refs, len, cap: 0, ptr: at, inline: len });
             std::ptr::copy_nonoverlapping(text.as_ptr(), at, text.len());
             *at.add(text.len()) = 0;
+            super::strict::note(|live| live.strings += 1);
             p
         }
     }
@@ -81,6 +82,7 @@ impl RStr {
                 return;
             }
             fence(Ordering::Acquire);
+            super::strict::note(|live| live.strings -= 1);
             if (*s).cap != 0 {
                 drop(Vec::from_raw_parts((*s).ptr, 0, (*s).cap));
             }
@@ -126,6 +128,27 @@ impl RStr {
             let mut v = std::mem::ManuallyDrop::new(v);
             (*s).cap = v.capacity();
             (*s).ptr = v.as_mut_ptr();
+        }
+    }
+
+    /// Moves the string, or the buffer of its text, to a better place where that is worth it. The string's new address,
+    /// if it has one.
+    ///
+    /// # Safety
+    /// `s` is a live string and the caller has its only reference and the only pointer to it.
+    pub unsafe fn relocate(s: *mut RStr) -> Option<*mut RStr> {
+        // SAFETY: ABI: this function's contract. A text behind the header moves with it.
+        unsafe {
+            if (*s).cap != 0 {
+                if let Some(text) = crate::keyspace::defrag::relocate((*s).ptr) {
+                    (*s).ptr = text;
+                }
+            }
+            let new = crate::keyspace::defrag::relocate(s)?;
+            if (*new).cap == 0 {
+                (*new).ptr = new.cast::<u8>().add(HEADER);
+            }
+            Some(new)
         }
     }
 

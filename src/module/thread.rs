@@ -10,6 +10,7 @@ use crate::dispatch::{run_input, Outcome, Side};
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub enum Job {
 #[derive(Default)]
 pub struct Queue {
     jobs: Mutex<Vec<Job>>,
+    /// What the module thread took and has not begun.
+    batch: Mutex<VecDeque<Job>>,
     sleeping: AtomicBool,
     signal: Condvar,
 }
@@ -51,6 +54,10 @@ impl Queue {
     /// Adds a task.
     pub fn task(&self, task: Box<dyn FnOnce() + Send>) {
         self.push_all(&mut vec![Job::Task(task)]);
+    }
+
+    fn next(&self) -> Option<Job> {
+        self.batch.lock().pop_front()
     }
 
     /// Keeps everybody out of the queue while the guard lives: for a fork.
@@ -105,17 +112,24 @@ pub fn run(server: &'static Server) {
     };
     let mut jobs = Vec::new();
     let mut next_cron = now_ms();
+    // SAFETY: layout: a plain system call.
+    server.module_thread.store(unsafe { libc::gettid() } as usize, Relaxed);
     loop {
         let now = now_ms();
         let mut wait = (next_cron - now).max(0);
-        let due = [server.modules.timers.next_due(), super::blocked::next_due()];
+        let due = [
+            server.modules.timers.next_due(),
+            super::blocked::next_due(),
+            super::api::promise::next_due(),
+        ];
         for at in due.into_iter().flatten() {
             wait = wait.min((at - now).max(0));
         }
         server.queue.take(&mut jobs, Duration::from_millis(wait as u64));
         server.module_lock.lock();
         super::event::loop_event(abi::SUBEVENT_EVENTLOOP_AFTER_SLEEP);
-        for job in jobs.drain(..) {
+        server.queue.batch.lock().extend(jobs.drain(..));
+        while let Some(job) = server.queue.next() {
             match job {
                 Job::Task(task) => task(),
                 Job::Client { client, slot, thread } => {
@@ -132,8 +146,9 @@ pub fn run(server: &'static Server) {
                 server.module_lock.lock();
             }
         }
-        server.modules.timers.run_due(server, now_ms());
+        server.modules.timers.run_due(server);
         super::blocked::run_due(server, now_ms());
+        super::api::promise::run_due(server, now_ms());
         let now = now_ms();
         if now >= next_cron {
             crate::module::cron::run(server, now);
@@ -147,11 +162,44 @@ pub fn run(server: &'static Server) {
     }
 }
 
+/// Whether this is the module thread.
+pub fn is_current(server: &Server) -> bool {
+    // SAFETY: layout: a plain system call.
+    let me = unsafe { libc::gettid() } as usize;
+    server.module_thread.load(Relaxed) == me
+}
+
+/// Inside of a module's job that yields: runs the requests of clients that have come meanwhile; everything else waits
+/// for the end of the job. On the module thread, with the module lock.
+pub fn run_waiting_clients(server: &'static Server) {
+    let threads = server.serving.get().map_or(1, Vec::len);
+    let mut returns = Returns {
+        by_thread: (0..threads).map(|_| Vec::new()).collect(),
+        last: mono_ns(),
+        waiting: false,
+    };
+    let (mut arrived, mut later) = (Vec::new(), VecDeque::new());
+    server.queue.take(&mut arrived, Duration::ZERO);
+    let mut jobs = std::mem::take(&mut *server.queue.batch.lock());
+    jobs.extend(arrived);
+    for job in jobs {
+        match job {
+            Job::Client { client, slot, thread } => {
+                run_client(server, &mut returns, client, slot, thread);
+            }
+            task => later.push_back(task),
+        }
+    }
+    returns.send(server);
+    *server.queue.batch.lock() = later;
+}
+
 /// Ends an execution unit: jobs that notification callbacks left, then the held keys.
 pub fn end_unit(server: &'static Server) {
     unit_done(server, now_ms);
     crate::execute::blocking::serve_module(server);
     server.release_keys();
+    server.tracking.broadcast(server);
 }
 
 /// What ended as a unit for the effect log: jobs that notification callbacks left still belong to it. Held keys stay held.

@@ -2,6 +2,7 @@
 use super::abi;
 use super::callback::with_context;
 use super::registry::Module;
+use crate::observe::clock::now_us;
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Timer {
     /// Whose.
     pub module: &'static Module,
-    /// Due at, Unix milliseconds.
+    /// Due at, Unix microseconds.
     pub due: i64,
     /// Database of the context that made it.
     pub db: usize,
@@ -72,11 +73,12 @@ impl Timers {
 
     /// When the next one is due, Unix milliseconds.
     pub fn next_due(&self) -> Option<i64> {
-        self.state.lock().order.first().map(|t| t.0)
+        self.state.lock().order.first().map(|t| t.0.div_euclid(1000) + 1)
     }
 
     /// Runs what is due. A timer stays registered while its callback runs, as on Redis.
-    pub fn run_due(&self, server: &'static Server, now: i64) {
+    pub fn run_due(&self, server: &'static Server) {
+        let now = now_us();
         loop {
             let (id, timer) = {
                 let s = self.state.lock();
@@ -85,7 +87,7 @@ impl Timers {
                     _ => return,
                 }
             };
-            with_context(timer.module, timer.db, "timer", |ctx| {
+            with_context(timer.module, timer.db, &"timer", |ctx| {
                 if let Some(f) = timer.callback {
                     // SAFETY: ABI: registered for this signature; lock: the module lock is held.
                     unsafe { f(ctx.cast(), timer.data) };

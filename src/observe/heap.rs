@@ -123,6 +123,16 @@ impl Counters {
     }
 }
 
+/// Bytes that this thread has allocated less those that it has freed; wraps below zero. For differences.
+pub fn of_this_thread() -> u64 {
+    let (allocated, freed) = (counter(c"thread.allocatedp"), counter(c"thread.deallocatedp"));
+    if allocated.is_null() || freed.is_null() {
+        return 0;
+    }
+    // SAFETY: layout: the counters of this thread, which runs.
+    unsafe { (*allocated).load(Relaxed).wrapping_sub((*freed).load(Relaxed)) }
+}
+
 /// Bytes in use.
 pub fn used() -> u64 {
     let threads = threads();
@@ -143,6 +153,14 @@ pub fn used() -> u64 {
     } else {
         sum
     }
+}
+
+/// Has the allocator give back to the system what has been unused for long enough. Otherwise it looks only while it is
+/// used itself.
+pub fn give_back() {
+    // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
+    // SAFETY: layout: the name ends in NUL; this control takes and gives nothing.
+    unsafe { je::mallctl(c"arena.4096.decay".as_ptr(), null_mut(), null_mut(), null_mut(), 0) };
 }
 
 /// The global allocator of the server.
@@ -252,5 +270,139 @@ mod tests {
             Heap.dealloc(p as *mut u8, layout);
         }
         assert!(near(used(), before));
+    }
+}
+
+/// What the allocator says of the slab that a block lies in, and of all slabs of its size.
+#[repr(C)]
+#[derive(Default)]
+struct Utilization {
+    current_slab: usize,
+    free: usize,
+    regions: usize,
+    size: usize,
+    bin_free: usize,
+    bin_regions: usize,
+}
+
+/// Whether a block lies in a slab that is emptier than the slabs of its size are on the whole, so that moving its like
+/// away can empty it.
+fn lies_badly(p: *mut c_void) -> bool {
+    static NAME: std::sync::OnceLock<([usize; 8], usize)> = std::sync::OnceLock::new();
+    let (mib, depth) = NAME.get_or_init(|| {
+        let (mut mib, mut depth) = ([0; 8], 8);
+        let name = c"experimental.utilization.query";
+        // SAFETY: layout: room for the number of levels that is told.
+        let known =
+            unsafe { je::mallctlnametomib(name.as_ptr(), mib.as_mut_ptr(), &mut depth) } == 0;
+        (mib, if known { depth } else { 0 })
+    });
+    if *depth == 0 {
+        return false;
+    }
+    let (mut u, mut block) = (Utilization::default(), p);
+    let mut len = std::mem::size_of::<Utilization>();
+    // SAFETY: layout: the control reads a pointer into the heap and writes six words.
+    let status = unsafe {
+        je::mallctlbymib(
+            mib.as_ptr(),
+            *depth,
+            (&raw mut u).cast(),
+            &mut len,
+            (&raw mut block).cast(),
+            std::mem::size_of::<*mut c_void>(),
+        )
+    };
+    // A block of its own extent has one region; what is allocated next goes to the current slab.
+    let slab = u.current_slab..u.current_slab + u.size;
+    status == 0
+        && u.regions > 1
+        && u.free > 0
+        && !slab.contains(&(p as usize))
+        && u.free * u.bin_regions >= u.bin_free * u.regions
+}
+
+/// Moves a block to a better place, if that is worth it, and returns the place.
+///
+/// # Safety
+/// `p` is a live block of this heap that nobody else points to; if it is moved, the old place is free.
+pub unsafe fn relocate(p: *mut c_void) -> Option<*mut c_void> {
+    here();
+    if !lies_badly(p) {
+        return None;
+    }
+    // SAFETY: layout: the contract; both blocks have as many bytes. Past the thread's cache, which would hand the same
+    // place out again.
+    unsafe {
+        let size = je::sallocx(p, 0);
+        let flags = je::MALLOCX_TCACHE_NONE;
+        let new = je::mallocx(size, flags);
+        if new.is_null() {
+            return None;
+        }
+        std::ptr::copy_nonoverlapping(p.cast::<u8>(), new.cast::<u8>(), size);
+        je::dallocx(p, flags);
+        Some(new)
+    }
+}
+
+/// Bytes of small blocks' slabs that are not in use.
+pub fn small_fragmentation() -> u64 {
+    let word = |name: String| -> usize {
+        let (mut value, mut len) = (0usize, std::mem::size_of::<usize>());
+        let Ok(name) = std::ffi::CString::new(name) else { return 0 };
+        // SAFETY: layout: the statistics read here are numbers of this size or shorter.
+        unsafe {
+            je::mallctl(name.as_ptr(), (&raw mut value).cast(), &mut len, null_mut(), 0);
+        }
+        value
+    };
+    let short = |name: String| -> u64 {
+        let (mut value, mut len) = (0u32, std::mem::size_of::<u32>());
+        let Ok(name) = std::ffi::CString::new(name) else { return 0 };
+        // SAFETY: layout: an unsigned int.
+        unsafe {
+            je::mallctl(name.as_ptr(), (&raw mut value).cast(), &mut len, null_mut(), 0);
+        }
+        u64::from(value)
+    };
+    // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
+    (0..short("arenas.nbins".into())).fold(0, |sum, i| {
+        let size = word(format!("arenas.bin.{i}.size")) as u64;
+        let regions = short(format!("arenas.bin.{i}.nregs"));
+        let slabs = word(format!("stats.arenas.4096.bins.{i}.curslabs")) as u64;
+        let used = word(format!("stats.arenas.4096.bins.{i}.curregs")) as u64;
+        sum + (slabs * regions).saturating_sub(used) * size
+    })
+}
+
+#[cfg(test)]
+mod relocation {
+    use super::*;
+
+    #[test]
+    fn blocks_of_half_empty_slabs_move_and_keep_their_bytes() {
+        let blocks: Vec<*mut c_void> = (0..20_000u64)
+            .map(|i| {
+                // SAFETY: layout: fresh memory of 48 bytes.
+                unsafe {
+                    let p = je::mallocx(48, je::MALLOCX_TCACHE_NONE);
+                    p.cast::<u64>().write(i);
+                    p
+                }
+            })
+            .collect();
+        // SAFETY: layout: the test's own blocks, each freed or moved once; so below.
+        let free = |p| unsafe { je::dallocx(p, je::MALLOCX_TCACHE_NONE) };
+        blocks.iter().enumerate().filter(|(i, _)| i % 8 != 0).for_each(|(_, p)| free(*p));
+        let mut moved = 0;
+        for (i, p) in blocks.into_iter().enumerate().filter(|(i, _)| i % 8 == 0).rev() {
+            // SAFETY: layout: as above.
+            let now = unsafe { relocate(p) }.inspect(|_| moved += 1).unwrap_or(p);
+            // SAFETY: layout: it begins with the number written above.
+            assert_eq!(unsafe { now.cast::<u64>().read() }, i as u64);
+            free(now);
+        }
+        assert!(moved > 0, "nothing was worth moving");
     }
 }

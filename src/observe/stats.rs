@@ -12,9 +12,39 @@ const CELLS: usize = 16;
 #[derive(Default)]
 struct Cell64(AtomicU64);
 
+/// The cell that all threads share which came when no other was left.
+const SHARED: usize = CELLS - 1;
+
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
-    static MINE: Cell<usize> = Cell::new(NEXT.fetch_add(1, Relaxed) % CELLS);
+    static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// The number of this thread's cell.
+#[inline]
+fn mine() -> usize {
+    match MINE.get() {
+        usize::MAX => choose(),
+        cell => cell,
+    }
+}
+
+#[cold]
+fn choose() -> usize {
+    let cell = NEXT.fetch_add(1, Relaxed).min(SHARED);
+    MINE.set(cell);
+    cell
+}
+
+/// Adds to a counter in the calling thread's `cell`, which nobody else adds to unless it is the shared one; so it need
+/// not be locked on the bus.
+#[inline]
+pub(super) fn add_in(cell: usize, counter: &AtomicU64, n: u64) {
+    if cell == SHARED {
+        counter.fetch_add(n, Relaxed);
+    } else {
+        counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
+    }
 }
 
 /// A counter with a cache line per thread, so that serving threads do not disturb each other.
@@ -25,7 +55,8 @@ impl Counter {
     /// Adds.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.0[MINE.with(Cell::get)].0.fetch_add(n, Relaxed);
+        let cell = mine();
+        add_in(cell, &self.0[cell].0, n);
     }
 
     /// The sum.
@@ -69,9 +100,21 @@ pub struct Stats {
     pub acl_denied_cmd: Counter,
     pub acl_denied_key: Counter,
     pub acl_denied_channel: Counter,
+    /// Synchronizations of replicas: with all data, with the backlog, and tries of the latter that failed.
+    pub sync_full: Counter,
+    pub sync_partial_ok: Counter,
+    pub sync_partial_err: Counter,
     pub output_limit_disconnections: Counter,
+    pub query_limit_disconnections: Counter,
+    pub evicted_clients: Counter,
     /// Rounds of the cron.
     pub cron_rounds: Counter,
+    /// Nanoseconds in the cron.
+    pub cron_ns: Counter,
+    /// The longest turn of an event loop, in nanoseconds.
+    pub longest_turn_ns: AtomicU64,
+    /// The most commands of one connection in a turn.
+    pub most_commands_in_turn: AtomicU64,
     /// Nanoseconds in the expiry cycle.
     pub expire_ns: Counter,
     /// Nanoseconds over the memory limit, and since when it is now (monotonic ns, 0: it is not).
@@ -87,6 +130,16 @@ impl Stats {
     pub fn error_reply(&self, text: &[u8]) {
         self.error_replies.add(1);
         self.errors.count(error_code(text));
+    }
+
+    /// Notes a turn of an event loop.
+    #[inline]
+    pub fn turn(&self, ns: u64, commands: u64) {
+        for (most, n) in [(&self.longest_turn_ns, ns), (&self.most_commands_in_turn, commands)] {
+            if n > most.load(Relaxed) {
+                most.fetch_max(n, Relaxed);
+            }
+        }
     }
 
     /// Turns of all event loops: reads of the serving threads, and rounds of the module thread.
@@ -125,19 +178,24 @@ impl Stats {
             &self.forks,
             &self.parked,
             &self.handovers,
-            &self.acl_denied_auth,
-            &self.acl_denied_cmd,
-            &self.acl_denied_key,
-            &self.acl_denied_channel,
+            &self.sync_full,
+            &self.sync_partial_ok,
+            &self.sync_partial_err,
             &self.output_limit_disconnections,
+            &self.query_limit_disconnections,
+            &self.evicted_clients,
             &self.cron_rounds,
+            &self.cron_ns,
             &self.expire_ns,
         ] {
             c.reset();
         }
+        self.longest_turn_ns.store(0, Relaxed);
+        self.most_commands_in_turn.store(0, Relaxed);
         self.module_path.iter().for_each(Counter::reset);
         self.eviction_exceeded_ns.0.store(0, Relaxed);
         self.errors.reset();
+        crate::keyspace::lazy_free::reset();
     }
 }
 
@@ -172,34 +230,38 @@ pub struct CommandTotals {
 
 impl CommandStats {
     #[inline]
-    fn mine(&self) -> &CommandCell {
-        &self.0[MINE.with(Cell::get)]
+    fn mine(&self) -> (usize, &CommandCell) {
+        let cell = mine();
+        (cell, &self.0[cell])
     }
 
     /// Counts one call; its duration goes into the histogram too if `track` (`latency-tracking`).
     #[inline]
     pub fn add(&self, ns: u64, track: bool) {
-        let cell = self.mine();
-        cell.calls.fetch_add(1, Relaxed);
-        cell.ns.fetch_add(ns, Relaxed);
+        let (number, cell) = self.mine();
+        add_in(number, &cell.calls, 1);
+        add_in(number, &cell.ns, ns);
         if track {
-            cell.durations.get_or_init(Histogram::default).add(ns);
+            cell.durations.get_or_init(Histogram::default).add(number, ns);
         }
     }
 
     /// Adds time that a blocked call spent after it was counted.
     pub fn add_time(&self, ns: u64) {
-        self.mine().ns.fetch_add(ns, Relaxed);
+        let (number, cell) = self.mine();
+        add_in(number, &cell.ns, ns);
     }
 
     /// Counts a call that ended in an error.
     pub fn failed(&self) {
-        self.mine().failed.fetch_add(1, Relaxed);
+        let (number, cell) = self.mine();
+        add_in(number, &cell.failed, 1);
     }
 
     /// Counts a call refused before execution.
     pub fn rejected(&self) {
-        self.mine().rejected.fetch_add(1, Relaxed);
+        let (number, cell) = self.mine();
+        add_in(number, &cell.rejected, 1);
     }
 
     /// All threads' counts.

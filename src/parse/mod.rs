@@ -52,6 +52,8 @@ pub struct Parser {
     started: bool,
     /// No use to look again before the buffer has this many bytes.
     need: usize,
+    /// Where the argument begins that is not whole; behind `pos` when its header was read.
+    begun: usize,
 }
 
 impl Parser {
@@ -90,6 +92,20 @@ impl Parser {
         self.left = 0;
         self.started = false;
         self.need = 0;
+        self.begun = 0;
+    }
+
+    /// How far the request that is not whole was understood: bytes of the buffer, and bytes of the arguments in them.
+    pub fn progress(&self) -> (usize, usize) {
+        if !self.started {
+            return (0, 0);
+        }
+        (self.begun.max(self.pos), self.args[self.first..].iter().map(|r| r.len as usize).sum())
+    }
+
+    /// How many bytes the buffer has to have before the request can be whole; 0 if that is not known.
+    pub fn needs(&self) -> usize {
+        self.need
     }
 
     /// Looks at `buf`, which begins with the first byte of a request and grows from call to call until the request is
@@ -112,6 +128,16 @@ impl Parser {
     /// The number after the prefix at `self.pos`, and the position behind its line.
     fn header(&mut self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
         let rest = &buf[self.pos..];
+        // Nearly all numbers have one or two digits.
+        match *rest {
+            [_, a @ b'0'..=b'9', b'\r', _, ..] => {
+                return Ok(Some((i64::from(a - b'0'), self.pos + 4)));
+            }
+            [_, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
+                return Ok(Some((i64::from(a - b'0') * 10 + i64::from(b - b'0'), self.pos + 5)));
+            }
+            _ => {}
+        }
         let Some(cr) = find(rest, b'\r') else {
             if rest.len() > MAX_LINE {
                 return Err(format!("Protocol error: {too_big}"));
@@ -122,11 +148,7 @@ impl Parser {
             return Ok(None);
         }
         let digits = &rest[1..cr];
-        let n = if digits.len() == 1 && digits[0].is_ascii_digit() {
-            i64::from(digits[0] - b'0')
-        } else {
-            crate::keyspace::number::parse_i64(digits).unwrap_or(i64::MIN)
-        };
+        let n = crate::keyspace::number::parse_i64(digits).unwrap_or(i64::MIN);
         Ok(Some((n, self.pos + cr + 2)))
     }
 
@@ -179,6 +201,7 @@ impl Parser {
             let end = start + len as usize + 2;
             if buf.len() < end {
                 self.need = end;
+                self.begun = start;
                 return Parsed::Incomplete;
             }
             self.args.push(Range { start: start as u32, len: len as u32 });

@@ -408,7 +408,7 @@ impl Aof {
     fn sync_in_background(&self, server: &Server) -> Option<Duration> {
         let (file, end) = {
             let mut f = self.file.lock();
-            let Some(file) = f.file.clone() else { return None };
+            let file = f.file.clone()?;
             if f.synced_size == f.size {
                 let end = self.written.load(SeqCst);
                 drop(f);

@@ -198,6 +198,38 @@ pub fn check_disk(server: &Server) -> Result<(), CommandError> {
     }
 }
 
+/// Runs as `redis-check-aof` or `redis-check-rdb` if that is the program's name, or `check-aof` or `check-rdb` its first
+/// argument. Returns the exit code then.
+pub fn tool(args: &[std::ffi::OsString]) -> Option<i32> {
+    let args: Vec<String> = args.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    let program = args.first()?;
+    let name = program.rsplit('/').next().unwrap_or_default();
+    if name.contains("redis-check-rdb") {
+        return Some(check_rdb::main(&args));
+    }
+    if name.contains("redis-check-aof") {
+        return Some(check_aof::main(&args));
+    }
+    let word = args.get(1)?;
+    let tool = match word.as_str() {
+        "check-rdb" => check_rdb::main,
+        "check-aof" => check_aof::main,
+        _ => return None,
+    };
+    let rest = args[2..].iter().cloned();
+    Some(tool(&[format!("{program} {word}")].into_iter().chain(rest).collect::<Vec<_>>()))
+}
+
+/// What `--version` of the tools shows.
+fn version_text() -> String {
+    let version = crate::config::load::REDIS_VERSION;
+    format!(
+        "v={version} sha=00000000:0 malloc=jemalloc-5.3.0 bits={} build=backplane-{}",
+        usize::BITS,
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 /// A name of the configuration as a path.
 fn path_of(name: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(name))

@@ -1,6 +1,8 @@
 //! Rewriting: a new base file, and switching the append-only file on and off.
 use super::{append, delete_history, delete_later, folder, in_folder, os_text, shown};
 use super::{make_folder, path_of, persist_manifest, state, stem, sync_folder};
+use crate::keyspace::shard::SHARDS;
+use crate::lock::held::Access;
 use crate::module::abi;
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
@@ -163,7 +165,8 @@ fn begin(server: &'static Server) -> Result<(), ()> {
         "Background append only file rewriting started by pid {}",
         std::process::id()
     );
-    server.queue.task(Box::new(move || run(server, now)));
+    let number = NUMBER.fetch_add(1, Relaxed) + 1;
+    server.queue.task(Box::new(move || run(server, now, number)));
     Ok(())
 }
 
@@ -171,17 +174,20 @@ fn begin(server: &'static Server) -> Result<(), ()> {
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// The cut: the log goes on in a new file, and threads in the background write a base of what there is at that moment.
-fn run(server: &'static Server, began: i64) {
+fn run(server: &'static Server, began: i64, number: u64) {
     let r = &server.aof.rewriting;
-    if !r.runs() {
+    if !r.runs() || NUMBER.load(Relaxed) != number {
         // It was switched off meanwhile.
         return;
     }
-    if cut::running() {
-        // A snapshot that was called off takes a moment to end.
-        return when_no_snapshot_runs(server, began);
+    if cut::running() && !server.persistence.saving.load(Relaxed) {
+        // A snapshot that was called off is about to end, perhaps with the help of this thread: a little later.
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            server.queue.task(Box::new(move || run(server, began, number)));
+        });
+        return;
     }
-    let number = NUMBER.fetch_add(1, Relaxed) + 1;
     let Ok(next) = prepare_next_incr(server) else { return ended(server, Err(()), began) };
     let format = match server.config.aof_use_rdb_preamble() {
         true => Format::RdbBase,
@@ -201,21 +207,11 @@ fn run(server: &'static Server, began: i64) {
         }));
     });
     let order = Order { path: temporary_base(), format, at_cut, done };
-    // Snapshots begin under the module lock, which this thread has had since it looked.
-    let begun = cut::begin(server, order);
-    debug_assert!(begun);
-}
-
-/// Runs the rewrite when the snapshot that is there has ended.
-fn when_no_snapshot_runs(server: &'static Server, began: i64) {
-    let wait = move || {
-        while cut::running() {
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
-        server.queue.task(Box::new(move || run(server, began)));
-    };
-    if std::thread::Builder::new().name("aof-rewrite".into()).spawn(wait).is_err() {
-        ended(server, Err(()), began);
+    if !cut::begin(server, order) {
+        // Another snapshot runs: after it.
+        r.scheduled.store(true, Relaxed);
+        r.started.store(-1, Relaxed);
+        r.running.store(false, SeqCst);
     }
 }
 
@@ -280,6 +276,23 @@ fn temporary_base() -> PathBuf {
 /// Where effects go until there is a base file for them.
 fn temporary_incr(server: &Server) -> Vec<u8> {
     [b"temp-", &stem(server)[..], b".incr"].concat()
+}
+
+/// Holds all shards for reading, until the end of the unit: no write is in the middle of anything, and none begins. The
+/// calling thread has the module lock.
+pub fn hold_everything(server: &Server) {
+    for (db, database) in server.keyspace.dbs().iter().enumerate() {
+        for (i, shard) in database.shards().iter().enumerate() {
+            shard.latch.lock();
+            // SAFETY: lock: taken on the line above, released below; the module lock is held.
+            unsafe {
+                if shard.data().held.hold_whole(Access::Read) {
+                    server.holder().touched.push((db * SHARDS + i) as u32);
+                }
+                shard.latch.unlock();
+            }
+        }
+    }
 }
 
 /// The incremental file in which the log goes on after a cut.
@@ -397,7 +410,7 @@ fn write_base(server: &'static Server, path: &Path) -> Result<(), ()> {
 }
 
 /// Opens the file at the start of the server, after loading. The error has been logged.
-pub fn open_at_start(server: &'static Server) -> Result<(), ()> {
+pub(crate) fn open_at_start(server: &'static Server) -> Result<(), ()> {
     let aof = &server.aof;
     make_folder(server)?;
     let mut next = aof.manifest.lock().clone();

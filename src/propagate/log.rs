@@ -2,27 +2,26 @@
 //!
 //! Appending is a copy into a buffer under one short lock: whoever appends has latches or holds keys, so nothing here may
 //! wait for a disk. The append-only file takes the bytes out ([`Log::take`]) and knows by the offset, which counts them
-//! all, what of the log is written and what is on the disk.
+//! all, what of the log is written and what is on the disk. Replicas are fed at once, by a copy into their mailboxes.
+use super::replica::{Feed, Replica, Waits};
 use super::{encode, to, Effect};
+use crate::connection::client::{flag, ClientShared};
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicU64, AtomicU8, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
+use std::sync::Arc;
 
-/// Bytes for the append-only file that nobody has taken yet.
+/// Commands for one kind of reader.
 #[derive(Default)]
-struct Pending {
-    bytes: Vec<u8>,
-    /// The database that the last command in the file was for; `None` makes the next one select its own.
-    db: Option<usize>,
-    /// Unix seconds of the last timestamp annotation.
-    timestamp: i64,
-    /// Offset behind the bytes.
-    offset: u64,
+pub(super) struct Stream {
+    pub(super) bytes: Vec<u8>,
+    /// The database that the last command was for; `None` makes the next one select its own.
+    pub(super) db: Option<usize>,
 }
 
-impl Pending {
+impl Stream {
     fn command(&mut self, db: usize, resp: impl FnOnce(&mut Vec<u8>)) {
         if self.db != Some(db) {
             self.db = Some(db);
@@ -32,35 +31,64 @@ impl Pending {
     }
 }
 
+/// What is under the log's lock.
+#[derive(Default)]
+struct Pending {
+    /// Bytes for the append-only file that nobody has taken yet.
+    file: Stream,
+    /// Unix seconds of the last timestamp annotation.
+    timestamp: i64,
+    /// Offset behind the bytes.
+    offset: u64,
+    /// The replicas' part.
+    feed: Feed,
+}
+
 /// The log: one order for all writes.
 #[derive(Default)]
 pub struct Log {
-    active: AtomicBool,
+    /// Who reads: bits of [`to`].
+    readers: AtomicU8,
     offset: AtomicU64,
     pending: Mutex<Pending>,
+    /// Who waits for replicas.
+    pub waits: Waits,
 }
 
 impl Log {
     /// Whether anybody reads; without a reader, effects are not even built.
     #[inline]
     pub fn active(&self) -> bool {
-        self.active.load(Relaxed)
+        self.readers.load(Relaxed) != 0
     }
 
-    /// Begins or ends the reading. The first command after the beginning selects its database.
+    /// Whether there is an append-only file to write.
+    pub fn has_file(&self) -> bool {
+        self.readers.load(Relaxed) & to::AOF != 0
+    }
+
+    /// Begins or ends the writing of the append-only file. The first command after the beginning selects its database.
     pub fn set_active(&self, on: bool) {
         let mut p = self.pending.lock();
-        p.db = None;
-        self.active.store(on, Relaxed);
+        p.file.db = None;
+        self.set_reader(to::AOF, on);
     }
 
-    /// Bytes appended so far. What is seen of the keyspace was written before this offset.
+    fn set_reader(&self, bit: u8, on: bool) {
+        if on {
+            self.readers.fetch_or(bit, Relaxed);
+        } else {
+            self.readers.fetch_and(!bit, Relaxed);
+        }
+    }
+
+    /// Bytes appended to the file so far. What is seen of the keyspace was written before this offset.
     #[inline]
     pub fn offset(&self) -> u64 {
         self.offset.load(Acquire)
     }
 
-    /// Appends one command. Returns the offset behind it. The caller has its latches or holds its keys.
+    /// Appends one command. Returns the file's offset behind it. The caller has its latches or holds its keys.
     pub fn append_command(
         &self,
         server: &Server,
@@ -69,44 +97,52 @@ impl Log {
         target: u8,
         args: &[&[u8]],
     ) -> u64 {
-        if target & to::AOF == 0 {
-            return self.offset();
-        }
-        self.add(server, now, |p| p.command(db, |out| encode(out, args)))
+        self.add(server, now, target, |s, _| s.command(db, |out| encode(out, args)))
     }
 
-    /// Appends the effects of one unit; `transaction` puts them between `MULTI` and `EXEC`. Returns the offset behind
-    /// them. The caller has its latches or holds its keys.
+    /// Appends the effects of one unit; `transaction` puts them between `MULTI` and `EXEC`. Returns the file's offset
+    /// behind them. The caller has its latches or holds its keys.
     pub fn append(&self, server: &Server, now: i64, effects: &[Effect], transaction: bool) -> u64 {
-        if effects.iter().all(|e| e.to & to::AOF == 0) {
-            return self.offset();
-        }
-        self.add(server, now, |p| {
+        let target = effects.iter().fold(0, |all, e| all | e.to);
+        self.add(server, now, target, |s, bit| {
+            let mut own = effects.iter().filter(|e| e.to & bit != 0).peekable();
+            let transaction = transaction && own.peek().is_some();
+            // Without a database of their own, as Redis writes them.
             if transaction {
-                encode(&mut p.bytes, &[b"MULTI"]);
+                encode(&mut s.bytes, &[b"MULTI"]);
             }
-            for e in effects.iter().filter(|e| e.to & to::AOF != 0) {
-                p.command(e.db, |out| out.extend_from_slice(&e.resp));
+            for e in own {
+                s.command(e.db, |out| out.extend_from_slice(&e.resp));
             }
             if transaction {
-                encode(&mut p.bytes, &[b"EXEC"]);
+                encode(&mut s.bytes, &[b"EXEC"]);
             }
         })
     }
 
-    fn add(&self, server: &Server, now: i64, write: impl FnOnce(&mut Pending)) -> u64 {
+    fn add(&self, server: &Server, now: i64, target: u8, write: impl Fn(&mut Stream, u8)) -> u64 {
+        // A replica's own replicas get the primary's stream, not what it led to here.
+        let target = if server.link.is_replica() { target & !to::REPLICAS } else { target };
+        if target & self.readers.load(Relaxed) == 0 {
+            return self.offset();
+        }
         let mut p = self.pending.lock();
-        if !self.active() {
+        let target = target & self.readers.load(Relaxed);
+        if target & to::REPLICAS != 0 {
+            write(&mut p.feed.stream, to::REPLICAS);
+            p.feed.send(server.config.repl_backlog_size() as usize);
+        }
+        if target & to::AOF == 0 {
             return p.offset;
         }
-        let before = p.bytes.len();
+        let before = p.file.bytes.len();
         if server.config.aof_timestamp_enabled() && p.timestamp < now / 1000 {
             p.timestamp = now / 1000;
             let line = format!("#TS:{}\r\n", p.timestamp);
-            p.bytes.extend_from_slice(line.as_bytes());
+            p.file.bytes.extend_from_slice(line.as_bytes());
         }
-        write(&mut p);
-        p.offset += (p.bytes.len() - before) as u64;
+        write(&mut p.file, to::AOF);
+        p.offset += (p.file.bytes.len() - before) as u64;
         let offset = p.offset;
         self.offset.store(offset, Release);
         drop(p);
@@ -119,18 +155,86 @@ impl Log {
     pub fn take(&self, into: &mut Vec<u8>, fresh: bool) -> u64 {
         let mut p = self.pending.lock();
         if into.is_empty() {
-            std::mem::swap(into, &mut p.bytes);
+            std::mem::swap(into, &mut p.file.bytes);
         } else {
-            into.append(&mut p.bytes);
+            into.append(&mut p.file.bytes);
         }
         if fresh {
-            p.db = None;
+            p.file.db = None;
         }
         p.offset
     }
 
     /// Bytes that wait to be taken.
     pub fn pending_bytes(&self) -> usize {
-        self.pending.lock().bytes.len()
+        self.pending.lock().file.bytes.len()
+    }
+
+    // ----- replicas ------------------------------------------------------------------------------------------------
+
+    /// Feeds a replica from now on. Returns the stream's offset. Nothing is being written meanwhile: the caller holds
+    /// everything.
+    pub fn add_replica(&self, replica: Arc<Replica>) -> u64 {
+        let mut p = self.pending.lock();
+        self.set_reader(to::REPLICAS, true);
+        p.feed.add(replica)
+    }
+
+    /// Feeds a replica that was away from where it was. False if the backlog does not go back so far.
+    pub fn resume_replica(&self, replica: &Arc<Replica>, offset: u64, head: &[u8]) -> bool {
+        let mut p = self.pending.lock();
+        let Some(missed) = p.feed.since(offset) else { return false };
+        let db = p.feed.stream.db;
+        self.set_reader(to::REPLICAS, true);
+        p.feed.add(replica.clone());
+        // It has seen all of the stream, so it knows the database.
+        p.feed.stream.db = db;
+        replica.client.push(&[head, &missed].concat());
+        true
+    }
+
+    /// A client ended; it may have been a replica.
+    pub fn remove_replica(&self, client: &Arc<ClientShared>) {
+        if client.has(flag::REPLICA) {
+            self.pending.lock().feed.remove(client);
+        }
+    }
+
+    /// Looks at the replicas' part of the log.
+    pub fn with_feed<R>(&self, f: impl FnOnce(&Feed) -> R) -> R {
+        f(&self.pending.lock().feed)
+    }
+
+    /// Sends bytes to the replicas that are no effect: `PING`, `REPLCONF GETACK *`. They are part of the stream.
+    pub fn tell_replicas(&self, server: &Server, args: &[&[u8]]) {
+        if self.readers.load(Relaxed) & to::REPLICAS == 0 {
+            return;
+        }
+        let mut p = self.pending.lock();
+        if !p.feed.replicas().is_empty() {
+            encode(&mut p.feed.stream.bytes, args);
+            p.feed.send(server.config.repl_backlog_size() as usize);
+        }
+    }
+
+    /// Passes a piece of a primary's stream on to our own replicas.
+    pub fn pass_on(&self, server: &Server, bytes: &[u8]) {
+        let mut p = self.pending.lock();
+        p.feed.stream.bytes.extend_from_slice(bytes);
+        p.feed.send(server.config.repl_backlog_size() as usize);
+    }
+
+    /// The backlog is dropped when there has been no replica for long (the cron).
+    pub fn replica_cron(&self, server: &Server, now: i64) {
+        if self.readers.load(Relaxed) & to::REPLICAS != 0
+            && self.pending.lock().feed.expire(now, server.config.repl_backlog_ttl() as i64)
+        {
+            self.set_reader(to::REPLICAS, false);
+        }
+    }
+
+    /// The stream goes on at another offset.
+    pub fn restart_stream(&self, offset: u64) {
+        self.pending.lock().feed.restart(offset);
     }
 }

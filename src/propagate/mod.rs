@@ -13,7 +13,9 @@ use crate::dispatch::table::{flags, Command};
 use crate::execute::{Mode, Tx};
 use crate::server::Server;
 
+pub mod link;
 pub mod log;
+pub mod replica;
 
 /// Where effects go: bits.
 pub mod to {

@@ -14,9 +14,14 @@ pub struct Reply {
     pub muted: bool,
     /// Error replies written so far, for module calls.
     pub errors: u64,
+    /// Beyond this many bytes the client is ended whatever follows; 0 for no limit. See [`Reply::full`].
+    pub limit: usize,
     /// Their codes, a blank behind each, until the dispatcher counts them (`INFO errorstats`).
     pub codes: Vec<u8>,
 }
+
+/// A string from this length on makes room for itself.
+const LARGE: usize = 4096;
 
 /// A collection whose length is written later; see [`Reply::deferred`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,12 @@ impl Reply {
     /// An empty output.
     pub fn new(resp3: bool) -> Reply {
         Reply { resp3, ..Reply::default() }
+    }
+
+    /// Whether the client will be ended for the size of this reply: a long command may as well stop.
+    #[inline]
+    pub fn full(&self) -> bool {
+        self.limit != 0 && self.buf.len() > self.limit
     }
 
     /// Appends finished protocol.
@@ -95,6 +106,10 @@ impl Reply {
     pub fn bulk(&mut self, bytes: &[u8]) {
         if self.muted {
             return;
+        }
+        if bytes.len() >= LARGE {
+            // Once and not twice: the line break would double a buffer that just fits.
+            self.buf.reserve(bytes.len() + 32);
         }
         self.prefixed(b'$', bytes.len() as i64);
         self.buf.extend_from_slice(bytes);

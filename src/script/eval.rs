@@ -50,6 +50,12 @@ impl Default for Scripts {
 }
 
 impl Scripts {
+    /// Whether the script with this digest, in hexadecimal digits, says that it does not write.
+    pub(super) fn never_writes(&self, digest: &[u8]) -> bool {
+        let script = parse_sha(digest).and_then(|sha| self.scripts.get(&sha));
+        script.is_some_and(|s| s.flags & script_flag::NO_WRITES != 0)
+    }
+
     /// Compiles a script, if it is not known. `keep`: it never makes room (`SCRIPT LOAD`).
     fn create(&mut self, body: &[u8], sha: Sha, keep: bool) -> CommandResult {
         if self.scripts.contains_key(&sha) {
@@ -103,6 +109,12 @@ impl Scripts {
 /// Whether a script says of itself that it does not write.
 pub fn never_writes(body: &[u8]) -> bool {
     shebang(body).is_ok_and(|(flags, _)| flags & script_flag::NO_WRITES != 0)
+}
+
+/// Whether a script declares what it does, and does not say that it never writes.
+pub fn declares_writes(body: &[u8]) -> bool {
+    const SAYS_NOTHING: u32 = script_flag::COMPATIBLE | script_flag::NO_WRITES;
+    shebang(body).is_ok_and(|(flags, _)| flags & SAYS_NOTHING == 0)
 }
 
 /// The flags of a script's shebang line, and how many bytes the line has, without its end.

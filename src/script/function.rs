@@ -64,6 +64,13 @@ impl Default for Functions {
     }
 }
 
+impl Functions {
+    /// Whether a function says that it does not write.
+    pub(super) fn never_writes(&self, name: &[u8]) -> bool {
+        self.set.find(name).is_some_and(|(_, f)| f.flags & script_flag::NO_WRITES != 0)
+    }
+}
+
 /// How long a library may take to load.
 const LOAD_LIMIT_NS: u64 = 500_000_000;
 

@@ -45,6 +45,18 @@ fn engines<'t>(tx: &'t Tx<'_>) -> &'t mut Engines {
     unsafe { (*ENGINES.0.get()).get_or_insert_default() }
 }
 
+/// Whether the script, or function, that an `EVALSHA` or `FCALL` runs says of itself that it does not write. The calling
+/// thread has the module lock.
+pub fn never_writes(command: &str, name: &[u8]) -> bool {
+    // SAFETY: lock: this function's contract.
+    let engines = unsafe { (*ENGINES.0.get()).as_ref() };
+    match command {
+        "evalsha" => engines.and_then(|e| e.eval.as_ref()).is_some_and(|s| s.never_writes(name)),
+        "fcall" => engines.and_then(|e| e.functions.as_ref()).is_some_and(|f| f.never_writes(name)),
+        _ => false,
+    }
+}
+
 /// What `INFO` tells about scripts, readable without the module lock.
 #[derive(Default)]
 pub struct Figures {

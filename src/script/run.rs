@@ -7,7 +7,7 @@ use crate::config::enums::shutdown_on_sig;
 use crate::connection::client::{flag as client_flag, ClientShared, Session};
 use crate::dispatch;
 use crate::dispatch::table::{flags, Body};
-use crate::execute::{error, CommandError, CommandResult, Tx};
+use crate::execute::{error, replication, CommandError, CommandResult, Tx};
 use crate::keyspace::evict;
 use crate::observe::clock::mono_ns;
 use crate::reply::Reply;
@@ -189,8 +189,19 @@ impl<'a> Run<'a> {
         }
         let declares = call.flags & script_flag::COMPATIBLE == 0;
         let has = |bit: u32| declares && call.flags & bit != 0;
-        let out_of_memory = server.config.maxmemory() > 0 && !evict::make_room(server);
+        let out_of_memory =
+            !tx.session.allow_oom && server.config.maxmemory() > 0 && !evict::make_room(server);
+        let stale = server.link.is_stale() && !server.config.replica_serve_stale_data();
+        if stale && !has(script_flag::ALLOW_STALE) {
+            return Err(replication::STALE);
+        }
         if declares && !has(script_flag::NO_WRITES) {
+            if server.link.is_replica() && server.config.replica_read_only() {
+                return Err(replication::READONLY);
+            }
+            if replication::lacks_replicas(server) {
+                return Err(replication::NO_REPLICAS);
+            }
             if out_of_memory && !has(script_flag::ALLOW_OOM) {
                 return Err(error::OOM);
             }
@@ -265,6 +276,8 @@ impl<'a> Run<'a> {
     /// Runs a command for the script and returns its protocol. A refusal is its text only.
     pub fn command(&mut self, args: &[&[u8]]) -> Result<&[u8], CommandError> {
         let server = self.server;
+        // A script of few instructions and many commands would not be seen for long by the hook.
+        self.watch();
         let filtered = (!server.modules.filters.load().is_empty())
             .then(|| crate::module::api::filter::apply(server, self.session.shared.id, args));
         let rewritten = filtered.as_ref().map(|f| f.args());
@@ -312,6 +325,13 @@ impl<'a> Run<'a> {
         if command.has(flags::NOSCRIPT) && !ALL_FOR_SCRIPTS.load(Relaxed) {
             return Err(error::err("This Redis command is not allowed from script"));
         }
+        let server = self.server;
+        if server.link.is_stale()
+            && !server.config.replica_serve_stale_data()
+            && !command.has(flags::STALE)
+        {
+            return Err(error::err("Can not execute the command on a stale replica"));
+        }
         if let Some(user) = self.session.limited_user() {
             if let Err(denied) = check::command(&user.rules(), command, args) {
                 let client = acl_log::behind(self.server, &self.caller);
@@ -323,6 +343,14 @@ impl<'a> Run<'a> {
         }
         if self.read_only && command.has(flags::WRITE | flags::MAY_REPLICATE) {
             return Err(error::err("Write commands are not allowed from read-only scripts."));
+        }
+        if !self.wrote && command.has(flags::WRITE) {
+            if server.link.is_replica() && server.config.replica_read_only() {
+                return Err(error::err(format!("-{}", replication::READONLY.0)));
+            }
+            if replication::lacks_replicas(server) {
+                return Err(error::err(format!("-{}", replication::NO_REPLICAS.0)));
+            }
         }
         if !self.wrote && command.has(flags::WRITE) && !self.server.loading.load(Relaxed) {
             crate::persist::check_disk(self.server).map_err(|e| error::err(format!("-{}", e.0)))?;
@@ -472,7 +500,8 @@ pub fn string_arguments<'l>(lua: Lua) -> Option<SmallVec<[&'l [u8]; 8]>> {
             super::lua::Type::String => {}
             super::lua::Type::Number => {
                 // Lua's own form would lose digits.
-                let text = crate::keyspace::number::format_f64(lua.to_number(i));
+                // Zero has no sign here.
+                let text = crate::keyspace::number::format_f64(lua.to_number(i) + 0.0);
                 lua.push_bytes(&text);
                 lua.replace(i);
             }

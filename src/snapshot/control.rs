@@ -171,10 +171,19 @@ pub fn save_to(server: &'static Server, path: &std::path::Path) -> io::Result<()
     result
 }
 
+/// Deletes all data, functions too.
+fn empty_all(server: &'static Server) {
+    crate::execute::flush::empty(server, None, false);
+    let mut session = crate::connection::client::Session::internal();
+    let tx = crate::execute::Tx::module(server, &mut session, now_ms());
+    // It fails while a function runs, which no function can bring about.
+    let _ = crate::script::function::flush(&tx);
+}
+
 /// Puts the data of a file in place of all that is there (`RdbLoad`). The error is an errno.
 pub fn load_from(server: &'static Server, path: &std::path::Path) -> Result<(), i32> {
     abort_background_save(server);
-    crate::execute::flush::empty(server, None, false);
+    empty_all(server);
     match load_file(server, path, Duplicates::Refuse) {
         Outcome::Done => Ok(()),
         Outcome::NoFile => Err(libc::ENOENT),
@@ -344,7 +353,7 @@ pub fn reload(server: &'static Server, how: Reload) -> Result<(), &'static str> 
         crate::module::thread::end_unit(server);
     }
     if how.flush {
-        crate::execute::flush::empty(server, None, false);
+        empty_all(server);
     }
     let duplicates = if how.merge { Duplicates::Replace } else { Duplicates::Refuse };
     let loaded = load_file(server, &file_name(server), duplicates);

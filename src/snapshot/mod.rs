@@ -37,7 +37,7 @@ pub use cut::{
 };
 pub use decode::{Decoder, Limits};
 pub use load::{load_at_start, load_base};
-pub use payload::{dump, restore, seal, unseal, RestoreError};
+pub use payload::{dump, restore, seal, unseal, RestoreError, SKIP_CHECKSUM};
 pub use reader::Reader;
 pub use save::{write_base, Format};
 pub use sink::Batch;

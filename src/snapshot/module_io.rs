@@ -257,7 +257,7 @@ pub fn save_value(out: &mut Writer, value: &ModuleValue, key: Option<(&[u8], usi
     };
     out.len(value.ty.id);
     let mut io = Io::saving(out, &value.ty, key);
-    let _running = running(value.ty.owner, "rdb_save");
+    let _running = running(value.ty.owner, &"rdb_save");
     // SAFETY: ABI: registered for this signature; io and value outlive the call; lock: the module lock is held.
     unsafe { save(io.handle(), value.ptr) };
     let failed = io.error;
@@ -326,7 +326,7 @@ fn call_load(
     };
     let mut io = Io::loading(r, ty, key);
     io.fatal = starting();
-    let _running = running(ty.owner, "rdb_load");
+    let _running = running(ty.owner, &"rdb_load");
     // SAFETY: ABI: registered for this signature; io outlives the call; lock: the module lock is held.
     let ptr = unsafe { load(io.handle(), version) };
     Ok((ptr, io.error))
@@ -361,7 +361,7 @@ fn save_aux(out: &mut Writer, ty: &Arc<ModuleType>, when: i32) {
     if methods.aux_save2.is_none() {
         io.save(|_| {});
     }
-    let _running = running(ty.owner, "aux_save");
+    let _running = running(ty.owner, &"aux_save");
     // SAFETY: ABI: registered for this signature; io outlives the call; lock: the module lock is held.
     unsafe { save(io.handle(), when) };
     let (failed, nothing) = (io.error, io.header.is_some());
@@ -413,7 +413,7 @@ pub(super) fn call_aux_load(
     let mut io = Io::loading(r, ty, None);
     io.fatal = starting();
     let status = {
-        let _running = running(ty.owner, "aux_load");
+        let _running = running(ty.owner, &"aux_load");
         // SAFETY: ABI: registered for this signature; io outlives the call; lock: the module lock is held.
         unsafe { load(io.handle(), version_of_id(id), when) }
     };
@@ -475,7 +475,7 @@ pub fn rewrite_value(value: &ModuleValue, key: (&[u8], usize)) -> Option<Vec<u8>
     }
     let rewrite = value.ty.methods.aof_rewrite?;
     let mut io = Io::new(Stream::Rewrite(Vec::new()), value.ty.clone(), Some(key));
-    let _running = running(value.ty.owner, "aof_rewrite");
+    let _running = running(value.ty.owner, &"aof_rewrite");
     let (name, handle) = (io.key.cast(), io.handle());
     // SAFETY: ABI: registered for this signature; io, name and value outlive the call; lock: the module lock is held.
     unsafe { rewrite(handle, name, value.ptr) };
@@ -484,6 +484,9 @@ pub fn rewrite_value(value: &ModuleValue, key: (&[u8], usize)) -> Option<Vec<u8>
         _ => None,
     }
 }
+
+/// What stands before an unsigned number in module data.
+pub const UINT: u64 = op::UINT;
 
 /// Walks over module data up to its end, without the module.
 pub fn skip_data(r: &mut Reader<'_>) -> Result<()> {

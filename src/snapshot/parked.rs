@@ -112,7 +112,12 @@ pub(super) fn bytes_of(value: &ModuleValue) -> Option<&[u8]> {
 
 /// Whether the module of a value is absent.
 pub fn is_parked(value: &ModuleValue) -> bool {
-    std::ptr::eq(value.ty.owner, nobody())
+    is_type(&value.ty)
+}
+
+/// Whether a type stands for one of a module that is not loaded.
+pub fn is_type(ty: &ModuleType) -> bool {
+    std::ptr::eq(ty.owner, nobody())
 }
 
 /// Reads a value after its id.

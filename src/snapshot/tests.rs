@@ -38,7 +38,7 @@ fn dumped(value: &Value) -> Vec<u8> {
 }
 
 fn restored(payload: &[u8]) -> std::result::Result<Value, RestoreError> {
-    let decoder = Decoder { limits: limits(), key: None, find_type: &|_| None, park: true };
+    let decoder = Decoder { limits: limits(), key: None, find_type: &|_| None, park: false };
     restore(payload, &decoder)
 }
 

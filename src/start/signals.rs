@@ -44,6 +44,8 @@ pub fn listen(server: &'static Server) {
         libc::sigaction(libc::SIGINT, &action, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        // A file that may not grow is an error of the write, which is dealt with there.
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
     super::spawn("signals", move || loop {
         let mut byte = 0u8;

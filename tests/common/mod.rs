@@ -50,25 +50,45 @@ impl Server {
     /// As [`Server::start`], in a folder that may hold files.
     pub fn start_in(dir: PathBuf, args: &[&str]) -> Server {
         let port = free_port();
-        let mut child = Server::command(&dir, port, args).spawn().expect("the server starts");
+        let child = Server::command(&dir, port, args).spawn().expect("the server starts");
+        Server { child, port, dir }.ready()
+    }
+
+    /// Waits until the server answers.
+    fn ready(mut self) -> Server {
         for _ in 0..1200 {
-            if let Ok(Some(status)) = child.try_wait() {
-                panic!("the server ended with {status}:\n{}", log_of(&dir));
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the server ended with {status}:\n{}", self.log());
             }
-            if let Ok(s) = TcpStream::connect(("127.0.0.1", port)) {
+            if let Ok(s) = TcpStream::connect(("127.0.0.1", self.port)) {
                 let mut c = Client::on(s);
                 if c.cmd(&["PING"]) == Reply::Status("PONG".into()) {
-                    return Server { child, port, dir };
+                    return self;
                 }
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("the server does not answer:\n{}", log_of(&dir));
+        panic!("the server does not answer:\n{}", self.log());
+    }
+
+    /// As [`Server::start`], but the reference: what a test asserts of our server is asserted of it as well.
+    pub fn reference(args: &[&str]) -> Server {
+        let dir = fresh_dir("reference");
+        let port = free_port();
+        let mut command = Command::new(real_modules().join("../bin/redis-server"));
+        Server::give(&mut command, &dir, port, args);
+        let child = command.spawn().expect("the reference starts");
+        Server { child, port, dir }.ready()
     }
 
     /// The command line of a server.
     pub fn command(dir: &Path, port: u16, args: &[&str]) -> Command {
         let mut c = Command::new(env!("CARGO_BIN_EXE_backplane"));
+        Server::give(&mut c, dir, port, args);
+        c
+    }
+
+    fn give(c: &mut Command, dir: &Path, port: u16, args: &[&str]) {
         c.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--logfile", "log"])
             .args(["--dir", &dir.display().to_string(), "--save", ""])
             .args(["--enable-debug-command", "yes", "--enable-module-command", "yes"])
@@ -76,7 +96,6 @@ impl Server {
             .current_dir(dir)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        c
     }
 
     /// Runs a server that is expected to end by itself: its exit code and its log.
@@ -181,13 +200,6 @@ impl Client {
         self.read()
     }
 
-    fn line(&mut self) -> String {
-        let mut s = String::new();
-        let n = self.reader.read_line(&mut s).expect("the server replies in time");
-        assert!(n > 0, "the server closed the connection");
-        s.trim_end().to_string()
-    }
-
     /// Reads to the end of the connection.
     pub fn rest(&mut self) -> String {
         let mut s = String::new();
@@ -196,9 +208,22 @@ impl Client {
     }
 
     pub fn read(&mut self) -> Reply {
-        let line = self.line();
-        let (kind, rest) = (line.as_bytes()[0] as char, &line[1..]);
-        match kind {
+        self.try_read().expect("the server replies in time, and does not close the connection")
+    }
+
+    /// Sends to a server that may be gone. False when it is.
+    pub fn try_send(&mut self, args: &[&str]) -> bool {
+        self.stream.write_all(&encode(args)).is_ok()
+    }
+
+    /// Reads a whole reply; `None` when the connection ended before.
+    pub fn try_read(&mut self) -> Option<Reply> {
+        // An error shows the client's own bytes, which need not be text.
+        let mut line = Vec::new();
+        self.reader.read_until(b'\n', &mut line).ok()?;
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r\n")?);
+        let (kind, rest) = (line.chars().next()?, &line[1..]);
+        Some(match kind {
             '+' => Reply::Status(rest.into()),
             '-' => Reply::Error(rest.into()),
             ':' => Reply::Int(rest.parse().unwrap()),
@@ -207,7 +232,7 @@ impl Client {
                 -1 => Reply::Nil,
                 n => {
                     let mut b = vec![0; n as usize + 2];
-                    self.reader.read_exact(&mut b).unwrap();
+                    self.reader.read_exact(&mut b).ok()?;
                     b.truncate(n as usize);
                     Reply::Bulk(String::from_utf8_lossy(&b).into_owned())
                 }
@@ -216,11 +241,11 @@ impl Client {
                 -1 => Reply::Nil,
                 n => {
                     let n = if kind == '%' { 2 * n } else { n };
-                    Reply::Array((0..n).map(|_| self.read()).collect())
+                    Reply::Array((0..n).map(|_| self.try_read()).collect::<Option<_>>()?)
                 }
             },
             other => Reply::Other(other, rest.into()),
-        }
+        })
     }
 }
 

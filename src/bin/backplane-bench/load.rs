@@ -61,6 +61,16 @@ pub fn reply_length(bytes: &[u8]) -> Option<usize> {
     (at <= bytes.len()).then_some(at)
 }
 
+/// Calls `got` with each complete reply at the beginning of `bytes`; their length.
+fn each_reply(bytes: &[u8], mut got: impl FnMut(&[u8])) -> usize {
+    let mut used = 0;
+    while let Some(size) = reply_length(&bytes[used..]) {
+        got(&bytes[used..used + size]);
+        used += size;
+    }
+    used
+}
+
 /// The number in a line such as `$12\r\n`; `None` for `-1`.
 fn length(line: &[u8]) -> Option<usize> {
     let digits = line[1..].iter().take_while(|byte| byte.is_ascii_digit());
@@ -108,7 +118,8 @@ impl Conn {
 
     /// Reads what is there and calls `got` with each complete reply.
     fn drain(&mut self, mut got: impl FnMut(&[u8])) -> std::io::Result<()> {
-        let mut chunk = [0; 65536];
+        // Small enough that clearing it costs nothing beside the system call.
+        let mut chunk = [0; 4096];
         loop {
             let n = match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Error::new(ErrorKind::UnexpectedEof, "the server hung up")),
@@ -117,14 +128,16 @@ impl Conn {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };
-            self.input.extend_from_slice(&chunk[..n]);
-            let mut used = 0;
-            while let Some(size) = reply_length(&self.input[used..]) {
-                got(&self.input[used..used + size]);
-                used += size;
+            let whole = n < chunk.len();
+            if self.input.is_empty() {
+                let used = each_reply(&chunk[..n], &mut got);
+                self.input.extend_from_slice(&chunk[used..n]);
+            } else {
+                self.input.extend_from_slice(&chunk[..n]);
+                let used = each_reply(&self.input, &mut got);
+                self.input.drain(..used);
             }
-            self.input.drain(..used);
-            if n < chunk.len() {
+            if whole {
                 return Ok(());
             }
         }

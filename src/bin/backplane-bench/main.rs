@@ -326,12 +326,14 @@ fn measure_row(setup: &Setup, row: &Row, report: &mut Report) {
             in_turn(&mut servers, turn, &name, report, |server, report, i| {
                 let batches = (setup.ops / pipeline as u64).max(1);
                 let limit = Limit::Time(setup.time, batches);
-                let before = cpu_seconds(server.pid());
+                let (before, user) = (cpu_seconds(server.pid()), user_seconds(server.pid()));
                 let outcome = closed(server.addr, setup.conns, &load, limit)?;
                 let cpu = cpu_seconds(server.pid()) - before;
+                let user = user_seconds(server.pid()) - user;
                 let ops = outcome.ops as f64;
                 report.add(&format!("{name}, kops/s"), 1, i, ops / outcome.seconds / 1e3);
                 report.add(&format!("{name}, CPU s per M ops"), 2, i, cpu / ops * 1e6);
+                report.add(&format!("{name}, outside the kernel"), 2, i, user / ops * 1e6);
                 report.add(&format!("{name}, batch p99 ms"), 2, i, outcome.quantile(0.99) / 1e3);
                 note_errors(&name, i, &outcome, report);
                 Ok(())
@@ -421,10 +423,20 @@ fn note_errors(name: &str, server: usize, outcome: &Outcome, report: &mut Report
 
 /// User and system CPU seconds of a process, all its threads.
 fn cpu_seconds(pid: u32) -> f64 {
+    cpu_fields(pid, 2)
+}
+
+/// Its user CPU seconds.
+fn user_seconds(pid: u32) -> f64 {
+    cpu_fields(pid, 1)
+}
+
+/// The sum of the first `count` of: user time, system time.
+fn cpu_fields(pid: u32, count: usize) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in parentheses may hold spaces; field 3 comes after it, utime and stime are 14 and 15.
     let after = text.rsplit_once(") ").map_or("", |(_, after)| after);
-    let ticks = after.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    let ticks = after.split(' ').skip(11).take(count).filter_map(|f| f.parse::<f64>().ok());
     ticks.sum::<f64>() / ticks_per_second()
 }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+mod aof;
 mod client;
+mod commands;
 mod compare;
 mod generate;
 mod resp;
@@ -33,10 +35,13 @@ backplane-diff [OPTION...] SCRIPT...
   --timeout MS         limit for one reply (default 10000)
   --max-lines N        lines of each reply in a report (default 20; 0: where it differs, and no more)
   --verbose            print every command and its reply
+  --aof                run with an append-only file, and compare what each command leaves there
   --generate N         no scripts: N random commands, each sequence of them on empty servers
+  --concurrent N       the same from several connections at once, then what is atomic on keys that they share
   --seed S             seed of the first sequence (default 1)
   --resp 2|3           only this protocol
   --families A,B       only these families of commands
+  --commands           no scripts: what both servers tell about their commands
   --failures N         stop after so many different failures (default 1)
 The servers are started afresh for each script, with nothing saved and the debug commands on.
 
@@ -65,9 +70,11 @@ struct Setup {
     load: Vec<PathBuf>,
     port: u16,
     repeat: usize,
+    aof: bool,
     options: Options,
     scripts: Vec<String>,
     generate: Generate,
+    commands: bool,
 }
 
 /// What `--generate` was told.
@@ -77,6 +84,7 @@ struct Generate {
     resp: Option<u8>,
     families: Vec<String>,
     failures: usize,
+    concurrent: bool,
 }
 
 fn main() -> ExitCode {
@@ -87,6 +95,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if setup.commands {
+        return commands(&setup);
+    }
     if setup.generate.commands > 0 {
         return generate(&setup);
     }
@@ -122,11 +133,18 @@ fn main() -> ExitCode {
 }
 
 fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
-    let (mut a, mut b, mut modules) = (None, None, None);
+    let (mut a, mut b, mut modules, mut aof) = (None, None, None, false);
     let (mut load, mut port, mut repeat, mut scripts) = (Vec::new(), 0, 1, Vec::new());
     let mut options = Options { wait: Duration::from_secs(10), verbose: false, max_lines: 20 };
-    let mut generate =
-        Generate { commands: 0, seed: 1, resp: None, families: Vec::new(), failures: 1 };
+    let mut commands = false;
+    let mut generate = Generate {
+        commands: 0,
+        seed: 1,
+        resp: None,
+        families: Vec::new(),
+        failures: 1,
+        concurrent: false,
+    };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value\n{USAGE}"));
         match arg.as_str() {
@@ -141,7 +159,13 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             "--timeout" => options.wait = Duration::from_millis(number(&value()?)?),
             "--max-lines" => options.max_lines = number(&value()?)?,
             "--verbose" => options.verbose = true,
+            "--aof" => aof = true,
             "--generate" => generate.commands = number(&value()?)?,
+            "--commands" => commands = true,
+            "--concurrent" => {
+                generate.commands = number(&value()?)?;
+                generate.concurrent = true;
+            }
             "--seed" => generate.seed = number(&value()?)?,
             "--resp" => generate.resp = Some(number(&value()?)?),
             "--families" => generate.families = value()?.split(',').map(str::to_string).collect(),
@@ -151,7 +175,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             _ => scripts.push(arg),
         }
     }
-    if scripts.is_empty() && generate.commands == 0 {
+    if scripts.is_empty() && generate.commands == 0 && !commands {
         return Err(USAGE.into());
     }
     let reference = server::reference_dir();
@@ -165,7 +189,43 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     };
     let origins = [a.map_or_else(default_a, Ok)?, b.map_or_else(default_b, Ok)?];
     let modules = modules.or_else(|| Some(reference.as_ref()?.join("lib")));
-    Ok(Setup { origins, modules, load, port, repeat, options, scripts, generate })
+    Ok(Setup { origins, modules, load, port, repeat, aof, options, scripts, generate, commands })
+}
+
+/// Compares what the servers tell about their commands.
+fn commands(setup: &Setup) -> ExitCode {
+    let run = || -> Result<(usize, usize), String> {
+        let args = arguments(setup, &Script::default())?;
+        let mut servers = Vec::new();
+        let mut addrs = Vec::new();
+        for (i, origin) in setup.origins.iter().enumerate() {
+            addrs.push(match origin {
+                Origin::Running(addr) => *addr,
+                Origin::Started(command) => {
+                    let port = if setup.port == 0 { 0 } else { setup.port + i as u16 };
+                    let server = Server::start(command, &args, port)?;
+                    let addr = server.addr;
+                    servers.push(server);
+                    addr
+                }
+            });
+        }
+        commands::run([addrs[0], addrs[1]], setup.generate.seed)
+    };
+    match run() {
+        Ok((compared, differences)) => {
+            println!("commands: {compared} compared, {differences} differences");
+            if differences == 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Runs the generator instead of scripts.
@@ -189,7 +249,11 @@ fn generate(setup: &Setup) -> ExitCode {
         })
     };
     let args = arguments(setup, &Script::default());
-    match args.and_then(request).and_then(|request| generate::run(&request)) {
+    let run = |request: generate::Request| match setup.generate.concurrent {
+        true => generate::concurrent::run(&request),
+        false => generate::run(&request),
+    };
+    match args.and_then(request).and_then(run) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
@@ -242,7 +306,17 @@ fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, Strin
     }
     let sides = [Side::new(addrs[0]), Side::new(addrs[1])];
     let options = &setup.options;
-    let mut runner = Runner { name, sides, servers, options, tally: Tally::default() };
+    let tails = servers.iter().flatten().filter(|_| setup.aof).map(|s| aof::Tail::new(s.dir()));
+    let tails = tails.collect();
+    let mut runner = Runner {
+        name,
+        sides,
+        servers,
+        tails,
+        owed: Default::default(),
+        options,
+        tally: Tally::default(),
+    };
     for (side, origin) in runner.sides.iter_mut().zip(&setup.origins) {
         if matches!(origin, Origin::Running(_)) {
             let conn = side.conn("main").ok_or("a server does not answer")?;
@@ -252,12 +326,19 @@ fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, Strin
         }
     }
     runner.run(script);
+    runner.finish();
     Ok(runner.tally)
 }
 
 fn arguments(setup: &Setup, script: &Script) -> Result<Vec<String>, String> {
     let fixed = ["--save", "", "--enable-debug-command", "yes", "--enable-module-command", "yes"];
     let mut args: Vec<String> = fixed.map(str::to_string).to_vec();
+    if setup.aof {
+        // No sync: while one runs, the reference puts writes off.
+        let file =
+            ["--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"];
+        args.extend(file.map(str::to_string));
+    }
     args.extend(script.args.iter().cloned());
     let mut modules = setup.load.clone();
     for name in &script.modules {

@@ -1,6 +1,7 @@
 //! Runs one script against two sides, step by step, and reports what differs.
 use std::time::{Duration, Instant};
 
+use crate::aof::{is_compared, same, Effect, Owed, Tail};
 use crate::client::Side;
 use crate::compare::{compare, matches_glob, Rule};
 use crate::resp::{compact, encode, pretty, quoted, Reply};
@@ -38,6 +39,10 @@ pub struct Runner<'a> {
     pub sides: [Side; 2],
     /// Their processes.
     pub servers: [Option<Server>; 2],
+    /// Their append-only files; none without `--aof`.
+    pub tails: Vec<Tail>,
+    /// Deletions of what expired that only one side has written yet.
+    pub owed: Owed,
     /// Printing and waiting.
     pub options: &'a Options,
     /// The count so far.
@@ -49,6 +54,7 @@ impl Runner<'_> {
     pub fn run(&mut self, script: &Script) {
         for (i, step) in script.steps.iter().enumerate() {
             self.step(step);
+            self.compare_effects(step);
             for (side, server) in ["A", "B"].iter().zip(&mut self.servers) {
                 let Some(server) = server else { continue };
                 if !server.alive() {
@@ -62,6 +68,50 @@ impl Runner<'_> {
                 }
             }
         }
+    }
+
+    /// Compares what a step left in the append-only files.
+    fn compare_effects(&mut self, step: &Step) {
+        let [a, b] = self.tails.as_mut_slice() else { return };
+        if matches!(step.action, Action::Send(_)) {
+            // Nobody has waited for it yet.
+            return;
+        }
+        let (filled, compared) = match &step.action {
+            Action::Command { args, .. } => {
+                (args.iter().any(|a| a.windows(2).any(|w| w == b"${")), is_compared(args))
+            }
+            _ => (false, true),
+        };
+        let loosely = !step.rules.is_empty() || filled;
+        let (a, b) = (a.take(), b.take());
+        if !compared || same(&a, &b, loosely) {
+            return;
+        }
+        let (a, b) = self.owed.settle(a, b);
+        if same(&a, &b, loosely) {
+            return;
+        }
+        self.tally.differences += 1;
+        let what = match &step.action {
+            Action::Command { args, .. } => words(args),
+            other => format!("{other:?}"),
+        };
+        println!("{}:{}: {what}", self.name, step.line);
+        let show = |effects: &[Effect]| {
+            let all: Vec<String> = effects.iter().map(|e| words(e)).collect();
+            all.join(" | ")
+        };
+        println!("  A writes {}\n  B writes {}", show(&a), show(&b));
+    }
+
+    /// The script is over: what expired must have been deleted on both sides.
+    pub fn finish(&mut self) {
+        let left = self.owed.left();
+        for effect in &left {
+            println!("{}: only B ever writes {}", self.name, words(effect));
+        }
+        self.tally.differences += left.len();
     }
 
     fn step(&mut self, step: &Step) {

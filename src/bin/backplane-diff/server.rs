@@ -102,6 +102,11 @@ impl Server {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

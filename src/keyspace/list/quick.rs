@@ -197,10 +197,13 @@ pub(super) enum ElementPos {
 pub(super) struct Quick {
     pub nodes: VecDeque<Node>,
     pub len: usize,
+    /// Limit of a node: what the directive said when the list was made, as on Redis.
+    pub fill: Option<Fill>,
 }
 
 impl Quick {
     pub fn push(&mut self, value: &[u8], front: bool, fill: Fill) {
+        let fill = *self.fill.get_or_insert(fill);
         let edge = if front { self.nodes.front_mut() } else { self.nodes.back_mut() };
         match edge.and_then(|n| n.room_for(value.len(), fill)) {
             Some(lp) if front => lp.push_front(value),
@@ -247,6 +250,7 @@ impl Quick {
 
     /// Adds `value` beside the element at `(at, offset)`.
     pub fn insert(&mut self, at: usize, offset: usize, value: &[u8], after: bool, fill: Fill) {
+        let fill = *self.fill.get_or_insert(fill);
         self.len += 1;
         let len = value.len();
         if let Some(lp) = self.nodes[at].room_for(len, fill) {
@@ -293,6 +297,7 @@ impl Quick {
 
     /// Replaces the element at `(at, offset)`.
     pub fn replace(&mut self, at: usize, offset: usize, value: &[u8], fill: Fill) {
+        let fill = *self.fill.get_or_insert(fill);
         let large = fill.is_large(value.len());
         match &mut self.nodes[at] {
             Node::Packed(lp) if !large => {

@@ -119,13 +119,10 @@ pub(super) fn last_id(lp: &Listpack, master: StreamId) -> Option<StreamId> {
 /// A new node for a first entry with these names (every second of `fields`).
 pub(super) fn new_node<B: AsRef<[u8]>>(fields: &[B]) -> Listpack {
     let mut lp = Listpack::new();
-    lp.push_back(0i64);
-    lp.push_back(0i64);
-    lp.push_back((fields.len() / 2) as i64);
-    for name in fields.iter().step_by(2) {
-        lp.push_back(name.as_ref());
-    }
-    lp.push_back(0i64);
+    let n = LpItem::Int((fields.len() / 2) as i64);
+    let names = fields.iter().step_by(2).map(|name| LpItem::parse(name.as_ref()));
+    let zero = LpItem::Int(0);
+    lp.extend([zero, zero, n].into_iter().chain(names).chain([zero]));
     lp
 }
 
@@ -139,21 +136,17 @@ pub(super) fn append<B: AsRef<[u8]>>(
     let head = head(lp)?;
     let same = same_names(lp, &head, fields);
     let n = fields.len() / 2;
-    set_counts(lp, head.count + 1, head.deleted);
-    lp.push_back(if same { SAME_FIELDS } else { 0i64 });
-    lp.push_back(id.ms.wrapping_sub(master.ms) as i64);
-    lp.push_back(id.seq.wrapping_sub(master.seq) as i64);
+    set_count(lp, head.count + 1);
+    let ints = |values: [i64; 3]| values.into_iter().map(LpItem::Int);
+    let (ms, seq) = (id.ms.wrapping_sub(master.ms), id.seq.wrapping_sub(master.seq));
+    let id = |flags| ints([flags, ms as i64, seq as i64]);
+    let texts = fields.iter().map(|text| LpItem::parse(text.as_ref()));
     if same {
-        for value in fields.iter().skip(1).step_by(2) {
-            lp.push_back(value.as_ref());
-        }
-        lp.push_back(3 + n as i64);
+        let values = texts.skip(1).step_by(2);
+        lp.extend(id(SAME_FIELDS).chain(values).chain([LpItem::Int(3 + n as i64)]));
     } else {
-        lp.push_back(n as i64);
-        for text in fields {
-            lp.push_back(text.as_ref());
-        }
-        lp.push_back(4 + 2 * n as i64);
+        let end = [LpItem::Int(4 + 2 * n as i64)];
+        lp.extend(id(0).chain([LpItem::Int(n as i64)]).chain(texts).chain(end));
     }
     Some(())
 }
@@ -175,11 +168,15 @@ pub(super) fn mark_deleted(lp: &mut Listpack, raw: &Raw) {
     lp.replace(raw.flags_at, raw.flags | DELETED);
 }
 
-/// Writes both counts. Places are no longer valid.
-pub(super) fn set_counts(lp: &mut Listpack, count: i64, deleted: i64) {
+fn set_count(lp: &mut Listpack, count: i64) {
     if let Some(first) = lp.first() {
         lp.replace(first, count);
     }
+}
+
+/// Writes both counts. Places are no longer valid.
+pub(super) fn set_counts(lp: &mut Listpack, count: i64, deleted: i64) {
+    set_count(lp, count);
     if let Some(second) = lp.first().and_then(|first| lp.next(first)) {
         lp.replace(second, deleted);
     }

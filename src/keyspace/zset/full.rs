@@ -38,7 +38,7 @@ impl Full {
     }
 
     fn find(&self, hash: u64, member: &[u8]) -> Option<Member> {
-        self.table.find(hash, |m| m.bytes() == member).copied()
+        self.table.find(hash, |m| m.bytes() == member)
     }
 
     pub fn score(&self, member: &[u8]) -> Option<f64> {

@@ -115,13 +115,16 @@ crate::api! {
         OK
     }
 
-    /// Applies one rule to a user; `errno` says why not.
+    /// Applies one rule to a user; `errno` says why not. As on Redis, the error is -1 here and not `ERR`.
     [Locked] fn SetModuleUserACL(user: *const ModuleUser, rule: *const c_char) -> c_int {
         // SAFETY: ABI: a handle that the module still has, and a C string.
         let (user, rule) = unsafe { (&*user, CStr::from_ptr(rule).to_bytes()) };
         match Acl::apply_rule(Server::get(), &user.user, rule) {
             Ok(()) => OK,
-            Err(e) => denied(e.errno()),
+            Err(e) => {
+                set_errno(e.errno());
+                -1
+            }
         }
     }
 
@@ -168,7 +171,7 @@ crate::api! {
     [Locked] fn GetCurrentUserName(ctx: *mut Ctx) -> *mut RStr {
         // SAFETY: ABI: a live context.
         let ctx = unsafe { &mut *ctx };
-        let Some(user) = ctx.session().user.clone() else { return std::ptr::null_mut() };
+        let Some(user) = &ctx.session().user else { return std::ptr::null_mut() };
         let s = RStr::new(user.name());
         ctx.remember(Auto::Str(s));
         s

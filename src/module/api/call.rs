@@ -5,18 +5,18 @@ use crate::acl::log::Place;
 use crate::acl::User;
 use crate::connection::client::{flag as client_flag, Session};
 use crate::dispatch;
-use crate::dispatch::table::{flags, Body, Command, Table};
-use crate::execute::{error, CommandError, Tx};
-use crate::keyspace::evict::out_of_memory;
+use crate::dispatch::table::{flags, Command, Table};
+use crate::execute::{error, replication, CommandError, Tx};
+use crate::keyspace::evict::over_limit;
 use crate::keyspace::number;
 use crate::module::abi;
 use crate::module::api::call_reply::{self, CallReply};
-use crate::module::api::promise::Promise;
+use crate::module::api::promise::{Block, Promise};
 use crate::module::api::string::bytes_of;
 use crate::module::api::LockClass;
-use crate::module::blocked::BlockedClient;
 use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
+use crate::module::strict;
 use crate::module::string::RStr;
 use crate::propagate::{self, to, Effect};
 use crate::reply::Reply;
@@ -123,8 +123,12 @@ pub unsafe fn read_args<'a>(name: &'a [u8], list: *const Arg, len: usize) -> Arg
                 b's' => all.push(Cow::Borrowed(RStr::bytes(a.ptr.cast()))),
                 b'l' => all.push(Cow::Owned(number::format_i64(a.number).to_vec())),
                 b'v' if a.len > 0 => {
-                    let strings = std::slice::from_raw_parts(a.ptr.cast::<*const RStr>(), a.len);
-                    all.extend(strings.iter().map(|s| Cow::Borrowed(RStr::bytes(*s))));
+                    // RediSearch's arrays begin 4 bytes behind an aligned address.
+                    let strings = a.ptr.cast::<*const RStr>();
+                    all.extend(
+                        (0..a.len)
+                            .map(|i| Cow::Borrowed(RStr::bytes(strings.add(i).read_unaligned()))),
+                    );
                 }
                 b'c' | b'b' => all.push(Cow::Borrowed(bytes_of(a.ptr.cast(), a.len))),
                 _ => {}
@@ -167,6 +171,15 @@ fn prepare(
         let text = format!("ERR command '{name}' is not allowed on script mode");
         return Err(refused(libc::ESPIPE, text));
     }
+    if f.script && command.has(flags::WRITE) {
+        let server = Server::get();
+        if crate::snapshot::control::writes_denied(server) {
+            return Err(Refused(libc::ESPIPE, error::MISCONF));
+        }
+        if replication::lacks_replicas(server) {
+            return Err(Refused(libc::ESPIPE, replication::NO_REPLICAS));
+        }
+    }
     if f.deny_oom && command.has(flags::DENYOOM) && no_memory() {
         return Err(Refused(libc::ENOSPC, error::OOM));
     }
@@ -184,11 +197,28 @@ fn prepare(
     Ok(command.clone())
 }
 
+/// Whether `M` refuses. In a command, what counts is how things were when it began: nothing is evicted under it.
+fn no_memory(ctx: &Ctx) -> bool {
+    let server = Server::get();
+    if server.config.maxmemory() == 0 {
+        return false;
+    }
+    if ctx.flags & flag::COMMAND != 0 {
+        // SAFETY: lock: the caller has the module lock.
+        return unsafe { server.holder() }.no_memory;
+    }
+    over_limit(server)
+}
+
 /// What became of a command that ran.
 struct Ran {
     out: Reply,
     /// It blocked: the reply comes later.
-    blocked: Option<Arc<BlockedClient>>,
+    block: Option<Block>,
+    /// Its client and itself, for that case.
+    session: Session,
+    command: Arc<Command>,
+    args: Vec<Vec<u8>>,
 }
 
 /// Runs a command for a module. `None` for a dry run.
@@ -196,11 +226,12 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let server = Server::get();
     let table = server.modules.current_table(server);
     let caller = ctx.session();
-    let user = ctx.user.as_ref().map(|u| u.user.clone()).or_else(|| caller.user.clone());
+    let named = || ctx.user.as_ref().map(|u| &u.user).or(caller.user.as_ref()).cloned();
+    let user = if f.as_user { named() } else { None };
     let note = |denied: Denied, user: &User, command: &Command| {
         denied.note(server, &ctx.logged_client(), user, Place::Module, command, args);
     };
-    let command = prepare(&table, f, user.as_ref(), args, || out_of_memory(server), note)?;
+    let command = prepare(&table, f, user.as_ref(), args, || no_memory(ctx), note)?;
     if f.dry_run {
         return Ok(None);
     }
@@ -209,9 +240,9 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     session.select(caller.db);
     session.shared.put(client_flag::MULTI, caller.shared.has(client_flag::MULTI));
     session.shared.put(client_flag::RESP3, resp3);
-    // Only commands of modules can wait behind a call: a native one that would block answers as inside a transaction.
-    let module_command = matches!(command.body, Body::Module(_));
-    session.deny_blocking = !(f.may_block && module_command && ctx.module.is_some());
+    session.may_wait = f.may_block && ctx.module.is_some();
+    session.deny_blocking = !session.may_wait;
+    session.allow_oom = !f.deny_oom;
     if f.as_user {
         session.user = user;
     }
@@ -219,7 +250,13 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let mut tx = Tx::module(server, &mut session, ctx.time());
     tx.effects.allowed = f.targets();
     dispatch::call(&mut tx, &command, args, &mut out);
-    Ok(Some(Ran { out, blocked: session.blocked_on.take() }))
+    let block = match (session.blocked_on.take(), &session.waiting) {
+        (Some(blocked), _) => Some(Block::Module(blocked)),
+        (None, Some(w)) => Some(Block::Keys(w.waiter.clone())),
+        (None, None) => None,
+    };
+    let args = if block.is_some() { args.iter().map(|a| a.to_vec()).collect() } else { Vec::new() };
+    Ok(Some(Ran { out, block, session, command, args }))
 }
 
 /// Runs a command for a module as the command filters leave it.
@@ -275,7 +312,7 @@ pub unsafe extern "C" fn backplane_call_impl(
     list: *const Arg,
     len: usize,
 ) -> *mut CallReply {
-    super::enter("Call", LockClass::Locked);
+    super::enter(&"Call", LockClass::Locked);
     let before = errno();
     // SAFETY: ABI: a live context, C strings, and what the shim read.
     let (ctx, name, format) = unsafe {
@@ -298,9 +335,11 @@ pub unsafe extern "C" fn backplane_call_impl(
         }
         Ok(Some(ran)) => {
             set_errno(before);
-            match (ran.blocked, ctx.module) {
-                (Some(blocked), Some(module)) => {
-                    let promise = Promise::new(module, ctx.session().db, blocked);
+            match (ran.block, ctx.module) {
+                (Some(block), Some(module)) => {
+                    let call = (ran.command, ran.args);
+                    let promise =
+                        Promise::new(module, ran.session, ran.out, block, call, f.targets());
                     CallReply::promised(promise, owner)
                 }
                 _ => CallReply::new(ran.out.buf, ran.out.errors, owner),
@@ -317,6 +356,7 @@ pub unsafe extern "C" fn backplane_call_impl(
         }
     };
     let reply = Box::into_raw(reply);
+    strict::note(|live| live.replies += 1);
     ctx.remember(Auto::Reply(reply.cast()));
     reply
 }
@@ -342,7 +382,7 @@ pub unsafe extern "C" fn backplane_replicate_impl(
     list: *const Arg,
     len: usize,
 ) -> c_int {
-    super::enter("Replicate", LockClass::Locked);
+    super::enter(&"Replicate", LockClass::Locked);
     // SAFETY: ABI: a live context, C strings, and what the shim read.
     let (ctx, name, format, args) = unsafe {
         let name = CStr::from_ptr(command).to_bytes();

@@ -283,6 +283,7 @@ pub unsafe fn free(reply: *mut CallReply) {
     unsafe {
         if (*reply).root.is_some() {
             drop(Box::from_raw(reply));
+            crate::module::strict::note(|live| live.replies -= 1);
         }
     }
 }

@@ -4,6 +4,42 @@ use crate::module::abi::{self, ERR};
 use crate::module::context::Ctx;
 use crate::module::string::RStr;
 use std::ffi::{c_char, c_int, c_uint};
+use std::sync::OnceLock;
+
+/// Hash slots of a cluster.
+const CLUSTER_SLOTS: usize = 16384;
+
+/// A name's characters and a NUL.
+type Name = [u8; 8];
+
+/// For each slot the first of the words over `0-9a-z`, the short ones first, that hashes to it.
+fn names() -> &'static [Name] {
+    static NAMES: OnceLock<Vec<Name>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut names = vec![Name::default(); CLUSTER_SLOTS];
+        let mut missing = CLUSTER_SLOTS;
+        for len in 1..8 {
+            for n in 0..36usize.pow(len) {
+                let mut name = Name::default();
+                let mut rest = n;
+                for at in (0..len as usize).rev() {
+                    name[at] = DIGITS[rest % 36];
+                    rest /= 36;
+                }
+                let slot = usize::from(slot_of(&name[..len as usize]));
+                if names[slot][0] == 0 {
+                    names[slot] = name;
+                    missing -= 1;
+                    if missing == 0 {
+                        return names;
+                    }
+                }
+            }
+        }
+        names
+    })
+}
 
 crate::api! {
     /// This node's id; null outside of a cluster.
@@ -48,9 +84,31 @@ crate::api! {
     /// Forbids parts of what a cluster does. Outside of a cluster none of it happens anyway.
     [Locked] fn SetClusterFlags(_ctx: *mut Ctx, _flags: u64) {}
 
+    /// A short text that hashes to a slot, as a key or as a hash tag; null for a slot that there is not.
+    [Free] fn ClusterCanonicalKeyNameInSlot(slot: c_uint) -> *const c_char {
+        names().get(slot as usize).map_or(std::ptr::null(), |name| name.as_ptr().cast())
+    }
+
     /// The hash slot of a key.
     [Free] fn ClusterKeySlot(key: *mut RStr) -> c_uint {
         // SAFETY: ABI: a live string.
         c_uint::from(slot_of(unsafe { RStr::bytes(key) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    #[test]
+    fn a_name_for_each_slot() {
+        for slot in 0..CLUSTER_SLOTS as c_uint {
+            // SAFETY: ABI: the function takes a number and returns a text for ever.
+            let name = unsafe { CStr::from_ptr(ClusterCanonicalKeyNameInSlot(slot)) };
+            assert_eq!(c_uint::from(slot_of(name.to_bytes())), slot);
+        }
+        // SAFETY: ABI: as above.
+        assert!(unsafe { ClusterCanonicalKeyNameInSlot(16384) }.is_null());
     }
 }

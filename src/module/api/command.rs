@@ -1,8 +1,9 @@
 //! Commands: registration, information, key and channel positions.
 use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec};
+use crate::execute::command_keys;
 use crate::module::abi::{self, Elements, ERR, OK};
 use crate::module::border::{c_text, set_errno};
-use crate::module::command::{find, key_positions, CommandArg, CommandInfo, ModuleCommand};
+use crate::module::command::{find, CommandArg, CommandInfo, ModuleCommand};
 use crate::module::context::{flag, Ctx};
 use crate::module::registry::Module;
 use crate::module::string::RStr;
@@ -76,10 +77,12 @@ fn register(r: &Registration<'_>) -> Arc<ModuleCommand> {
         let vague = if r.bits & flags::MODULE_GETKEYS != 0 { key::VARIABLE_FLAGS } else { 0 };
         info.keys.push(keys(key::RW | key::ACCESS | key::UPDATE | vague, first, last, step));
     }
+    let full_name = r.container.map_or(r.name.to_string(), |c| format!("{c}|{}", r.name));
     Arc::new(ModuleCommand {
         module: r.module,
         name: r.name.to_string(),
-        full_name: r.container.map_or(r.name.to_string(), |c| format!("{c}|{}", r.name)),
+        label: crate::lock::owner::intern(&full_name),
+        full_name,
         function: r.function,
         flags: r.bits,
         info: Mutex::new(info),
@@ -328,7 +331,7 @@ unsafe fn command_keys(
         set_errno(libc::EINVAL);
         return none;
     }
-    let found = key_positions(command, &args).unwrap_or_default();
+    let found = command_keys::positions(command, &args).unwrap_or_default();
     // SAFETY: ABI: places that the module gave.
     unsafe { *count = found.len() as c_int };
     if found.is_empty() {

@@ -146,7 +146,7 @@ fn reason(error: abi::Handle) -> String {
 
 impl Parameter {
     fn get(&self) -> Value {
-        let _running = running(self.module, "config get");
+        let _running = running(self.module, &"config get");
         let (name, data) = (self.name.as_ptr(), self.data);
         // SAFETY: ABI: registered for these signatures; lock: the module lock is held.
         unsafe {
@@ -166,7 +166,7 @@ impl Parameter {
 
     /// Hands a value to the module.
     fn put(&self, value: &Value) -> Result<(), String> {
-        let _running = running(self.module, "config set");
+        let _running = running(self.module, &"config set");
         let (name, data) = (self.name.as_ptr(), self.data);
         let mut error: abi::Handle = std::ptr::null_mut();
         // SAFETY: ABI: registered for these signatures; lock: the module lock is held.
@@ -335,7 +335,7 @@ impl ExtraConfigs for ModuleConfigs {
             }
             done.push(this);
             let mut error: abi::Handle = std::ptr::null_mut();
-            let status = with_context(p.module, 0, "config apply", |ctx| {
+            let status = with_context(p.module, 0, &"config apply", |ctx| {
                 // SAFETY: ABI: registered for this signature; lock: the module lock is held.
                 unsafe { f(ctx.cast(), p.data, &raw mut error) }
             });

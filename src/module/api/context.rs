@@ -47,6 +47,8 @@ fn server_flags(server: &Server) -> c_int {
         (config.appendonly(), abi::CTX_FLAGS_AOF),
         (!config.save().is_empty(), abi::CTX_FLAGS_RDB),
         (ratio > 1.0, abi::CTX_FLAGS_OOM),
+        (crate::script::run::is_running(), abi::CTX_FLAGS_LUA),
+        (crate::execute::transaction::is_running(), abi::CTX_FLAGS_MULTI),
         (ratio > MEMORY_WARNING, abi::CTX_FLAGS_OOM_WARNING),
         (server.persistence.saving.load(Relaxed), abi::CTX_FLAGS_ACTIVE_CHILD),
         (log::in_child(), abi::CTX_FLAGS_IS_CHILD),
@@ -131,9 +133,9 @@ api! {
         now_us()
     }
 
-    /// Unix time in microseconds. Redis answers the time of its last look at the clock here; ours is always fresh.
+    /// Unix time in microseconds, at the begin of the unit under the module lock; while none runs, of the last one.
     [Free] fn CachedMicroseconds() -> i64 {
-        now_us()
+        Server::get().unit_us.load(Relaxed)
     }
 
     /// Microseconds of a clock that never goes back.

@@ -55,7 +55,7 @@ pub fn apply(server: &Server, client: u64, args: &[&[u8]]) -> Filtered {
         if inside && f.flags & abi::CMDFILTER_NOSELF != 0 {
             continue;
         }
-        let _running = running(f.module, "command filter");
+        let _running = running(f.module, &"command filter");
         // SAFETY: ABI: registered for this signature; lock: the module lock is held.
         unsafe { callback((&raw mut seen).cast()) };
     }

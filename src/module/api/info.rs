@@ -107,6 +107,20 @@ impl InfoCtx<'_> {
 /// What modules add to `INFO`: sections with a blank line between them and after `before` earlier ones. `wanted` names
 /// sections or modules, in any case; none asks for all. The calling thread has the module lock.
 pub fn sections(server: &Server, wanted: Option<&[String]>, before: usize) -> String {
+    ask_all(server, wanted, before, 0)
+}
+
+/// What modules tell about themselves in a crash report. The calling thread has the module lock.
+pub fn for_crash_report() -> String {
+    ask_all(Server::get(), None, 0, 1)
+}
+
+fn ask_all(
+    server: &Server,
+    wanted: Option<&[String]>,
+    before: usize,
+    for_crash_report: c_int,
+) -> String {
     let (mut text, mut count) = (Vec::new(), before);
     for module in server.modules.list() {
         let Some(function) = *module.info.lock() else { continue };
@@ -119,9 +133,9 @@ pub fn sections(server: &Server, wanted: Option<&[String]>, before: usize) -> St
             in_dict: false,
         };
         {
-            let _running = running(module, "INFO");
+            let _running = running(module, &"INFO");
             // SAFETY: ABI: registered for this signature; lock: this function's contract.
-            unsafe { function((&raw mut ctx).cast(), 0) };
+            unsafe { function((&raw mut ctx).cast(), for_crash_report) };
         }
         ctx.end_dict();
         (text, count) = (ctx.text, ctx.sections);
@@ -382,13 +396,7 @@ api! {
     [Free] fn _Assert(text: *const c_char, file: *const c_char, line: c_int) {
         // SAFETY: ABI: C strings.
         let (text, file) = unsafe { (CStr::from_ptr(text), CStr::from_ptr(file)) };
-        crate::log_warning!("=== ASSERTION FAILED ===");
-        crate::log_warning!(
-            "==> {}:{line} '{}' is not true",
-            file.to_string_lossy(),
-            text.to_string_lossy()
-        );
-        std::process::abort()
+        crate::start::crash::assertion_failed(&text.to_string_lossy(), &file.to_string_lossy(), line)
     }
 }
 
@@ -414,7 +422,7 @@ pub unsafe extern "C" fn backplane_log_impl(
     text: *const c_char,
     len: usize,
 ) {
-    super::enter("Log", LockClass::Free);
+    super::enter(&"Log", LockClass::Free);
     // SAFETY: ABI: null or a live context, a C string and a buffer of this length.
     unsafe {
         let module = ctx.as_ref().and_then(|c| c.module);
@@ -433,7 +441,7 @@ pub unsafe extern "C" fn backplane_log_io_error_impl(
     text: *const c_char,
     len: usize,
 ) {
-    super::enter("LogIOError", LockClass::Free);
+    super::enter(&"LogIOError", LockClass::Free);
     // SAFETY: ABI: the io handle of a running save or load method, a C string and a buffer of this length.
     unsafe {
         let module = (*io).data_type().owner;

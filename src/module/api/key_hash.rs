@@ -81,7 +81,7 @@ unsafe extern "C" fn backplane_hash_set_impl(
     pairs: *const c_void,
     len: usize,
 ) -> c_int {
-    super::enter("HashSet", LockClass::Locked);
+    super::enter(&"HashSet", LockClass::Locked);
     const KNOWN: c_int = abi::HASH_NX | abi::HASH_XX | abi::HASH_CFIELDS | abi::HASH_COUNT_ALL;
     // SAFETY: ABI: null or an open key; the shim's list.
     let (k, pairs) = unsafe { (key(handle), pair_list(pairs.cast(), len)) };
@@ -143,7 +143,7 @@ unsafe extern "C" fn backplane_hash_get_impl(
     pairs: *const c_void,
     len: usize,
 ) -> c_int {
-    super::enter("HashGet", LockClass::Locked);
+    super::enter(&"HashGet", LockClass::Locked);
     // SAFETY: ABI: an open key; the shim's list.
     let (k, pairs) = unsafe { (key(handle), pair_list(pairs.cast::<Pair>(), len)) };
     let Some(k) = k else { return abi::ERR };

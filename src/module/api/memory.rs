@@ -104,6 +104,25 @@ mod heap {
         ]
     }
 
+    pub use crate::observe::heap::of_this_thread;
+
+    /// The allocator's own report.
+    pub fn report() -> Option<Vec<u8>> {
+        unsafe extern "C" fn write(to: *mut c_void, text: *const std::ffi::c_char) {
+            // SAFETY: layout: the vector below, and a C string.
+            unsafe {
+                let text = std::ffi::CStr::from_ptr(text);
+                (*to.cast::<Vec<u8>>()).extend_from_slice(text.to_bytes());
+            }
+        }
+        let mut text: Vec<u8> = Vec::with_capacity(1 << 16);
+        // SAFETY: layout: the callback gets the vector, which lives here; no options.
+        unsafe {
+            je::malloc_stats_print(Some(write), (&raw mut text).cast(), std::ptr::null());
+        }
+        Some(text)
+    }
+
     /// Gives unused memory back to the system; says whether that worked.
     pub fn purge() -> bool {
         let none = std::ptr::null_mut();
@@ -184,6 +203,16 @@ mod heap {
         [used, used, used, 0]
     }
 
+    /// Not told apart by thread.
+    pub fn of_this_thread() -> u64 {
+        used()
+    }
+
+    /// This allocator makes none.
+    pub fn report() -> Option<Vec<u8>> {
+        None
+    }
+
     /// Gives unused memory back to the system.
     pub fn purge() -> bool {
         // SAFETY: layout: a plain call.
@@ -197,6 +226,16 @@ pub use heap::NAME;
 /// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
 pub fn purge() -> bool {
     heap::purge()
+}
+
+/// Bytes that this thread has allocated less those that it has freed; wraps below zero. For differences.
+pub fn of_this_thread() -> u64 {
+    heap::of_this_thread()
+}
+
+/// The allocator's own report (`MEMORY MALLOC-STATS`), if it makes one.
+pub fn allocator_report() -> Option<Vec<u8>> {
+    heap::report()
 }
 
 fn abort_oom(size: usize) -> ! {

@@ -3,9 +3,10 @@
 //! [`get_api`] is what word 0 of every context points to. A name that is not in any table is absent, as on an older
 //! Redis, and remembered with the module that asked.
 use super::context::{Auto, Ctx};
+use super::strict;
 use super::string::RStr;
+use crate::lock::owner::{self, Label};
 use crate::server::Server;
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::sync::OnceLock;
@@ -42,32 +43,18 @@ pub struct Export {
     pub addr: Addr,
 }
 
-/// Number of calls that the trail remembers.
-const TRAIL: usize = 16;
-
-thread_local! {
-    static CALLS: Cell<[&'static str; TRAIL]> = const { Cell::new([""; TRAIL]) };
-    static NEXT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Notes a call of an API function, for the crash report. Called at every entry.
+/// Notes a call of an API function, for reports, and checks it in strict mode. Called at every entry.
 #[inline]
-pub fn enter(name: &'static str, _class: LockClass) {
-    NEXT.with(|n| {
-        let i = n.get();
-        n.set(i.wrapping_add(1));
-        CALLS.with(|c| {
-            // SAFETY: layout: a cell of this thread; written without copying the whole array.
-            unsafe { (*c.as_ptr())[i % TRAIL] = name };
-        });
-    });
+pub fn enter(name: Label, class: LockClass) {
+    owner::trail().note(name);
+    if strict::on() {
+        strict::check(name, class);
+    }
 }
 
 /// The last API calls of this thread, the newest first.
 pub fn trail() -> Vec<&'static str> {
-    let next = NEXT.with(Cell::get);
-    let calls = CALLS.with(Cell::get);
-    (1..=TRAIL).map(|i| calls[next.wrapping_sub(i) % TRAIL]).filter(|c| !c.is_empty()).collect()
+    owner::trail().names()
 }
 
 /// Declares API functions: `[Class] fn Name(args) -> ret { body }`. Each becomes an `extern "C"` function that notes its
@@ -86,7 +73,7 @@ macro_rules! api {
             #[allow(non_snake_case, clippy::too_many_arguments, unused_unsafe)]
             pub unsafe extern "C" fn $name($($arg: $ty),*) $(-> $ret)? {
                 $crate::module::api::enter(
-                    stringify!($name),
+                    &stringify!($name),
                     $crate::module::api::LockClass::$class,
                 );
                 $body

@@ -219,7 +219,7 @@ pub unsafe extern "C" fn backplane_emit_aof_impl(
     args: *const ShimArg,
     num_args: usize,
 ) {
-    super::enter("EmitAOF", LockClass::Locked);
+    super::enter(&"EmitAOF", LockClass::Locked);
     let io = io!(io.cast::<Io>());
     if io.failed() {
         return;
@@ -271,7 +271,7 @@ pub unsafe extern "C" fn backplane_save_long_double_impl(
     text: *const c_char,
     len: usize,
 ) {
-    super::enter("SaveLongDouble", LockClass::Locked);
+    super::enter(&"SaveLongDouble", LockClass::Locked);
     // SAFETY: ABI: the shim's buffer.
     io!(io.cast::<Io>()).save_string(unsafe { slice_of(text.cast::<u8>(), len) });
 }
@@ -286,7 +286,7 @@ pub unsafe extern "C" fn backplane_load_long_double_impl(
     buf: *mut c_char,
     cap: usize,
 ) -> c_long {
-    super::enter("LoadLongDouble", LockClass::Locked);
+    super::enter(&"LoadLongDouble", LockClass::Locked);
     match io!(io.cast::<Io>()).load_string() {
         Some(text) if text.len() <= cap => {
             // SAFETY: ABI: the shim's buffer has `cap` bytes.

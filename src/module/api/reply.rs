@@ -301,7 +301,7 @@ pub unsafe extern "C" fn backplane_reply_with_error_format_impl(
     text: *const c_char,
     len: usize,
 ) -> c_int {
-    super::enter("ReplyWithErrorFormat", LockClass::Reply);
+    super::enter(&"ReplyWithErrorFormat", LockClass::Reply);
     // SAFETY: ABI: a live context and a buffer of this length.
     unsafe { write(ctx, |out| error(out, bytes_of(text, len))) }
 }
@@ -316,7 +316,7 @@ pub unsafe extern "C" fn backplane_reply_with_long_double_impl(
     text: *const c_char,
     len: usize,
 ) -> c_int {
-    super::enter("ReplyWithLongDouble", LockClass::Reply);
+    super::enter(&"ReplyWithLongDouble", LockClass::Reply);
     // SAFETY: ABI: a live context and a buffer of this length.
     unsafe {
         write(ctx, |out| {

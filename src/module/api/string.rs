@@ -260,7 +260,7 @@ pub unsafe extern "C" fn backplane_create_string_printf_impl(
     text: *const c_char,
     len: usize,
 ) -> *mut RStr {
-    super::enter("CreateStringPrintf", LockClass::Free);
+    super::enter(&"CreateStringPrintf", LockClass::Free);
     // SAFETY: ABI: a buffer of this length.
     make(ctx, unsafe { bytes_of(text, len) })
 }
@@ -275,7 +275,7 @@ pub unsafe extern "C" fn backplane_create_string_from_long_double_impl(
     text: *const c_char,
     len: usize,
 ) -> *mut RStr {
-    super::enter("CreateStringFromLongDouble", LockClass::Free);
+    super::enter(&"CreateStringFromLongDouble", LockClass::Free);
     // SAFETY: ABI: a buffer of this length.
     make(ctx, unsafe { bytes_of(text, len) })
 }
@@ -289,7 +289,7 @@ pub unsafe extern "C" fn backplane_string_to_long_double_impl(
     s: *const c_void,
     len: *mut usize,
 ) -> *const c_char {
-    super::enter("StringToLongDouble", LockClass::Free);
+    super::enter(&"StringToLongDouble", LockClass::Free);
     // SAFETY: ABI: a live string and a place for its length.
     unsafe {
         let text = RStr::bytes(s.cast());

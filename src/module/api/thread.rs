@@ -1,18 +1,23 @@
 //! Thread-safe contexts and the module lock.
-use crate::module::abi::{ERR, OK};
+use crate::module::abi::{self, ERR, OK};
 use crate::module::blocked::BlockedClient;
-use crate::module::border::set_errno;
-use crate::module::context::Ctx;
+use crate::module::border::{c_text, set_errno};
+use crate::module::context::{flag, Ctx};
 use crate::module::thread::end_unit;
 use crate::server::Server;
+use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
 use std::sync::Arc;
+
+/// What a module's own thread is called in reports.
+const THREAD: crate::lock::owner::Label = &"module thread";
 
 /// Notes who has the lock, for reports. The calling thread has just got it.
 fn entered(ctx: *mut Ctx) {
     // SAFETY: ABI: null or a live context; lock: the caller has the module lock.
     let (ctx, holder) = unsafe { (ctx.as_ref(), Server::get().holder()) };
-    holder.running = ctx.and_then(|c| c.module).map(|m| (m, std::ptr::from_ref("module thread")));
+    holder.running = ctx.and_then(|c| c.module).map(|m| (m, THREAD));
+    Server::get().module_lock.owner.runs(holder.running);
 }
 
 crate::api! {
@@ -60,7 +65,14 @@ crate::api! {
     }
 
     /// Ends the execution unit and releases the module lock.
-    [Locked] fn ThreadSafeContextUnlock(_ctx: *mut Ctx) {
+    [Locked] fn ThreadSafeContextUnlock(ctx: *mut Ctx) {
+        // SAFETY: ABI: null or a live context.
+        if let Some(ctx) = unsafe { ctx.as_mut() } {
+            if ctx.flags & flag::YIELDED != 0 {
+                ctx.flags &= !flag::YIELDED;
+                crate::module::busy::end();
+            }
+        }
         let server = Server::get();
         end_unit(server);
         // SAFETY: lock: the calling thread has the module lock until the next line.
@@ -68,7 +80,11 @@ crate::api! {
         server.module_lock.unlock();
     }
 
-    /// A module with a long job lets the server go on. Here the serving threads never stopped: native commands on keys
-    /// that the job does not hold run beside it, so there is nothing to do.
-    [Locked] fn Yield(_ctx: *mut Ctx, _flags: c_int, _busy_reply: *const c_char) {}
+    /// A module with a long job lets the server go on; see [`crate::module::busy`].
+    [Locked] fn Yield(ctx: *mut Ctx, flags: c_int, busy_reply: *const c_char) {
+        let clients = flags & abi::YIELD_FLAG_CLIENTS != 0;
+        // SAFETY: ABI: a live context, and null or a C string.
+        let (ctx, text) = unsafe { (&mut *ctx, c_text(busy_reply)) };
+        crate::module::busy::yield_now(ctx, clients, text.map(Cow::into_owned));
+    }
 }

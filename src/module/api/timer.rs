@@ -4,7 +4,7 @@ use crate::module::border::set_errno;
 use crate::module::context::Ctx;
 use crate::module::event_loop;
 use crate::module::timer::Timer;
-use crate::observe::clock::now_ms;
+use crate::observe::clock::now_us;
 use crate::server::Server;
 use std::ffi::{c_int, c_void};
 
@@ -22,7 +22,7 @@ crate::api! {
         // SAFETY: ABI: a live context.
         let ctx = unsafe { &*ctx };
         let Some(module) = ctx.module else { return 0 };
-        let due = now_ms().saturating_add(period);
+        let due = now_us().saturating_add(period.saturating_mul(1000));
         let db = ctx.session().db;
         Server::get().modules.timers.add(Timer { module, due, db, callback, data })
     }
@@ -48,7 +48,7 @@ crate::api! {
         // SAFETY: ABI: places that the module gave, or null.
         unsafe {
             if !remaining.is_null() {
-                *remaining = (timer.due - now_ms()).max(0) as u64;
+                *remaining = ((timer.due - now_us()).max(0) / 1000) as u64;
             }
             if !data.is_null() {
                 *data = timer.data;

@@ -257,7 +257,11 @@ impl Pair {
         for (name, server) in ["A", "B"].iter().zip(&mut self.servers) {
             let Some(server) = server else { continue };
             if !server.alive() {
-                text.push_str(&format!("server {name} died:\n{}\n", server.log_tail(25)));
+                let log = server.log_tail(4000);
+                let stack = log.lines().skip_while(|line| !line.contains("STACK TRACE"));
+                let stack: Vec<&str> = stack.take(25).collect();
+                let told = if stack.is_empty() { server.log_tail(25) } else { stack.join("\n") };
+                text.push_str(&format!("server {name} died:\n{told}\n"));
             }
         }
         text

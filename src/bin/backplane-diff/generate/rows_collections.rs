@@ -199,5 +199,4 @@ pub const HLL: &[Line] = &[
     (2, "PFDEBUG ENCODING <hll>", ""),
     (1, "PFDEBUG GETREG <hll>", ""),
     (1, "PFDEBUG DECODE <hll>", ""),
-    (1, "SETRANGE <hll> <off> <v>", ""),
 ];

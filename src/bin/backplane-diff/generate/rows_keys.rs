@@ -81,7 +81,8 @@ pub const KEYS: &[Line] = &[
     (3, "EXPIRETIME <key>", "@near 20"),
     (3, "PEXPIRETIME <key>", "@near 20000"),
     (5, "OBJECT ENCODING <key>", ""),
-    (3, "OBJECT REFCOUNT <key>", ""),
+    // A copy of a small number is not shared on the reference, which nothing here can tell.
+    (3, "OBJECT REFCOUNT <key>", "@kind"),
     (1, "OBJECT IDLETIME <key>", "@kind"),
     (1, "OBJECT FREQ <key>", "@kind"),
     (1, "MEMORY USAGE <key> [ SAMPLES <few> ]", "@kind"),
@@ -174,6 +175,8 @@ pub const SERVER: &[Line] = &[
     (1, "<odd> <v>", ""),
     (1, "ACL WHOAMI", ""),
     (1, "ACL CAT ( string | geo | <odd> )", "@unordered"),
-    (1, "COMMAND GETKEYS ( GET <key> | MSET { <key> <v> } | EVAL x 1 <key> | SORT <key> STORE <key> | ZUNION #{ <key> } )", ""),
+    (1, "ACL DRYRUN default ( GET <key> | SET <key> <v> | FLUSHALL | <odd> )", ""),
+    (1, "ACL CAT", ""),
+    (1, "COMMAND GETKEYS ( EVAL x <few> <key> | GET <key> | MSET { <key> <v> } | SORT <key> STORE <key> | ZUNION #{ <key> } )", ""),
     (1, "COMMAND GETKEYSANDFLAGS ( GET <key> | SET <key> <v> GET | XREAD STREAMS <key> <id> | LMOVE <key> <key> LEFT LEFT )", ""),
 ];

@@ -119,9 +119,10 @@ impl Words {
     fn float(&mut self) -> String {
         match self.random.below(16) {
             0 => {
-                self.random.pick(&["inf", "-inf", "+inf", "1e300", "-1e-300", "5e-324"]).to_string()
+                // Nothing denormal: the reference leaves C's error number behind, and a later SORT fails by it.
+                self.random.pick(&["inf", "-inf", "+inf", "1e300", "-1e-300"]).to_string()
             }
-            1 => format!("{}", f64::from_bits(self.random.bits() >> 2)),
+            1 => format!("{}", f64::from_bits(self.random.bits() >> 2 | 1 << 60)),
             2 => format!("{:e}", self.random.range(-99_999, 99_999) as f64 / 7.0),
             3 => self.random.pick(&["3.0", "-0", "0.1", ".5", "1e5", "17179869184"]).to_string(),
             4..=7 => format!("{}", self.random.range(-400, 400) as f64 / 8.0),
@@ -311,7 +312,9 @@ impl Words {
                 .to_string(),
             "threshold" => {
                 let all = super::pair::DIRECTIVES.iter().map(|(name, _)| *name);
-                let all: Vec<_> = all.filter(|name| name.contains("-max-")).collect();
+                let sets = ["set-max-intset-entries", "set-max-listpack-entries"];
+                let all = all.filter(|name| name.contains("-max-") && !sets.contains(name));
+                let all: Vec<_> = all.collect();
                 random.pick(&all).to_string()
             }
             "restore" => super::scripts::RESTORE.into(),

@@ -1,0 +1,74 @@
+//! `RM_Yield`: a module with a long job lets the server go on.
+//!
+//! Native commands on keys that the job does not hold never stopped, so what is left to do is what needs the module thread:
+//! commands of modules that are allowed meanwhile (`allow-busy`, or `allow-loading` while data is loaded). A module that
+//! yields to clients for longer than `busy-reply-threshold` also asks that all other commands are refused with `-BUSY`.
+use super::context::{flag, Ctx};
+use super::thread;
+use crate::observe::clock::now_ms;
+use crate::server::Server;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+static ON: AtomicBool = AtomicBool::new(false);
+static TEXT: Mutex<Option<String>> = Mutex::new(None);
+/// Somebody yields right now.
+static YIELDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether commands without `allow-busy` are refused.
+#[inline]
+pub fn on() -> bool {
+    ON.load(Relaxed)
+}
+
+/// The error that they get.
+pub fn error_text() -> String {
+    match &*TEXT.lock() {
+        Some(text) => format!("BUSY {text}"),
+        None => "BUSY Redis is busy running a module command.".into(),
+    }
+}
+
+/// The unit of a context that yielded is over.
+pub fn end() {
+    *TEXT.lock() = None;
+    ON.store(false, Relaxed);
+}
+
+/// Lets others run for a moment, if the context's job has been running for long enough. The calling thread has the module
+/// lock.
+pub fn yield_now(ctx: &mut Ctx, clients: bool, text: Option<String>) {
+    let server = Server::get();
+    let loading = server.loading.load(Relaxed);
+    let between = 1000 / server.config.hz().clamp(1, 500) as i64;
+    let now = now_ms();
+    if ctx.next_yield == 0 {
+        let patience = if loading { between } else { server.config.busy_reply_threshold() as i64 };
+        let since = if ctx.now == 0 { now } else { ctx.now };
+        ctx.next_yield = since.saturating_add(patience);
+    }
+    if now < ctx.next_yield || YIELDING.swap(true, Relaxed) {
+        return;
+    }
+    if clients && !loading {
+        *TEXT.lock() = text;
+        ON.store(true, Relaxed);
+        ctx.flags |= flag::YIELDED;
+    }
+    // SAFETY: lock: this function's contract. What this unit holds stays held: others only add to it.
+    let running = unsafe { server.holder() }.running;
+    // SAFETY: lock: as above.
+    unsafe { server.holder() }.yields += 1;
+    if thread::is_current(server) {
+        thread::run_waiting_clients(server);
+    } else {
+        server.module_lock.unlock();
+        server.module_lock.lock();
+    }
+    // SAFETY: lock: taken again.
+    let holder = unsafe { server.holder() };
+    holder.yields -= 1;
+    holder.running = running;
+    ctx.next_yield = now_ms() + between;
+    YIELDING.store(false, Relaxed);
+}

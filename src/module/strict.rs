@@ -1,0 +1,150 @@
+//! `module-strict yes`: the lock classes of API functions are checked at every call, and what a command leaves behind is
+//! told. Breaches are logged, each once, with the function, the module and the thread; nothing else changes, so that a
+//! module can be watched under its real load.
+use super::api::LockClass;
+use crate::server::Server;
+use parking_lot::Mutex;
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ffi::{c_int, c_void, CStr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+static ON: AtomicBool = AtomicBool::new(false);
+/// Breaches and leaks seen, those that were not logged again included.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Things of the calling thread that are alive.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Live {
+    /// Open key handles.
+    pub keys: i64,
+    /// Replies of `Call`.
+    pub replies: i64,
+    /// Strings.
+    pub strings: i64,
+}
+
+thread_local! {
+    static LIVE: Cell<Live> = const { Cell::new(Live { keys: 0, replies: 0, strings: 0 }) };
+}
+
+/// Whether calls are checked.
+#[inline]
+pub fn on() -> bool {
+    ON.load(Relaxed)
+}
+
+/// Takes the directive on, when the server starts.
+pub fn start(on: bool) {
+    ON.store(on, Relaxed);
+}
+
+/// Breaches and leaks seen.
+pub fn count() -> u64 {
+    SEEN.load(Relaxed)
+}
+
+/// Counts a thing of this thread that was made or freed.
+#[inline]
+pub fn note(change: impl FnOnce(&mut Live)) {
+    if on() {
+        let mut live = LIVE.get();
+        change(&mut live);
+        LIVE.set(live);
+    }
+}
+
+/// What of this thread is alive.
+pub fn live() -> Live {
+    LIVE.get()
+}
+
+fn tell(what: String) {
+    SEEN.fetch_add(1, Relaxed);
+    if TOLD.lock().insert(what.clone()) {
+        crate::log_warning!("{what}");
+    }
+}
+
+/// The module whose code is on this thread's stack, the innermost.
+pub fn caller() -> Option<String> {
+    let mut frames = [std::ptr::null_mut::<c_void>(); 24];
+    // SAFETY: layout: room for the number of frames that is told.
+    let n = unsafe { libc::backtrace(frames.as_mut_ptr(), frames.len() as c_int) };
+    let modules = Server::get().modules.list();
+    frames[..n.max(0) as usize].iter().find_map(|frame| {
+        // SAFETY: layout: a zeroed struct, filled for an address of this process.
+        let file = unsafe {
+            let mut info: libc::Dl_info = std::mem::zeroed();
+            if libc::dladdr(*frame, &mut info) == 0 || info.dli_fname.is_null() {
+                return None;
+            }
+            CStr::from_ptr(info.dli_fname).to_string_lossy().into_owned()
+        };
+        modules.iter().find(|m| m.path == file).map(|m| m.name().to_string())
+    })
+}
+
+fn thread_name() -> String {
+    let mut name = [0u8; 16];
+    // SAFETY: layout: the kernel writes at most 16 bytes, a NUL among them.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+    format!("{} ({})", String::from_utf8_lossy(&name[..end]), crate::lock::owner::thread_id())
+}
+
+/// Checks a call of an API function against its lock class.
+#[cold]
+pub fn check(function: &'static str, class: LockClass) {
+    if matches!(class, LockClass::Free | LockClass::Reply) || crate::observe::log::in_child() {
+        // Replies are checked where their context is known.
+        return;
+    }
+    let server = Server::get();
+    let missing = if !server.module_lock.is_mine() {
+        "without the module lock"
+    } else if class == LockClass::Main
+        && !server.starting.load(Relaxed)
+        && !super::thread::is_current(server)
+    {
+        "outside of the module thread"
+    } else {
+        return;
+    };
+    breach(function, missing);
+}
+
+/// A reply is written by a thread that neither has the module lock nor a blocked client's context.
+#[cold]
+pub fn check_reply(has_blocked_client: bool) {
+    if !has_blocked_client
+        && !Server::get().module_lock.is_mine()
+        && !crate::observe::log::in_child()
+    {
+        let function = super::api::trail().first().copied().unwrap_or("a reply function");
+        breach(function, "without the module lock, on a context of no blocked client");
+    }
+}
+
+fn breach(function: &str, missing: &str) {
+    let module = caller().unwrap_or_else(|| "?".into());
+    tell(format!(
+        "Module API misuse: {function} was called by module '{module}' on thread {} {missing}",
+        thread_name()
+    ));
+}
+
+/// Tells what a command left behind. Strings may have been kept on purpose; handles and replies hardly.
+#[cold]
+pub fn left_behind(module: &str, command: &str, before: Live) {
+    let now = live();
+    let (keys, replies) = (now.keys - before.keys, now.replies - before.replies);
+    if keys > 0 || replies > 0 {
+        let strings = (now.strings - before.strings).max(0);
+        tell(format!(
+            "Module API misuse: command '{command}' of module '{module}' left behind: {keys} open keys, {replies} call \
+             replies, {strings} strings",
+        ));
+    }
+}

@@ -1,0 +1,208 @@
+//! The primary's side of replication: who is fed with the log, and the backlog from which a replica that was away goes on.
+//!
+//! A replica is a client whose connection got a snapshot and is then sent every effect, in the log's order: the log pushes
+//! the bytes into its mailbox while it has its own lock ([`super::log::Log`]). It answers with the offset up to which it
+//! has executed them.
+use super::log::Stream;
+use crate::connection::client::{flag, ClientShared};
+use crate::execute::blocking::Waiter;
+use crate::observe::clock::now_ms;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+
+/// A replica, as its connection and the log see it.
+pub struct Replica {
+    /// Its connection.
+    pub client: Arc<ClientShared>,
+    /// `REPLCONF listening-port`
+    pub port: AtomicU16,
+    /// `REPLCONF ip-address`; empty for the address of the connection.
+    pub ip: Mutex<String>,
+    /// What it has executed, in bytes of the stream.
+    pub acknowledged: AtomicU64,
+    /// What of that is on its disk.
+    pub synced: AtomicU64,
+    /// When it said so, Unix milliseconds.
+    pub heard: AtomicI64,
+}
+
+impl Replica {
+    /// A client that begins to talk like a replica.
+    pub fn new(client: Arc<ClientShared>) -> Replica {
+        Replica {
+            client,
+            port: AtomicU16::new(0),
+            ip: Mutex::default(),
+            acknowledged: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            heard: AtomicI64::new(now_ms()),
+        }
+    }
+
+    /// Its address, without the port.
+    pub fn address(&self) -> String {
+        let ip = self.ip.lock().clone();
+        if !ip.is_empty() {
+            return ip;
+        }
+        let addr = &self.client.addr;
+        addr.rsplit_once(':')
+            .map_or(addr.as_str(), |(ip, _)| ip)
+            .trim_matches(['[', ']'])
+            .to_string()
+    }
+
+    /// Seconds since it was heard.
+    pub fn lag(&self) -> i64 {
+        (now_ms() - self.heard.load(Relaxed)).max(0) / 1000
+    }
+}
+
+/// What goes to replicas. Under the log's lock.
+#[derive(Default)]
+pub struct Feed {
+    pub(super) stream: Stream,
+    replicas: Vec<Arc<Replica>>,
+    /// The last bytes of the stream, for replicas that come back.
+    backlog: VecDeque<u8>,
+    /// Length of the stream so far (`master_repl_offset`).
+    offset: u64,
+    /// The backlog is kept: there is a replica, or there was one not long ago.
+    kept: bool,
+    /// Since when there is no replica, Unix milliseconds.
+    alone_since: i64,
+}
+
+impl Feed {
+    /// Sends what the stream collected.
+    pub(super) fn send(&mut self, backlog_size: usize) {
+        let bytes = std::mem::take(&mut self.stream.bytes);
+        self.offset += bytes.len() as u64;
+        for r in &self.replicas {
+            r.client.push(&bytes);
+        }
+        let tail = &bytes[bytes.len().saturating_sub(backlog_size)..];
+        let over = (self.backlog.len() + tail.len()).saturating_sub(backlog_size);
+        self.backlog.drain(..over.min(self.backlog.len()));
+        self.backlog.extend(tail);
+        // The buffer is used again.
+        self.stream.bytes = bytes;
+        self.stream.bytes.clear();
+    }
+
+    /// Length of the stream so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The replicas.
+    pub fn replicas(&self) -> &[Arc<Replica>] {
+        &self.replicas
+    }
+
+    /// Bytes of the backlog; none without one.
+    pub fn backlog_len(&self) -> Option<usize> {
+        self.kept.then_some(self.backlog.len())
+    }
+
+    /// Adds a replica. Its next command selects the database anew. Returns where it begins.
+    pub(super) fn add(&mut self, replica: Arc<Replica>) -> u64 {
+        replica.client.put(flag::REPLICA, true);
+        replica.acknowledged.store(0, Relaxed);
+        replica.heard.store(now_ms(), Relaxed);
+        self.stream.db = None;
+        self.kept = true;
+        self.replicas.push(replica);
+        self.offset
+    }
+
+    /// The bytes from `offset` (counted from one, as the protocol does) to now, if the backlog has them all.
+    pub(super) fn since(&self, offset: u64) -> Option<Vec<u8>> {
+        let missing = (self.offset + 1).checked_sub(offset)?;
+        let have = self.backlog.len() as u64;
+        (self.kept && missing <= have)
+            .then(|| self.backlog.range((have - missing) as usize..).copied().collect())
+    }
+
+    /// Removes a client. True if nobody is fed any more.
+    pub(super) fn remove(&mut self, client: &Arc<ClientShared>) {
+        self.replicas.retain(|r| !Arc::ptr_eq(&r.client, client));
+        if self.replicas.is_empty() {
+            self.alone_since = now_ms();
+        }
+    }
+
+    /// Drops the backlog when there has been no replica for `seconds` (0: never). True if it was dropped.
+    pub(super) fn expire(&mut self, now: i64, seconds: i64) -> bool {
+        let over = seconds > 0 && now - self.alone_since > seconds * 1000;
+        if !(self.kept && self.replicas.is_empty() && over) {
+            return false;
+        }
+        self.kept = false;
+        self.backlog = VecDeque::new();
+        true
+    }
+
+    /// The stream begins somewhere else: this server copied a primary's data, or an operator changed its id.
+    pub(super) fn restart(&mut self, offset: u64) {
+        self.offset = offset;
+        self.backlog.clear();
+    }
+}
+
+/// A `WAIT` for replicas.
+pub struct Awaited {
+    /// How many.
+    pub replicas: usize,
+    /// What they have to acknowledge.
+    pub offset: u64,
+    /// Who waits.
+    pub waiter: Arc<Waiter>,
+}
+
+/// What beside the stream itself belongs to replicas.
+#[derive(Default)]
+pub struct Waits(pub Mutex<Vec<Awaited>>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(parts: &[&str], size: usize) -> Feed {
+        let mut f = Feed { kept: true, ..Feed::default() };
+        for p in parts {
+            f.stream.bytes.extend_from_slice(p.as_bytes());
+            f.send(size);
+        }
+        f
+    }
+
+    #[test]
+    fn the_backlog_keeps_the_last_bytes() {
+        let f = feed(&["abc", "defg", "hi"], 5);
+        assert_eq!((f.offset(), f.backlog_len()), (9, Some(5)));
+        assert_eq!(f.since(10).as_deref(), Some(&b""[..]));
+        assert_eq!(f.since(8).as_deref(), Some(&b"hi"[..]));
+        assert_eq!(f.since(5).as_deref(), Some(&b"efghi"[..]));
+        assert_eq!(f.since(4), None);
+        assert_eq!(f.since(11), None);
+    }
+
+    #[test]
+    fn one_piece_larger_than_the_backlog() {
+        let f = feed(&["ab", "cdefghij"], 3);
+        assert_eq!(f.since(8).as_deref(), Some(&b"hij"[..]));
+        assert_eq!(f.since(7), None);
+    }
+
+    #[test]
+    fn the_backlog_goes_after_a_while() {
+        let mut f = feed(&["ab"], 3);
+        f.alone_since = 1000;
+        assert!(!f.expire(61_000, 60) && !f.expire(i64::MAX, 0));
+        assert!(f.expire(61_001, 60));
+        assert_eq!(f.backlog_len(), None);
+    }
+}

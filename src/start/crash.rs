@@ -1,0 +1,233 @@
+//! What is written to the log when the process dies of a signal or of an assertion: where, whose code that was, what the
+//! holder of the module lock was doing, the stack, and what modules tell about themselves.
+//!
+//! Nothing here allocates or locks until all of that is written; the modules' own functions come last. If one of them
+//! crashes in turn, that is reported shortly, and the process ends.
+use crate::lock::owner::{thread_id, trail, Trail};
+use crate::observe::log::{log_from_signal_handler, log_raw, Level};
+use crate::server::Server;
+use std::ffi::{c_int, c_void, CStr};
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+const SIGNALS: [c_int; 5] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
+const FRAMES: usize = 100;
+
+/// The thread that reports, 0 for none.
+static REPORTING: AtomicU32 = AtomicU32::new(0);
+
+/// A line in the making.
+struct Line {
+    bytes: [u8; 512],
+    len: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, s: &str) -> std::fmt::Result {
+        let n = s.len().min(self.bytes.len() - self.len);
+        self.bytes[self.len..self.len + n].copy_from_slice(&s.as_bytes()[..n]);
+        self.len += n;
+        Ok(())
+    }
+}
+
+fn say(what: std::fmt::Arguments<'_>) {
+    let mut line = Line { bytes: [0; 512], len: 0 };
+    let _ = line.write_fmt(what);
+    log_from_signal_handler(Level::Warning, &line.bytes[..line.len]);
+}
+
+macro_rules! say {
+    ($($arg:tt)*) => { say(format_args!($($arg)*)) };
+}
+
+/// Installs the handlers, unless `crash-log-enabled` is off.
+pub fn listen(server: &Server) {
+    if !server.config.crash_log_enabled() {
+        return;
+    }
+    let mut frames = [std::ptr::null_mut::<c_void>(); 1];
+    // SAFETY: layout: room for one frame. The first call loads what later ones must not load in a handler. The handler
+    // has the signature that `SA_SIGINFO` asks for.
+    unsafe {
+        libc::backtrace(frames.as_mut_ptr(), 1);
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = crashed as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        libc::sigemptyset(&mut action.sa_mask);
+        for signal in SIGNALS {
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Begins a report. False if this thread is in one already: then it should be short. Waits for ever if another thread is.
+fn begin() -> bool {
+    match REPORTING.compare_exchange(0, thread_id(), SeqCst, SeqCst) {
+        Ok(_) => {
+            log_raw(
+                Level::Warning,
+                "\n\n=== REDIS BUG REPORT START: Cut & paste starting from here ===\n",
+            );
+            true
+        }
+        Err(id) if id == thread_id() => false,
+        Err(_) => loop {
+            // SAFETY: layout: a plain system call.
+            unsafe { libc::pause() };
+        },
+    }
+}
+
+/// Ends the report and the process, by the signal.
+fn end(signal: c_int) -> ! {
+    log_raw(
+        Level::Warning,
+        "\n=== REDIS BUG REPORT END. Make sure to include from START to END. ===\n\n",
+    );
+    // SAFETY: layout: plain system calls; with the default action the signal ends the process.
+    unsafe {
+        SIGNALS.iter().for_each(|s| {
+            libc::signal(*s, libc::SIG_DFL);
+        });
+        libc::raise(signal);
+        libc::_exit(1)
+    }
+}
+
+/// The file and the symbol of an address.
+fn place(address: *const c_void) -> (Option<&'static CStr>, Option<&'static CStr>, usize) {
+    // SAFETY: layout: a zeroed struct, filled for an address of this process; names live as long as their library, which
+    // is not closed here.
+    unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(address, &mut info) == 0 {
+            return (None, None, 0);
+        }
+        let name = |p: *const libc::c_char| (!p.is_null()).then(|| CStr::from_ptr(p));
+        let base = if info.dli_saddr.is_null() { info.dli_fbase } else { info.dli_saddr };
+        (name(info.dli_fname), name(info.dli_sname), address as usize - base as usize)
+    }
+}
+
+fn text(name: Option<&CStr>) -> &str {
+    name.and_then(|n| n.to_str().ok()).unwrap_or_default()
+}
+
+fn stack() {
+    let mut frames = [std::ptr::null_mut::<c_void>(); FRAMES];
+    // SAFETY: layout: room for the number of frames that is told.
+    let n = unsafe { libc::backtrace(frames.as_mut_ptr(), FRAMES as c_int) };
+    log_raw(Level::Warning, "\n------ STACK TRACE ------\n");
+    for frame in &frames[..n.max(0) as usize] {
+        let frame = *frame;
+        let (file, symbol, offset) = place(frame);
+        say!("{}({}+0x{offset:x}) [{frame:p}]", text(file), text(symbol));
+    }
+}
+
+/// Whose code an address is.
+fn owner_of(address: *const c_void) {
+    let server = Server::get();
+    let (file, symbol, offset) = place(address);
+    let modules = server.modules.modules.load();
+    let module = modules.iter().find(|m| m.path == text(file));
+    say!(
+        "In {} ({}+0x{offset:x}), which is {}{}",
+        text(file),
+        text(symbol),
+        if module.is_some() { "module " } else { "not a loaded module" },
+        module.map_or("", |m| m.name())
+    );
+}
+
+/// A jump to nil: most likely a function that the running module asked for and that there is not.
+fn missing_function() {
+    let Some(module) = Server::get().module_lock.owner.look().module else { return };
+    let Some(missing) = module.missing.try_lock() else { return };
+    let mut line = Line { bytes: [0; 512], len: 0 };
+    missing.iter().rev().for_each(|name| {
+        let _ = write!(line, " {name}");
+    });
+    let names = String::from_utf8_lossy(&line.bytes[..line.len]);
+    say!(
+        "A jump to nil; functions that module {} asked for in vain, the last first:{names}",
+        module.name()
+    );
+}
+
+/// What the holder of the module lock does.
+fn circumstances() {
+    let server = Server::get();
+    let seen = server.module_lock.owner.look();
+    say!(
+        "Thread {}; the module lock is held by thread {}, module '{}' ({}), {} waiting",
+        thread_id(),
+        seen.thread,
+        seen.module.map_or("-", |m| m.name()),
+        seen.what.unwrap_or("-"),
+        server.module_lock.waiters()
+    );
+    for (whose, trail) in [("the holder", seen.trail), ("this thread", Some(trail()))] {
+        let mut line = Line { bytes: [0; 512], len: 0 };
+        trail.into_iter().flat_map(Trail::each).for_each(|c| {
+            let _ = write!(line, " {c}");
+        });
+        let calls = String::from_utf8_lossy(&line.bytes[..line.len]);
+        say!("Last API calls of {whose}, the latest first:{calls}");
+    }
+}
+
+/// What modules tell, if this thread may ask them.
+fn modules() {
+    if Server::get().module_lock.is_mine() {
+        log_raw(Level::Warning, "\n------ MODULES INFO OUTPUT ------\n");
+        log_raw(Level::Warning, &crate::module::api::info::for_crash_report());
+    }
+}
+
+extern "C" fn crashed(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let first = begin();
+    // SAFETY: layout: the kernel gives the handler both; x86-64 has the program counter in this register.
+    let (address, at) = unsafe {
+        let context = &*context.cast::<libc::ucontext_t>();
+        ((*info).si_addr(), context.uc_mcontext.gregs[libc::REG_RIP as usize] as *const c_void)
+    };
+    if !first {
+        say!(
+            "Crashed running signal handler. Providing reduced version of recursive crash report."
+        );
+        say!("Crashed running the instruction at: {at:p}");
+        stack();
+        end(signal);
+    }
+    say!("Backplane {} crashed by signal: {signal}", env!("CARGO_PKG_VERSION"));
+    say!("Accessing address: {address:p}");
+    say!("Crashed running the instruction at: {at:p}");
+    if at.is_null() {
+        missing_function();
+    } else {
+        owner_of(at);
+    }
+    circumstances();
+    stack();
+    modules();
+    end(signal)
+}
+
+/// An assertion of a module does not hold: reports it and ends the process.
+pub fn assertion_failed(what: &str, file: &str, line: c_int) -> ! {
+    let first = begin();
+    say!("=== {}ASSERTION FAILED ===", if first { "" } else { "RECURSIVE " });
+    say!("==> {file}:{line} '{what}' is not true");
+    if first {
+        say!("In module {}", crate::module::strict::caller().unwrap_or_else(|| "?".into()));
+        circumstances();
+    }
+    stack();
+    if first {
+        modules();
+    }
+    end(libc::SIGABRT)
+}

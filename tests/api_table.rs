@@ -1,0 +1,136 @@
+//! `docs/API.md`, the table of the served functions, is made by this test: it fails when the document is stale, or when a
+//! function has no test module that calls it. `UPDATE_API_TABLE=1 cargo test --test api_table` writes it anew.
+//!
+//! Lock classes come from the tables of `src/module/api`, callers from the sources of `modules-test`, the rest from
+//! `docs/api-facts.csv`.
+use backplane::module::api::{all, LockClass};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+struct Fact {
+    family: String,
+    since: String,
+    valkey: bool,
+    used_by: String,
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn facts() -> BTreeMap<String, Fact> {
+    let text = read("docs/api-facts.csv");
+    let row = |line: &str| {
+        let mut f = line.split(',').map(str::to_string);
+        let mut next = || f.next().expect("a field");
+        let name = next();
+        let (family, since) = (next(), next());
+        let (valkey, used_by) = (!next().is_empty(), next());
+        (name, Fact { family, since, valkey, used_by })
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
+/// Which test modules name a function, by function. What all of them share counts for `basic`.
+fn callers() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("modules-test");
+    for file in std::fs::read_dir(dir).expect("modules-test").flatten() {
+        let path = file.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let module = match path.extension().and_then(|e| e.to_str()) {
+            Some("c") => stem,
+            Some("h") => "basic".into(),
+            _ => continue,
+        };
+        let text = std::fs::read_to_string(&path).expect("a source");
+        for part in text.split("RedisModule_").skip(1) {
+            let end = part.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(part.len());
+            let mut names = vec![part[..end].to_string()];
+            // What the header makes calls of.
+            match names[0].as_str() {
+                "Assert" => names.push("_Assert".into()),
+                "Init" => names.extend(["IsModuleNameBusy".into(), "SetModuleAttribs".into()]),
+                _ => {}
+            }
+            for name in names {
+                found.entry(name).or_default().insert(module.clone());
+            }
+        }
+    }
+    found
+}
+
+fn class(class: LockClass) -> &'static str {
+    match class {
+        LockClass::Free => "any",
+        LockClass::Locked => "lock",
+        LockClass::Reply => "reply",
+        LockClass::Main => "main",
+    }
+}
+
+fn document() -> String {
+    let (facts, callers) = (facts(), callers());
+    let mut families: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
+    let mut count = 0;
+    for e in all() {
+        let fact =
+            facts.get(e.name).unwrap_or_else(|| panic!("{} is not in api-facts.csv", e.name));
+        let tests =
+            callers.get(e.name).unwrap_or_else(|| panic!("no test module calls {}", e.name));
+        let tests = tests.iter().cloned().collect::<Vec<_>>().join(" ");
+        let valkey = if fact.valkey { "yes" } else { "" };
+        let line = format!(
+            "| {} | {} | {valkey} | {} | {tests} | {} |\n",
+            e.name,
+            fact.since,
+            class(e.class),
+            fact.used_by
+        );
+        families.entry(&fact.family).or_default().insert(e.name, line);
+        count += 1;
+    }
+    let absent: Vec<&String> = facts.keys().filter(|n| !all().any(|e| e.name == **n)).collect();
+    let mut text = format!(
+        "# The module API\n\n\
+         {count} functions are served, of the {} of Redis 7.4, each as `RedisModule_` and as `ValkeyModule_`.\n\
+         This page is made by `tests/api_table.rs`; change that, not this.\n\n\
+         Lock classes: **any** thread at any time; with the module **lock** (in a callback, or between\n\
+         `ThreadSafeContextLock` and `Unlock`); **reply**: as *lock*, or on the context of a blocked client from the thread\n\
+         that replies to it; **main**: on the module thread. `module-strict yes` has breaches logged, with the function, the\n\
+         module and the thread. The columns: since which Redis; whether Valkey has it; lock class; test modules that\n\
+         call it; real modules that use it (`docs/api-facts.csv`).\n",
+        facts.len()
+    );
+    if !absent.is_empty() {
+        let _ = writeln!(text, "\nAbsent: {absent:?}");
+    }
+    for (family, lines) in families {
+        let _ = write!(
+            text,
+            "\n## {family}\n\n| function | since | Valkey | lock | test modules | used by |\n\
+             | --- | --- | --- | --- | --- | --- |\n"
+        );
+        lines.values().for_each(|l| text.push_str(l));
+    }
+    text
+}
+
+#[test]
+fn the_document_is_up_to_date() {
+    let made = document();
+    if std::env::var_os("UPDATE_API_TABLE").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/API.md");
+        std::fs::write(path, &made).expect("docs/API.md can be written");
+        return;
+    }
+    let is = read("docs/API.md");
+    let differs = made.lines().zip(is.lines()).find(|(a, b)| a != b);
+    assert!(
+        made == is,
+        "docs/API.md is stale (UPDATE_API_TABLE=1 cargo test --test api_table); first difference: {differs:?}"
+    );
+}

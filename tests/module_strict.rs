@@ -1,0 +1,128 @@
+//! `module-strict yes`, `MODULE LOCKS` and the watchdog, with a module that breaks the rules.
+mod common;
+use common::{info, own_modules, Client, Reply, Server};
+use std::time::{Duration, Instant};
+
+fn start(more: &[&str]) -> Server {
+    let path = own_modules().join("misuse.so").display().to_string();
+    let mut args = more.to_vec();
+    args.extend(["--loadmodule", &path]);
+    Server::start(&args)
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn locks(c: &mut Client) -> Vec<(String, Reply)> {
+    let reply = c.cmd(&["MODULE", "LOCKS"]);
+    reply.items().chunks(2).map(|p| (p[0].text().to_string(), p[1].clone())).collect()
+}
+
+fn field(fields: &[(String, Reply)], name: &str) -> Reply {
+    let found = fields.iter().find(|f| f.0 == name);
+    found.unwrap_or_else(|| panic!("no {name} in {fields:?}")).1.clone()
+}
+
+#[test]
+fn breaches_and_leaks_are_named() {
+    let s = start(&["--module-strict", "yes"]);
+    let c = &mut s.client();
+    c.cmd(&["misuse.well", "k"]).ok();
+    assert_eq!(info(c, "backplane", "module_api_misuses"), "0");
+    c.cmd(&["misuse.leak", "k"]).ok();
+    c.cmd(&["misuse.thread"]).ok();
+    c.cmd(&["misuse.main"]).ok();
+    let log = s.log();
+    for line in [
+        "command 'misuse.leak' of module 'misuse' left behind: 1 open keys, 1 call replies, 0 strings",
+        "DbSize was called by module 'misuse' on thread ",
+        "GetCommand was called by module 'misuse' on thread ",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{line}\n{log}");
+    }
+    assert_eq!(log.matches(" without the module lock\n").count(), 1, "{log}");
+    assert_eq!(log.matches(" outside of the module thread\n").count(), 1, "{log}");
+    assert_eq!(info(c, "backplane", "module_api_misuses"), "3");
+    // A second time it is counted and not logged.
+    c.cmd(&["misuse.leak", "k"]).ok();
+    assert_eq!(info(c, "backplane", "module_api_misuses"), "4");
+    assert_eq!(s.log().matches("left behind").count(), 1);
+}
+
+#[test]
+fn without_strict_mode_nothing_is_said() {
+    let s = start(&[]);
+    let c = &mut s.client();
+    for command in ["misuse.thread", "misuse.main"] {
+        c.cmd(&[command]).ok();
+    }
+    c.cmd(&["misuse.leak", "k"]).ok();
+    assert!(!s.log().contains("misuse:"), "{}", s.log());
+    assert_eq!(info(c, "backplane", "module_api_misuses"), "0");
+}
+
+#[test]
+fn a_long_hold_is_seen_while_it_lasts() {
+    let s = start(&["--busy-reply-threshold", "300"]);
+    let (a, b, c) = (&mut s.client(), &mut s.client(), &mut s.client());
+    a.send(&["misuse.hold", "2500"]);
+    until("the holder is seen", || {
+        let l = locks(b);
+        field(&l, "held").int() == 1 && field(&l, "runs").text() == "misuse.hold"
+    });
+    let l = locks(b);
+    assert_eq!(field(&l, "module").text(), "misuse");
+    let calls = field(&l, "last-calls");
+    let calls: Vec<&str> = calls.items().iter().map(Reply::text).collect();
+    assert_eq!(calls[..2], ["StringToLongLong", "GetSelectedDb"]);
+    assert!(field(&l, "thread").int() > 0);
+    // Others go on; who needs the lock waits.
+    b.cmd(&["set", "k", "v"]).ok();
+    c.send(&["misuse.well", "k2"]);
+    until("the log tells", || s.log().contains("by module 'misuse' (misuse.hold), thread "));
+    a.read().ok();
+    c.read().ok();
+    let l = locks(b);
+    assert_eq!(field(&l, "long-holds").int(), 1);
+    assert!(field(&l, "longest-held-usec").int() >= 2_500_000);
+    // Lists of commands are as on Redis.
+    let listed = b.cmd(&["COMMAND", "LIST", "FILTERBY", "PATTERN", "module|*"]);
+    assert!(!listed.items().iter().any(|n| n.text() == "module|locks"), "{listed:?}");
+}
+
+#[test]
+fn a_crash_names_its_module() {
+    let path = own_modules().join("misuse.so").display().to_string();
+    for (how, signal, words) in [
+        ("write", "11", vec![format!("In {path} ("), "which is module misuse".into()]),
+        (
+            "nil",
+            "11",
+            vec!["A jump to nil; functions that module misuse asked for".into(), " Nowhere".into()],
+        ),
+        ("abort", "6", vec!["module 'misuse' (misuse.crash)".into()]),
+        (
+            "thread",
+            "11",
+            vec!["which is module misuse".into(), "module 'misuse' (misuse.crash)".into()],
+        ),
+    ] {
+        let s = start(&[]);
+        let mut c = s.client();
+        c.send(&["misuse.crash", how]);
+        assert_eq!(c.rest(), "", "{how}");
+        let end = "=== REDIS BUG REPORT END.";
+        until("the report ends", || s.log().contains(end));
+        let log = s.log();
+        assert!(log.contains(&format!("crashed by signal: {signal}\n")), "{how}\n{log}");
+        for w in words.iter().chain([&"StringPtrLen".to_string()]) {
+            assert!(log.contains(w.as_str()), "{how}: {w}\n{log}");
+        }
+        assert_eq!(log.matches(end).count(), 1);
+    }
+}
