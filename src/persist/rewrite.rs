@@ -180,9 +180,13 @@ fn run(server: &'static Server, began: i64, number: u64) {
         // It was switched off meanwhile.
         return;
     }
-    if cut::running() {
-        // A snapshot that was called off takes a moment to end.
-        return when_no_snapshot_runs(server, began, number);
+    if cut::running() && !server.persistence.saving.load(Relaxed) {
+        // A snapshot that was called off is about to end, perhaps with the help of this thread: a little later.
+        std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            server.queue.task(Box::new(move || run(server, began, number)));
+        });
+        return;
     }
     let Ok(next) = prepare_next_incr(server) else { return ended(server, Err(()), began) };
     let format = match server.config.aof_use_rdb_preamble() {
@@ -203,21 +207,11 @@ fn run(server: &'static Server, began: i64, number: u64) {
         }));
     });
     let order = Order { path: temporary_base(), format, at_cut, done };
-    // Snapshots begin under the module lock, which this thread has had since it looked.
-    let begun = cut::begin(server, order);
-    debug_assert!(begun);
-}
-
-/// Runs the rewrite when the snapshot that is there has ended.
-fn when_no_snapshot_runs(server: &'static Server, began: i64, number: u64) {
-    let wait = move || {
-        while cut::running() {
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
-        server.queue.task(Box::new(move || run(server, began, number)));
-    };
-    if std::thread::Builder::new().name("aof-rewrite".into()).spawn(wait).is_err() {
-        ended(server, Err(()), began);
+    if !cut::begin(server, order) {
+        // Another snapshot runs: after it.
+        r.scheduled.store(true, Relaxed);
+        r.started.store(-1, Relaxed);
+        r.running.store(false, SeqCst);
     }
 }
 
