@@ -292,7 +292,7 @@ fn kill(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         if is_me {
             tx.session.close = true;
         } else {
-            c.kill();
+            crate::connection::limits::remove(tx.server, &c);
         }
     }
     if !old_form {
