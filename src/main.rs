@@ -18,8 +18,7 @@ unsafe impl Sync for Options {}
 #[cfg(feature = "jemalloc")]
 #[export_name = "_rjem_malloc_conf"]
 /// See [`Options`].
-pub static OPTIONS: Options =
-    Options(c"dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr());
+pub static OPTIONS: Options = Options(c"dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr());
 
 fn main() {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();

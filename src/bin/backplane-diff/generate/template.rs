@@ -71,12 +71,15 @@ where
     branches
 }
 
+/// Appends the words of a slot, which it gets by name.
+pub type MakeWord<'f, R> = dyn FnMut(&mut R, &str, &mut Vec<Vec<u8>>) + 'f;
+
 /// Appends the words of `nodes` to `out`; `word` makes those of the slots.
 pub fn expand<R: AsMut<Random>>(
     state: &mut R,
     nodes: &[Node],
     out: &mut Vec<Vec<u8>>,
-    word: &mut dyn FnMut(&mut R, &str, &mut Vec<Vec<u8>>),
+    word: &mut MakeWord<'_, R>,
 ) {
     for node in nodes {
         match node {
