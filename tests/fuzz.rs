@@ -314,7 +314,7 @@ fn payloads() {
             assert_eq!(passed.position(), read.position());
         }
         match result {
-            Ok(_) => 1 << 20 | u64::from(input[0]) << 8 | input.len() as u64 / 16,
+            Ok(_) => 1 << 20 | u64::from(input[0]) << 8 | (input.len() as u64 / 16),
             Err(e) => {
                 let cause = format!("{e:?}");
                 let end = cause.find("at:").map_or(0, |at| at + 6);
@@ -340,9 +340,9 @@ fn files() {
             (reply, digest.text().len(), c.cmd(&["DBSIZE"]).int() as u64)
         });
         match catch_unwind(look) {
-            Ok((Reply::Status(_), _, keys)) => fuzz.outcome(&input, 1 << 20 | keys << 8),
+            Ok((Reply::Status(_), _, keys)) => fuzz.outcome(&input, (1 << 20) | (keys << 8)),
             Ok((Reply::Error(_), _, keys)) => {
-                fuzz.outcome(&input, keys << 8 | input.len() as u64 / 64)
+                fuzz.outcome(&input, (keys << 8) | (input.len() as u64 / 64))
             }
             other => {
                 eprintln!("input {}: {}\n{other:?}\n{}", fuzz.runs, show(&input), server.log());
@@ -505,7 +505,7 @@ fn payloads_in_use() {
             }
         },
         |input, reply| match reply {
-            Reply::Status(_) => 1 << 20 | u64::from(input[0]) << 8 | input.len() as u64 / 16,
+            Reply::Status(_) => 1 << 20 | u64::from(input[0]) << 8 | (input.len() as u64 / 16),
             _ => 0,
         },
     );
