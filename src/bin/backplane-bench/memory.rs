@@ -8,8 +8,11 @@ use crate::rows::{Random, Words};
 use crate::server::Server;
 use crate::{in_turn, prepare, prepare_all, Fill, Setup};
 
+/// Makes the request that sets a key of this number.
+type Make = fn(&mut Random, u64) -> Words;
+
 /// A kind of key: its name in the table, one in how many of `--memory-keys` there are, and how one is made.
-const KINDS: [(&str, u64, fn(&mut Random, u64) -> Words); 6] = [
+const KINDS: [(&str, u64, Make); 6] = [
     ("string of 8 B", 1, |random, i| string(random, i, 8)),
     ("string of 32 B", 1, |random, i| string(random, i, 32)),
     ("string of 64 B", 1, |random, i| string(random, i, 64)),
