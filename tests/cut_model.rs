@@ -61,6 +61,8 @@ struct Entry {
 
 #[derive(Default)]
 struct Data {
+    // Entries keep their addresses when the table grows.
+    #[allow(clippy::vec_box)]
     table: Vec<Box<Entry>>,
     held: HeldSet,
     walk: Walk<()>,
