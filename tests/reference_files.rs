@@ -249,8 +249,7 @@ fn shows(c: &mut Client, key: &str) -> Vec<Reply> {
                 c.cmd(&["XPENDING", key, "g", "-", "+", "100", "alice"])
                     .items()
                     .iter()
-                    .map(|r| r.items()[..2].to_vec())
-                    .flatten()
+                    .flat_map(|r| r.items()[..2].to_vec())
                     .collect::<Vec<_>>()
                     .into(),
             ],
