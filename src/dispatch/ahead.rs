@@ -88,7 +88,7 @@ pub fn fetch(
             shard(&key).prefetch();
             request.key = Some(key);
             boxed |= command.group != "string";
-            more |= matches!(command.group, "stream" | "list");
+            more |= matches!(command.group, "stream" | "list" | "module");
         }
     }
     let keys = || found.iter().filter_map(|request| request.key.as_ref());

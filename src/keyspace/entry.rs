@@ -484,6 +484,11 @@ impl Entry {
         match self.value() {
             ValueRef::Stream(stream) => stream.prefetch(),
             ValueRef::List(list) => list.prefetch(),
+            // Whatever the module keeps there, it begins there.
+            ValueRef::Module(value) => {
+                let at = value.ptr.addr();
+                (0..3).for_each(|line| super::table::prefetch(at.wrapping_add(64 * line)));
+            }
             _ => {}
         }
     }
