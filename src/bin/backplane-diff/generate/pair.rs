@@ -194,7 +194,8 @@ pub const DIRECTIVES: &[(&str, &str)] = &[
     ("hll-sparse-max-bytes", "3000"),
     ("stream-node-max-bytes", "4096"),
     ("stream-node-max-entries", "100"),
-    ("proto-max-bulk-len", "512mb"),
+    // A single bit far out would make a string of half a gigabyte.
+    ("proto-max-bulk-len", "1mb"),
     ("maxmemory-policy", "noeviction"),
     ("lazyfree-lazy-user-del", "no"),
     ("lazyfree-lazy-expire", "no"),
