@@ -203,7 +203,7 @@ fn bgsave(c: &mut Client) {
 }
 
 fn wait_for_end(c: &mut Client) {
-    for _ in 0..12_000 {
+    for _ in 0..120_000 {
         let info = c.cmd(&["INFO", "persistence"]);
         if info.text().contains("rdb_bgsave_in_progress:0") {
             assert!(info.text().contains("rdb_last_bgsave_status:ok"), "{info:?}");
