@@ -618,6 +618,9 @@ fn run(
             }
             unit_done(server, session, now);
             blocking::serve_module(server);
+            if server.blocked_keys.load(Relaxed) != 0 {
+                crate::module::blocked::serve_ready_keys(server);
+            }
             if session.blocked_on.is_some() {
                 Step::Blocked
             } else {
@@ -872,6 +875,7 @@ impl Plan {
     pub fn needs_module_path(&self, server: &Server, now: i64) -> bool {
         let expiry_owed = server.module_events() & class::EXPIRED != 0;
         let promised = crate::module::api::promise::any_waits_for_keys();
+        let awaited = server.blocked_keys.load(Relaxed) != 0;
         for (k, name) in self.keys.iter().zip(&self.names) {
             let write = k.access == Access::Write;
             if !write && !self.values {
@@ -883,6 +887,14 @@ impl Plan {
                 // SAFETY: layout: the names point into the arguments, which outlive the plan.
                 let key = unsafe { std::slice::from_raw_parts(name.0, name.1) };
                 if data.blocked.get(key).is_some_and(|list| list.iter().any(|w| w.promised)) {
+                    return true;
+                }
+            }
+            // A client of a module that waits for the key has to see each of its changes before the next.
+            if awaited && write {
+                // SAFETY: layout: as above.
+                let key = unsafe { std::slice::from_raw_parts(name.0, name.1) };
+                if crate::module::blocked::is_awaited(k.shard as usize / SHARDS, key) {
                     return true;
                 }
             }

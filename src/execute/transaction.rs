@@ -208,6 +208,9 @@ pub fn exec(
         RUNNING.store(false, Relaxed);
         crate::dispatch::unit_done(server, session, now);
         blocking::serve_module(server);
+        if server.blocked_keys.load(Relaxed) != 0 {
+            crate::module::blocked::serve_ready_keys(server);
+        }
     }
     discard_state(server, session);
     Step::Done
