@@ -232,6 +232,7 @@ fn modules_authenticate_clients() {
         }
     };
     unloaded.ok();
+    let mut c = s.client();
     assert_eq!(c.cmd(&["AUTH", "guest", "now"]), error(wrong));
     s.assert_alive();
 }
