@@ -19,8 +19,9 @@
 //! the waiting client: that is sent home to run its command again, with the old deadline.
 use super::{CommandResult, Tx};
 use crate::connection::client::{flag, Client, ClientShared, Session};
+use crate::dispatch::plan::Plan;
 use crate::dispatch::table::{Command, Path};
-use crate::dispatch::{call, settle, Plan};
+use crate::dispatch::{call, settle};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::shard::{hash_bytes, shard_of, SHARDS};
 use crate::keyspace::stream::StreamId;
