@@ -1,7 +1,7 @@
 //! Notifications, server events, command filters, configs and shared APIs, against what Redis 7.4.1 answered to the same
 //! commands.
 mod common;
-use common::{own_modules, show_with, words, Client, Reply, Server};
+use common::{own_modules, show_with, words, Client, Server};
 
 fn path(module: &str) -> String {
     own_modules().join(module).display().to_string()

@@ -1,6 +1,6 @@
 //! The key API: the modules `keys` and `scan` of modules-test, against what Redis 7.4.1 answered to the same commands.
 mod common;
-use common::{check, own_modules, Client, Reply, Server};
+use common::{check, own_modules, Server};
 use std::collections::BTreeSet;
 
 fn start() -> Server {
