@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 
 use super::block::Block;
 use super::number::{format_i64, parse_i64, write_i64, NumBuf};
+use smallvec::SmallVec;
 
 const HEADER: usize = 6;
 const END: u8 = 0xff;
@@ -237,6 +238,57 @@ impl<'a> Encoded<'a> {
     }
 }
 
+/// Elements in their final form, to be appended at once by [`Listpack::extend`].
+#[derive(Default)]
+pub struct Batch {
+    bytes: SmallVec<[u8; 256]>,
+    count: usize,
+}
+
+impl Batch {
+    /// Adds an integer.
+    #[inline]
+    pub fn int(&mut self, value: i64) {
+        match value {
+            0..=127 => {
+                self.bytes.extend_from_slice(&[value as u8, 1]);
+                self.count += 1;
+            }
+            _ => self.item(LpItem::Int(value)),
+        }
+    }
+
+    /// Adds a text; one that is a canonical integer is stored as one.
+    #[inline]
+    pub fn text(&mut self, text: &[u8]) {
+        match LpItem::parse(text) {
+            LpItem::Str(text) if text.len() < 64 => {
+                let len = text.len() as u8;
+                self.bytes.reserve(text.len() + 2);
+                self.bytes.push(0x80 | len);
+                self.bytes.extend_from_slice(text);
+                self.bytes.push(len + 1);
+                self.count += 1;
+            }
+            item => self.item(item),
+        }
+    }
+
+    /// Adds an element.
+    pub fn item(&mut self, item: LpItem<'_>) {
+        let new = Encoded::of(item);
+        let len = new.len();
+        let mut back = [0; 5];
+        let back = &mut back[..back_len_size(len)];
+        write_back_len(back, len);
+        self.bytes.reserve(len + back.len());
+        self.bytes.extend_from_slice(&new.prefix[..new.prefix_len]);
+        self.bytes.extend_from_slice(new.tail);
+        self.bytes.extend_from_slice(back);
+        self.count += 1;
+    }
+}
+
 /// How many bytes the back length of an entry of `len` bytes takes. The odd limits are the format's.
 fn back_len_size(len: usize) -> usize {
     match len {
@@ -431,9 +483,17 @@ impl Listpack {
     }
 
     /// Offset behind the entry at `at`.
+    #[inline]
     fn skip(&self, at: usize) -> usize {
-        let (_, len) = self.entry(at);
-        at + len + back_len_size(len)
+        match self.buf()[at] {
+            0..=0x7f => at + 2,
+            tag @ 0x80..=0xbf => at + 2 + usize::from(tag & 0x3f),
+            0xc0..=0xdf => at + 3,
+            _ => {
+                let (_, len) = self.entry(at);
+                at + len + back_len_size(len)
+            }
+        }
     }
 
     fn position(&self, at: usize) -> Option<LpPos> {
@@ -491,6 +551,15 @@ impl Listpack {
         }
     }
 
+    /// The integer at a position, whether stored as one or as its text.
+    #[inline]
+    pub fn int(&self, pos: LpPos) -> Option<i64> {
+        match self.buf()[pos.offset()] {
+            small @ 0..=0x7f => Some(i64::from(small)),
+            _ => self.get(pos).as_i64(),
+        }
+    }
+
     /// The element at a position.
     pub fn get(&self, pos: LpPos) -> LpItem<'_> {
         self.entry(pos.offset()).0
@@ -537,26 +606,20 @@ impl Listpack {
     }
 
     /// Appends several elements at once.
-    pub fn extend<'a>(&mut self, items: impl Iterator<Item = LpItem<'a>> + Clone) {
-        let (mut more, mut added) = (0, 0);
-        for item in items.clone() {
-            let len = Encoded::of(item).len();
-            more += len + back_len_size(len);
-            added += 1;
-        }
+    pub fn extend(&mut self, items: &Batch) {
         let count = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
-            stored => usize::from(stored) + added,
+            stored => usize::from(stored) + items.count,
         };
-        let mut at = self.end();
-        check_len(at + more);
-        let buf = self.set_len(at + more);
-        for item in items {
-            let new = Encoded::of(item);
-            let size = new.len() + back_len_size(new.len());
-            new.write(&mut buf[at..at + size]);
-            at += size;
-        }
+        let before = self.stored();
+        let after = before + items.bytes.len();
+        check_len(after);
+        // SAFETY: layout: the block has the length that the header tells.
+        let buf = unsafe {
+            self.block.extend(before, &items.bytes);
+            self.block.bytes_mut(after)
+        };
+        buf[..4].copy_from_slice(&(after as u32 + 1).to_le_bytes());
         self.set_count(count);
     }
 
@@ -580,9 +643,17 @@ impl Listpack {
 
     /// Puts another element in the place of the one at `pos`; `pos` stays valid.
     pub fn replace<'a>(&mut self, pos: LpPos, item: impl Into<LpItem<'a>>) -> LpPos {
-        let at = pos.offset();
+        let (at, item) = (pos.offset(), item.into());
+        if let LpItem::Int(new @ 0..=127) = item {
+            // A counter, nearly always.
+            let byte = &mut self.buf_mut()[at];
+            if *byte <= 127 {
+                *byte = new as u8;
+                return pos;
+            }
+        }
         let old = self.skip(at) - at;
-        self.splice(at, old, 1, &Encoded::of(item.into()));
+        self.splice(at, old, 1, &Encoded::of(item));
         pos
     }
 
