@@ -7,11 +7,11 @@
 //! ```
 //! In memory it is one block of exactly these bytes but for the last, which says nothing that the total does not.
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::num::NonZeroU32;
 
 use super::block::Block;
 use super::number::{format_i64, parse_i64, write_i64, NumBuf};
-use smallvec::SmallVec;
 
 const HEADER: usize = 6;
 const END: u8 = 0xff;
@@ -239,10 +239,32 @@ impl<'a> Encoded<'a> {
 }
 
 /// Elements in their final form, to be appended at once by [`Listpack::extend`].
-#[derive(Default)]
 pub struct Batch {
-    bytes: SmallVec<[u8; 256]>,
+    bytes: Vec<u8>,
     count: usize,
+}
+
+thread_local! {
+    /// The buffer of a thread's last batch.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Larger buffers are not kept.
+const SPARE_SIZE: usize = 16 * 1024;
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { bytes: SPARE.take(), count: 0 }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= SPARE_SIZE {
+            self.bytes.clear();
+            SPARE.set(std::mem::take(&mut self.bytes));
+        }
+    }
 }
 
 impl Batch {
@@ -250,18 +272,26 @@ impl Batch {
     #[inline]
     pub fn int(&mut self, value: i64) {
         match value {
-            0..=127 => {
-                self.bytes.extend_from_slice(&[value as u8, 1]);
-                self.count += 1;
+            0..=127 => self.bytes.extend_from_slice(&[value as u8, 1]),
+            -4096..=4095 => {
+                let head = 0xc0 | (value >> 8) as u8 & 0x1f;
+                self.bytes.extend_from_slice(&[head, value as u8, 2]);
             }
-            _ => self.item(LpItem::Int(value)),
+            _ => {
+                let mut prefix = [0; MAX_PREFIX];
+                let len = Encoded::int(value, &mut prefix);
+                self.bytes.extend_from_slice(&prefix[..len]);
+                self.bytes.push(len as u8);
+            }
         }
+        self.count += 1;
     }
 
     /// Adds a text; one that is a canonical integer is stored as one.
     #[inline]
     pub fn text(&mut self, text: &[u8]) {
         match LpItem::parse(text) {
+            LpItem::Int(value) => self.int(value),
             LpItem::Str(text) if text.len() < 64 => {
                 let len = text.len() as u8;
                 self.bytes.reserve(text.len() + 2);
@@ -270,22 +300,69 @@ impl Batch {
                 self.bytes.push(len + 1);
                 self.count += 1;
             }
-            item => self.item(item),
+            LpItem::Str(text) => self.long_text(text),
         }
     }
 
-    /// Adds an element.
-    pub fn item(&mut self, item: LpItem<'_>) {
-        let new = Encoded::of(item);
+    fn long_text(&mut self, text: &[u8]) {
+        let new = Encoded::of(LpItem::Str(text));
         let len = new.len();
         let mut back = [0; 5];
         let back = &mut back[..back_len_size(len)];
         write_back_len(back, len);
         self.bytes.reserve(len + back.len());
         self.bytes.extend_from_slice(&new.prefix[..new.prefix_len]);
-        self.bytes.extend_from_slice(new.tail);
+        self.bytes.extend_from_slice(text);
         self.bytes.extend_from_slice(back);
         self.count += 1;
+    }
+}
+
+/// Reads elements one behind the other; it looks at the listpack's length but once.
+#[derive(Clone, Copy)]
+pub struct Cursor<'a> {
+    buf: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// The place of the element that comes next; none at the end.
+    #[inline]
+    pub fn place(&self) -> Option<LpPos> {
+        (self.at < self.buf.len()).then(|| LpPos::at(self.at))
+    }
+
+    /// The next element, if it is an integer or the text of one.
+    #[inline]
+    pub fn int(&mut self) -> Option<i64> {
+        let small = *self.buf.get(self.at)?;
+        if small < 0x80 {
+            self.at += 2;
+            return Some(i64::from(small));
+        }
+        self.item()?.as_i64()
+    }
+
+    /// The next element.
+    #[inline]
+    pub fn item(&mut self) -> Option<LpItem<'a>> {
+        let (item, len) = decode(self.buf, self.at)?;
+        self.at += len + back_len_size(len);
+        Some(item)
+    }
+
+    /// Passes over an element.
+    #[inline]
+    pub fn skip(&mut self) -> Option<()> {
+        match *self.buf.get(self.at)? {
+            0..=0x7f => self.at += 2,
+            tag @ 0x80..=0xbf => self.at += 2 + usize::from(tag & 0x3f),
+            0xc0..=0xdf => self.at += 3,
+            _ => {
+                self.item()?;
+            }
+        }
+        Some(())
     }
 }
 
@@ -485,15 +562,21 @@ impl Listpack {
     /// Offset behind the entry at `at`.
     #[inline]
     fn skip(&self, at: usize) -> usize {
-        match self.buf()[at] {
-            0..=0x7f => at + 2,
-            tag @ 0x80..=0xbf => at + 2 + usize::from(tag & 0x3f),
-            0xc0..=0xdf => at + 3,
-            _ => {
-                let (_, len) = self.entry(at);
-                at + len + back_len_size(len)
-            }
-        }
+        let mut cursor = Cursor { buf: self.buf(), at };
+        cursor.skip().expect("the position of an entry");
+        cursor.at
+    }
+
+    /// Reads elements beginning with the first.
+    #[inline]
+    pub fn cursor(&self) -> Cursor<'_> {
+        Cursor { buf: self.buf(), at: HEADER }
+    }
+
+    /// Reads elements beginning with the one at `pos`.
+    #[inline]
+    pub fn cursor_at(&self, pos: LpPos) -> Cursor<'_> {
+        Cursor { buf: self.buf(), at: pos.offset() }
     }
 
     fn position(&self, at: usize) -> Option<LpPos> {

@@ -46,41 +46,39 @@ impl Raw {
     }
 }
 
-fn skip(lp: &Listpack, mut pos: LpPos, n: usize) -> Option<LpPos> {
+fn skip(lp: &Listpack, pos: LpPos, n: usize) -> Option<LpPos> {
+    let mut at = lp.cursor_at(pos);
     for _ in 0..n {
-        pos = lp.next(pos)?;
+        at.skip()?;
     }
-    Some(pos)
+    at.place()
 }
 
 /// Reads the master entry.
 pub(super) fn head(lp: &Listpack) -> Option<Head> {
-    let count_at = lp.first()?;
-    let deleted_at = lp.next(count_at)?;
-    let fields_at = lp.next(deleted_at)?;
-    let names = lp.next(fields_at)?;
-    let fields = usize::try_from(lp.int(fields_at)?).ok()?;
-    let terminator = skip(lp, names, fields)?;
-    let (count, deleted) = (lp.int(count_at)?, lp.int(deleted_at)?);
-    Some(Head { count, deleted, fields, names, terminator })
+    let mut at = lp.cursor();
+    let (count, deleted) = (at.int()?, at.int()?);
+    let fields = usize::try_from(at.int()?).ok()?;
+    let names = at.place()?;
+    for _ in 0..fields {
+        at.skip()?;
+    }
+    Some(Head { count, deleted, fields, names, terminator: at.place()? })
 }
 
 /// Reads the entry whose flags are at `flags_at`.
 pub(super) fn entry(lp: &Listpack, master: StreamId, head: &Head, flags_at: LpPos) -> Option<Raw> {
-    let flags = lp.int(flags_at)?;
-    let ms_at = lp.next(flags_at)?;
-    let seq_at = lp.next(ms_at)?;
-    let mut body = lp.next(seq_at)?;
+    let mut at = lp.cursor_at(flags_at);
+    let (flags, ms, seq) = (at.int()?, at.int()?, at.int()?);
     let mut fields = head.fields;
     if flags & SAME_FIELDS == 0 {
-        fields = usize::try_from(lp.int(body)?).ok()?;
-        body = lp.next(body)?;
+        fields = usize::try_from(at.int()?).ok()?;
     }
     let id = StreamId {
-        ms: master.ms.wrapping_add(lp.int(ms_at)? as u64),
-        seq: master.seq.wrapping_add(lp.int(seq_at)? as u64),
+        ms: master.ms.wrapping_add(ms as u64),
+        seq: master.seq.wrapping_add(seq as u64),
     };
-    Some(Raw { flags_at, flags, id, fields, body })
+    Some(Raw { flags_at, flags, id, fields, body: at.place()? })
 }
 
 /// The place of the entry's back length.
@@ -151,12 +149,9 @@ fn same_names<B: AsRef<[u8]>>(lp: &Listpack, head: &Head, fields: &[B]) -> bool 
     if head.fields != fields.len() / 2 {
         return false;
     }
-    let mut at = Some(head.names);
-    fields.iter().step_by(2).all(|name| {
-        let Some(pos) = at else { return false };
-        at = lp.next(pos);
-        lp.get(pos).eq_bytes(name.as_ref())
-    })
+    let mut at = lp.cursor_at(head.names);
+    let mut names = fields.iter().step_by(2);
+    names.all(|name| at.item().is_some_and(|item| item.eq_bytes(name.as_ref())))
 }
 
 /// Flags an entry as deleted; the counts are the caller's. Places behind it are no longer valid.
