@@ -737,7 +737,7 @@ pub fn replay(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut
 
 /// A queued transaction's own state is complete: begins `MULTI`.
 pub fn begin_multi(session: &mut Session) {
-    session.multi = Some(Multi::default());
+    session.multi = Some(Box::<Multi>::default());
     session.shared.put(flag::MULTI, true);
     session.shared.queued.store(0, Relaxed);
 }
