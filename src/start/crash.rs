@@ -32,6 +32,15 @@ impl Write for Line {
     }
 }
 
+/// The text of a line, cut where it is whole: nothing here may allocate.
+fn text_of(line: &Line) -> &str {
+    let bytes = &line.bytes[..line.len];
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default(),
+    }
+}
+
 fn say(what: std::fmt::Arguments<'_>) {
     let mut line = Line { bytes: [0; 512], len: 0 };
     let _ = line.write_fmt(what);
@@ -140,6 +149,13 @@ fn owner_of(address: *const c_void) {
         if module.is_some() { "module " } else { "not a loaded module" },
         module.map_or("", |m| m.name())
     );
+    if let Some(hash) = module.and_then(|m| m.hash.as_ref()) {
+        let mut line = Line { bytes: [0; 512], len: 0 };
+        hash.iter().for_each(|byte| {
+            let _ = write!(line, "{byte:02x}");
+        });
+        say!("SHA-256 of that file: {}", text_of(&line));
+    }
 }
 
 /// A jump to nil: most likely a function that the running module asked for and that there is not.
@@ -150,10 +166,10 @@ fn missing_function() {
     missing.iter().rev().for_each(|name| {
         let _ = write!(line, " {name}");
     });
-    let names = String::from_utf8_lossy(&line.bytes[..line.len]);
     say!(
-        "A jump to nil; functions that module {} asked for in vain, the last first:{names}",
-        module.name()
+        "A jump to nil; functions that module {} asked for in vain, the last first:{}",
+        module.name(),
+        text_of(&line)
     );
 }
 
@@ -174,8 +190,7 @@ fn circumstances() {
         trail.into_iter().flat_map(Trail::each).for_each(|c| {
             let _ = write!(line, " {c}");
         });
-        let calls = String::from_utf8_lossy(&line.bytes[..line.len]);
-        say!("Last API calls of {whose}, the latest first:{calls}");
+        say!("Last API calls of {whose}, the latest first:{}", text_of(&line));
     }
 }
 
