@@ -132,20 +132,26 @@ pub fn load_with_configs(
 /// What was found out about a module by loading it.
 fn about(module: &Module) -> String {
     let hash = module.hash.as_ref().map_or("unknown".into(), super::sha256::hex);
-    let missing = module.missing.lock().clone();
+    let missing: Vec<String> = module.missing.lock().iter().map(|m| m.0.clone()).collect();
     let asked = module.asked.load(Relaxed);
     let mut text = format!(
         "Module '{}': SHA-256 {hash}; it asked for {asked} functions and found {}",
         module.name(),
         asked.saturating_sub(missing.len())
     );
-    if !missing.is_empty() {
-        text.push_str(&format!(", without {}", missing.join(" ")));
+    // Names of newer servers, and of ones that nobody can have, are many in every header.
+    let old: Vec<&str> = missing.iter().map(String::as_str).filter(|name| is_old(name)).collect();
+    if !old.is_empty() {
+        text.push_str(&format!(", without {}, which Redis 7.4 has", old.join(" ")));
     }
     if let Some(persona) = *module.persona.lock() {
         text.push_str(&format!("; it meets {persona}"));
     }
     text
+}
+
+fn is_old(function: &str) -> bool {
+    crate::doctor::known(function).is_some_and(|known| known.is_promised())
 }
 
 fn error_text(e: &libloading::Error) -> String {

@@ -49,8 +49,8 @@ pub struct Module {
     pub persona: Mutex<Option<super::persona::Persona>>,
     /// How many API names it asked for.
     pub asked: AtomicUsize,
-    /// API names that it asked for and did not get.
-    pub missing: Mutex<Vec<String>>,
+    /// API names that it asked for and did not get, each with the address of the pointer to it.
+    pub missing: Mutex<Vec<(String, usize)>>,
     /// Function that moves what belongs to it at large.
     pub defrag: Mutex<abi::DefragFn>,
     /// It registered configs, and it called `LoadConfigs`.

@@ -218,7 +218,7 @@ pub unsafe extern "C" fn get_api(name: *const c_char, target: *mut *const c_void
         }
         None => {
             if let (Some(m), Some(b)) = (module, bare) {
-                m.missing.lock().push(b.to_string());
+                m.missing.lock().push((b.to_string(), target as usize));
             }
             1
         }
