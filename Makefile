@@ -35,6 +35,7 @@ diff: build modules
 	$(BIN)/release/backplane-diff tests/diff/*.txt
 
 bench: build modules
+	$(MAKE) -s -C modules-test OUT=$(abspath $(BIN))/own-modules $(abspath $(BIN))/own-modules/empty.so
 	$(BIN)/release/backplane-bench --server-threads 1,2 $(ARGS)
 
 # Programs with the real client packages, which are fetched into the build folder.
