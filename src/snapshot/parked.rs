@@ -40,7 +40,7 @@ static VALUES: AtomicI64 = AtomicI64::new(0);
 fn nobody() -> &'static Module {
     static NOBODY: OnceLock<&'static Module> = OnceLock::new();
     NOBODY.get_or_init(|| {
-        let module = Module::new("", &[]);
+        let module = Module::new("", None, &[]);
         module.set_attributes("(not loaded)", 0, 1);
         module
     })
