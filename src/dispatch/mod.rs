@@ -337,14 +337,14 @@ fn check<'t>(
         };
         replication::check_role(server, writes, old)?;
     }
+    if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
+        return Err(error::err("LOADING Redis is loading the dataset in memory"));
+    }
     if !command.has(flags::ALLOW_BUSY) {
         crate::script::run::check_not_busy()?;
     }
     if crate::module::busy::on() && !command.has(flags::ALLOW_BUSY) {
         return Err(error::err(crate::module::busy::error_text()));
-    }
-    if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
-        return Err(error::err("LOADING Redis is loading the dataset in memory"));
     }
     Ok(command)
 }

@@ -478,6 +478,14 @@ impl Entry {
         }
     }
 
+    /// Has the processor fetch the entry itself.
+    #[inline]
+    pub fn prefetch(&self) {
+        let at = self.base().addr();
+        super::table::prefetch(at);
+        super::table::prefetch(at.wrapping_add(64));
+    }
+
     /// Has the processor fetch what that points to.
     #[inline]
     pub fn prefetch_behind_value(&self) {
