@@ -11,7 +11,7 @@
 //!
 //! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`persist`] (the append-only file), [`module`] (the
 //! module ABI), [`script`] (Lua), [`config`], [`acl`] (users and permissions) and [`observe`] (statistics, logging).
-//! The tools (`doctor`, `backplane-diff`, `backplane-bench`) share [`client`].
+//! The tools ([`doctor`], [`matrix`], `backplane-diff`, `backplane-bench`) share [`client`].
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 // Links the C side of the module API.
@@ -27,6 +27,7 @@ pub mod doctor;
 pub mod execute;
 pub mod keyspace;
 pub mod lock;
+pub mod matrix;
 pub mod module;
 pub mod observe;
 pub mod parse;
