@@ -1,5 +1,6 @@
 //! What happens to single values.
 use crate::client::resp::{compact, encode, Reply};
+use crate::client::Wire;
 use crate::matrix::lab::{agree, same, settle, settle_all, Host, Lab, Side, Stop, Verdict, WAIT};
 use crate::matrix::workload::{line, Workload};
 
@@ -178,9 +179,9 @@ pub fn expiry(lab: &Lab) -> Verdict {
     Ok(format!("All {count} keys expired unseen; the reads agree afterwards."))
 }
 
-/// Bytes above what is in use that `eviction` allows.
+/// Bytes that `eviction` fills, half of which it then takes away.
 const ROOM: u64 = 2 << 20;
-/// Keys that must be enough to exceed that.
+/// Keys that must be enough to fill that.
 const MOST: u64 = 60_000;
 
 /// `maxmemory`.
@@ -213,50 +214,61 @@ pub fn eviction(lab: &Lab) -> Verdict {
     ))
 }
 
-/// Writes until something is evicted. A write may be refused for a moment, as the policy says.
+/// Fills memory, takes a part of it away and writes on: how many writes, how many evicted keys.
 fn evict(host: &mut Host, w: &Workload) -> Result<(u64, u64), Stop> {
     host.fill(Some(w))?;
-    let limit = |host: &mut Host| {
-        let used: u64 = host.info("memory", "used_memory").parse().unwrap_or(0);
-        host.must(&format!("CONFIG SET maxmemory {}", used + ROOM))
-    };
-    host.must("CONFIG SET maxmemory-policy allkeys-random")?;
-    limit(host)?;
+    let used = |host: &mut Host| host.info("memory", "used_memory").parse::<u64>().unwrap_or(0);
     let mut wire = host.wire()?;
-    let (mut n, mut evicted) = (0, 0);
-    while n < MOST {
-        let mut bytes = Vec::new();
-        for i in n..n + 200 {
-            // A long key fills memory whatever the module stores.
-            let text = line(w.write, i, i).replace("load:", "load:with:a:rather:long:name:");
-            bytes.extend(encode(&crate::client::words::split(&text)?));
+    let mut n = 0;
+    let begin = used(host);
+    while used(host) < begin + ROOM {
+        if n >= MOST {
+            return Err(Stop::Fails(format!("{n} writes did not fill {ROOM} bytes")));
         }
-        wire.write(&bytes);
-        let mut full = true;
-        for _ in 0..200 {
-            match wire.read(WAIT) {
-                reply @ (Reply::Closed | Reply::Timeout) => {
-                    let gone = host.last_words();
-                    return Err(Stop::Fails(format!("under maxmemory: {}{gone}", compact(&reply))));
-                }
-                Reply::Line(b'-', text) if !text.starts_with(b"OOM") => {
-                    let text = String::from_utf8_lossy(&text);
-                    return Err(Stop::Fails(format!("under maxmemory, {}: {text}", w.write)));
-                }
-                reply => {
-                    full &= matches!(reply, Reply::Line(b'-', _));
-                    n += 1;
-                }
+        write(host, &mut wire, w, n)?;
+        n += BATCH;
+    }
+    host.must("CONFIG SET maxmemory-policy allkeys-random")?;
+    let most = used(host) - ROOM / 2;
+    host.must(&format!("CONFIG SET maxmemory {most}"))?;
+    for _ in 0..5 {
+        write(host, &mut wire, w, n)?;
+        n += BATCH;
+    }
+    let evicted = host.info("stats", "evicted_keys").parse().unwrap_or(0);
+    if evicted < 100 {
+        return Err(Stop::Fails(format!(
+            "{n} writes, {} bytes beyond maxmemory, evicted {evicted} keys",
+            ROOM / 2
+        )));
+    }
+    Ok((n, evicted))
+}
+
+/// Writes that are sent at once.
+const BATCH: u64 = 200;
+
+/// Sends a batch of writes. Some may be refused for want of memory, as the module itself judges it.
+fn write(host: &mut Host, wire: &mut Wire, w: &Workload, from: u64) -> Result<(), Stop> {
+    let mut bytes = Vec::new();
+    for n in from..from + BATCH {
+        // A long name fills memory whatever the module stores.
+        let text = line(w.write, n, n).replace("load:", "load:with:a:rather:long:name:");
+        bytes.extend(encode(&crate::client::words::split(&text)?));
+    }
+    wire.write(&bytes);
+    for _ in 0..BATCH {
+        match wire.read(WAIT) {
+            reply @ (Reply::Closed | Reply::Timeout) => {
+                let gone = host.last_words();
+                return Err(Stop::Fails(format!("under maxmemory: {}{gone}", compact(&reply))));
             }
-        }
-        if full {
-            // Nothing gets in: the module itself has taken the room.
-            limit(host)?;
-        }
-        evicted = host.info("stats", "evicted_keys").parse().unwrap_or(0);
-        if evicted >= 100 {
-            return Ok((n, evicted));
+            Reply::Line(b'-', text) if !text.starts_with(b"OOM") => {
+                let text = String::from_utf8_lossy(&text);
+                return Err(Stop::Fails(format!("under maxmemory, {}: {text}", w.write)));
+            }
+            _ => {}
         }
     }
-    Err(Stop::Fails(format!("{n} writes beyond maxmemory evicted {evicted} keys")))
+    Ok(())
 }
