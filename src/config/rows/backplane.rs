@@ -7,4 +7,5 @@ pub(super) const ROWS: &[Row] = &[
     // Zero stands for "as many as cores": `Config::new` puts the number in.
     int("server-threads", 1, 128, 0).flags(IMMUTABLE | HIDDEN),
     switch("module-strict", false).flags(IMMUTABLE | HIDDEN),
+    switch("module-exclusive", false).flags(HIDDEN),
 ];
