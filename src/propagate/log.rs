@@ -107,6 +107,10 @@ impl Log {
     /// behind them. The caller has its latches or holds its keys.
     pub fn append(&self, server: &Server, now: i64, effects: &[Effect], transaction: bool) -> u64 {
         let target = effects.iter().fold(0, |all, e| all | e.to);
+        // What nobody reads does not make it more than one command.
+        let readers = self.readers.load(Relaxed);
+        let read = effects.iter().filter(|e| e.to & readers != 0).map(|e| e.times);
+        let transaction = transaction && read.sum::<usize>() > 1;
         self.add(server, now, target, |s, bit, full| {
             let mut own = effects.iter().filter(|e| e.to & bit != 0).peekable();
             let transaction = transaction && own.peek().is_some();
