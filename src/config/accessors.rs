@@ -43,7 +43,7 @@ macro_rules! objects {
 }
 
 numbers! { bool, number => number != 0;
-    module_strict cluster_require_full_coverage cluster_replica_no_failover cluster_enabled
+    module_strict module_exclusive cluster_require_full_coverage cluster_replica_no_failover cluster_enabled
     cluster_allow_reads_when_down cluster_allow_pubsubshard_when_down
     cluster_allow_replica_migration activerehashing lazyfree_lazy_eviction lazyfree_lazy_expire
     lazyfree_lazy_server_del lazyfree_lazy_user_del lazyfree_lazy_user_flush jemalloc_bg_thread

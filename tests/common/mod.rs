@@ -202,6 +202,14 @@ impl Client {
         self.read()
     }
 
+    /// Whether a reply, or some of it, has arrived.
+    pub fn has_data(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !self.reader.buffer().is_empty() || matches!(seen, Ok(n) if n > 0)
+    }
+
     /// Reads to the end of the connection.
     pub fn rest(&mut self) -> String {
         let mut s = String::new();

@@ -14,4 +14,5 @@ pub(super) const ROWS: &[Row] = &[
     special("module-persona", Special::ModulePersona).flags(MULTI_ARG | HIDDEN),
     special("module-allow-sha256", Special::ModuleAllowSha256)
         .flags(MULTI_ARG | HIDDEN | IMMUTABLE),
+    switch("module-exclusive", false).flags(HIDDEN),
 ];
