@@ -219,6 +219,11 @@ impl ClientShared {
         }
     }
 
+    /// Bytes that wait to be sent, as far as another thread can see.
+    pub fn unsent(&self) -> usize {
+        self.mailbox.lock().bytes.len() + self.footprint.output.load(Relaxed)
+    }
+
     /// Asks the connection's task to look at something.
     pub fn ask(&self, mailbox: &Mailbox, what: u8) {
         if self.wanted.fetch_or(what, Release) & what == 0 {

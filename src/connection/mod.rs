@@ -20,8 +20,9 @@ use std::future::{poll_fn, Future};
 use std::pin::Pin;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 
 /// Bytes read at once. The buffer is shared by all connections of a thread; what is left over moves to the client.
 pub const READ_SIZE: usize = 64 * 1024;
@@ -31,8 +32,22 @@ const FLUSH_AT: usize = 256 * 1024;
 const KEEP_INPUT: usize = 32 * 1024;
 
 /// A socket of either kind.
-pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for T {}
+pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether the task is going to be woken when there is something to read: nothing was there when this was called.
+    fn watches(&self, cx: &mut Context<'_>) -> bool;
+}
+
+impl Socket for TcpStream {
+    fn watches(&self, cx: &mut Context<'_>) -> bool {
+        self.poll_read_ready(cx).is_pending()
+    }
+}
+
+impl Socket for UnixStream {
+    fn watches(&self, cx: &mut Context<'_>) -> bool {
+        self.poll_read_ready(cx).is_pending()
+    }
+}
 
 enum Event {
     Data(usize),

@@ -171,9 +171,9 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     }
     out.map(7);
     out.bulk(b"server");
-    out.bulk(b"redis");
+    out.bulk_str(tx.persona.server_name());
     out.bulk(b"version");
-    out.bulk_str(crate::config::load::REDIS_VERSION);
+    out.bulk_str(&tx.persona.version_text());
     out.bulk(b"proto");
     out.int(if out.resp3 { 3 } else { 2 });
     out.bulk(b"id");
@@ -183,7 +183,7 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.bulk(b"role");
     out.bulk(b"master");
     out.bulk(b"modules");
-    super::module::write_list(tx.server, out);
+    super::module::write_list(tx.server, false, out);
     Ok(())
 }
 
