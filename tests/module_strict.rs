@@ -1,21 +1,12 @@
 //! `module-strict yes`, `MODULE LOCKS` and the watchdog, with a module that breaks the rules.
 mod common;
-use common::{info, own_modules, Client, Reply, Server};
-use std::time::{Duration, Instant};
+use common::{info, own_modules, until, Client, Reply, Server};
 
 fn start(more: &[&str]) -> Server {
     let path = own_modules().join("misuse.so").display().to_string();
     let mut args = more.to_vec();
     args.extend(["--loadmodule", &path]);
     Server::start(&args)
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn locks(c: &mut Client) -> Vec<(String, Reply)> {

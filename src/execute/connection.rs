@@ -164,7 +164,7 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         ));
     }
     if let Some(n) = name {
-        *tx.session.shared.name.lock() = text(n).into_owned();
+        *tx.session.shared.name.lock() = text(n).into();
     }
     if let Some(v) = version {
         set_protocol(tx.session, out, v == 3);
@@ -206,7 +206,7 @@ fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     for f in [flag::NO_TOUCH, flag::NO_EVICT] {
         tx.session.shared.put(f, false);
     }
-    tx.session.shared.name.lock().clear();
+    *tx.session.shared.name.lock() = Default::default();
     out.simple("RESET");
     Ok(())
 }

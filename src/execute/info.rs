@@ -296,7 +296,7 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("current_save_keys_processed", written);
     f.put("current_save_keys_total", total);
     f.put("rdb_changes_since_last_save", crate::snapshot::control::changes(server));
-    f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
+    f.put("rdb_bgsave_in_progress", u32::from(crate::snapshot::control::saves(server)));
     f.put("rdb_last_save_time", p.last_save.load(Relaxed));
     let status = if p.last_bgsave_failed.load(Relaxed) { "err" } else { "ok" };
     f.put("rdb_last_bgsave_status", status);
@@ -462,8 +462,9 @@ fn replication_fields(server: &Server, f: &mut Fields) {
     for (i, r) in replicas.iter().enumerate() {
         let (port, acknowledged) = (r.port.load(Relaxed), r.acknowledged.load(Relaxed));
         let value = format!(
-            "ip={},port={port},state=online,offset={acknowledged},lag={}",
+            "ip={},port={port},state={},offset={acknowledged},lag={}",
             r.address(),
+            r.state(),
             r.lag()
         );
         f.put(&format!("slave{i}"), value);

@@ -278,7 +278,7 @@ api! {
             set_errno(libc::EINVAL);
             return abi::ERR;
         }
-        *client.name.lock() = String::from_utf8_lossy(name).into_owned();
+        *client.name.lock() = String::from_utf8_lossy(name).into();
         abi::OK
     }
 
