@@ -1,27 +1,12 @@
 //! Replication between two of our servers, the stream as a replica sees it, and a cluster of one node.
 mod common;
-use common::{info, Client, Reply, Server};
+use common::{digest, info, until, Client, Reply, Server};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-
-/// Waits until a condition holds.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1200 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(25));
-    }
-    panic!("{what}");
-}
 
 fn follow(replica: &mut Client, primary: &Server) {
     replica.cmd(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).ok();
     until("the link is up", || info(replica, "replication", "master_link_status") == "up");
-}
-
-fn digest(c: &mut Client) -> String {
-    c.cmd(&["DEBUG", "DIGEST"]).text().to_string()
 }
 
 /// Both have the same data when the replica has executed all that the primary was told.

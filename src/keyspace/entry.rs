@@ -492,12 +492,16 @@ impl Entry {
         match self.value() {
             ValueRef::Stream(stream) => stream.prefetch(),
             ValueRef::List(list) => list.prefetch(),
-            // Whatever the module keeps there, it begins there.
-            ValueRef::Module(value) => {
-                let at = value.ptr.addr();
-                (0..3).for_each(|line| super::table::prefetch(at.wrapping_add(64 * line)));
-            }
+            ValueRef::Module(value) => value.prefetch(),
             _ => {}
+        }
+    }
+
+    /// For the value of a module, one step further: see [`ModuleValue::prefetch_behind`].
+    #[inline]
+    pub fn prefetch_behind_module_value(&self) {
+        if let ValueRef::Module(value) = self.value() {
+            value.prefetch_behind();
         }
     }
 

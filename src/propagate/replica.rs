@@ -101,10 +101,7 @@ impl Replica {
             return ip;
         }
         let addr = &self.client.addr;
-        addr.rsplit_once(':')
-            .map_or(addr.as_str(), |(ip, _)| ip)
-            .trim_matches(['[', ']'])
-            .to_string()
+        addr.rsplit_once(':').map_or(&**addr, |(ip, _)| ip).trim_matches(['[', ']']).to_string()
     }
 
     /// Seconds since it was heard.

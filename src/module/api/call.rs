@@ -16,6 +16,7 @@ use crate::module::api::string::bytes_of;
 use crate::module::api::LockClass;
 use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
+use crate::module::persona;
 use crate::module::strict;
 use crate::module::string::RStr;
 use crate::propagate::{self, to, Effect};
@@ -249,6 +250,7 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let mut out = Reply::new(resp3);
     let mut tx = Tx::module(server, &mut session, ctx.time());
     tx.effects.allowed = f.targets();
+    tx.persona = persona::or_caller(ctx.module);
     dispatch::call(&mut tx, &command, args, &mut out);
     let block = match (session.blocked_on.take(), &session.waiting) {
         (Some(blocked), _) => Some(Block::Module(blocked)),
