@@ -49,7 +49,7 @@ impl Table<'_> {
     /// Notes the three bytes at `pos`, and tells where they (or others with the same hash) were before.
     #[inline]
     fn swap(&mut self, text: &[u8], pos: usize) -> Option<usize> {
-        let Some(&[a, b, c]) = text[pos..].first_chunk() else { return None };
+        let &[a, b, c] = text[pos..].first_chunk()?;
         let word = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
         // The table has a slot for each of these numbers, so nothing is checked.
         let slot = (word >> (24 - TABLE_BITS)).wrapping_sub(word.wrapping_mul(5)) as u16;

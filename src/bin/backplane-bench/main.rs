@@ -12,15 +12,11 @@ mod load;
 mod memory;
 mod report;
 mod rows;
-// The tester and the benchmark start servers the same way; each uses its part of it.
-#[allow(dead_code)]
-#[path = "../backplane-diff/server.rs"]
-mod server;
 
+use backplane::client::process::{self, Server};
 use load::{closed, open, Batches, Limit, Outcome};
 use report::Report;
 use rows::{Random, Row, Words, ROWS};
-use server::Server;
 
 const USAGE: &str = "\
 backplane-bench [OPTION...]
@@ -126,8 +122,8 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
         time: Duration::from_secs(2),
         ops: 10_000_000,
         repeat: 3,
-        modules: server::reference_dir().map(|dir| dir.join("lib")),
-        own_modules: server::built_server()
+        modules: process::reference_dir().map(|dir| dir.join("lib")),
+        own_modules: process::built_server()
             .and_then(|server| Some(server.parent()?.parent()?.join("own-modules"))),
         port: 0,
         json: None,
@@ -161,11 +157,11 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
     }
     choose_rows(&rows, &mut setup)?;
     let reference = || {
-        let dir = server::reference_dir().ok_or("no reference server: run tools/get-modules")?;
+        let dir = process::reference_dir().ok_or("no reference server: run tools/get-modules")?;
         Ok::<_, String>(dir.join("bin/redis-server").display().to_string())
     };
     let built = || {
-        let path = server::built_server().ok_or("no backplane beside this program: build it")?;
+        let path = process::built_server().ok_or("no backplane beside this program: build it")?;
         Ok::<_, String>(path.display().to_string())
     };
     let split = |text: String| text.split_whitespace().map(str::to_string).collect::<Vec<_>>();
