@@ -3,7 +3,7 @@ MODULES = target/reference/lib
 LOAD = $(foreach m,rediscompat redisearch redistimeseries rejson redisbloom,--loadmodule $(MODULES)/$(m).so)
 BIN = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: build run test bench modules diff lint clean clients fuzz
+.PHONY: build run test bench modules diff matrix lint clean clients fuzz
 
 build:
 	cargo build --release
@@ -29,9 +29,14 @@ test: modules lint
 	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --aof $(AOF_DIFFS)
 	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --commands
 	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --generate 100000
+	$(BIN)/debug/backplane matrix --seconds 5
 
 diff: build modules
 	$(BIN)/release/backplane-diff tests/diff/*.txt
+
+# Every check on every real module; ARGS takes its options, such as --seconds and --suites.
+matrix: build modules
+	$(BIN)/release/backplane matrix --json $(BIN)/matrix.json --html $(BIN)/matrix.html $(ARGS)
 
 bench: build modules
 	$(BIN)/release/backplane-bench --server-threads 1,2 $(ARGS)
