@@ -369,7 +369,7 @@ mod tests {
             for template in lists.into_iter().flatten() {
                 let words =
                     split(&line(template, 7, 9)).unwrap_or_else(|e| panic!("{template}: {e}"));
-                assert!(words.len() >= 1, "{template}");
+                assert!(!words.is_empty(), "{template}");
             }
         }
     }

@@ -205,8 +205,6 @@ fn saver(host: &mut Host, end: Instant, stop: &AtomicBool) -> Result<u64, Stop> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn loads_use_no_key_without_number_that_expires() {
         // EXPIRE of a key that the reads of a workload need would make checks depend on time.
