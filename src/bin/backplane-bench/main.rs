@@ -34,6 +34,7 @@ backplane-bench [OPTION...]
   --ops N                 at most so many commands in one measurement (default 10000000)
   --repeat N              repetitions, the servers taking turns (default 3)
   --modules DIR           folder of the compiled modules (default: target/reference/lib)
+  --own-modules DIR       folder of our own test modules (default: own-modules in the build folder)
   --port N                listen on N, N+1, ... instead of free ports
   --json FILE             write the figures there too
 A cell is the median; its ratio is to the first server; ± is half the range of the repetitions.";
@@ -68,6 +69,7 @@ struct Setup {
     ops: u64,
     repeat: usize,
     modules: Option<PathBuf>,
+    own_modules: Option<PathBuf>,
     port: u16,
     json: Option<PathBuf>,
 }
@@ -121,6 +123,8 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
         ops: 10_000_000,
         repeat: 3,
         modules: process::reference_dir().map(|dir| dir.join("lib")),
+        own_modules: process::built_server()
+            .and_then(|server| Some(server.parent()?.parent()?.join("own-modules"))),
         port: 0,
         json: None,
     };
@@ -141,6 +145,7 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
             "--ops" => setup.ops = number(&value()?)?,
             "--repeat" => setup.repeat = number(&value()?)?,
             "--modules" => setup.modules = Some(PathBuf::from(value()?)),
+            "--own-modules" => setup.own_modules = Some(PathBuf::from(value()?)),
             "--port" => setup.port = number(&value()?)?,
             "--json" => setup.json = Some(PathBuf::from(value()?)),
             "--help" | "-h" => return Err(USAGE.into()),
@@ -249,7 +254,10 @@ fn prepare(
         ["--save", "", "--maxclients", "11000"].iter().map(|arg| arg.to_string()).collect();
     args.extend(subject.args.iter().cloned());
     for name in modules {
-        let dir = setup.modules.as_ref().ok_or("no folder of modules: run tools/get-modules")?;
+        let dir = match rows::OWN_MODULES.contains(name) {
+            true => setup.own_modules.as_ref().ok_or("no folder of our own modules")?,
+            false => setup.modules.as_ref().ok_or("no folder of modules: run tools/get-modules")?,
+        };
         let path = dir.join(format!("{name}.so"));
         let path = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
         args.extend(["--loadmodule".to_string(), path.display().to_string()]);
