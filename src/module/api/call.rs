@@ -251,7 +251,11 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let mut tx = Tx::module(server, &mut session, ctx.time());
     tx.effects.allowed = f.targets();
     tx.persona = persona::or_caller(ctx.module);
+    // SAFETY: lock: the caller has the module lock, here and below.
+    unsafe { server.holder() }.silent += u32::from(!f.replicate);
     dispatch::call(&mut tx, &command, args, &mut out);
+    // SAFETY: lock: as above.
+    unsafe { server.holder() }.silent -= u32::from(!f.replicate);
     let block = match (session.blocked_on.take(), &session.waiting) {
         (Some(blocked), _) => Some(Block::Module(blocked)),
         (None, Some(w)) => Some(Block::Keys(w.waiter.clone())),
@@ -354,7 +358,7 @@ pub unsafe extern "C" fn backplane_call_impl(
             }
             let mut out = Reply::new(false);
             out.error(text.0.as_bytes());
-            CallReply::new(out.buf, out.errors, owner)
+            CallReply::refused(out.buf, owner)
         }
     };
     let reply = Box::into_raw(reply);
