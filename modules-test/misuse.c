@@ -5,7 +5,12 @@
  *   misuse.main                a thread registers a command with the lock: that belongs to the module thread
  *   misuse.hold ms             keeps the module lock for so long
  *   misuse.crash how           how: write (to a page that must not be written), nil (calls a function that there is not),
- *                              abort, thread (writes so on a thread of its own)
+ *                              abort, thread (writes so on a thread of its own), badfree (frees what was not allocated),
+ *                              timer and reply (writes so in a timer, in the reply callback of a blocked client)
+ *   misuse.arm how             the same later: in the notification of a hash event (event), of FLUSHALL (flush), in a method
+ *                              of the module's type (free, save, usage), in a command filter (filter), in INFO (info)
+ *   misuse.value key           sets a value of the module's type
+ * An argument of the load, "crash", has OnLoad write so.
  *   misuse.well key            the same calls as misuse.leak, as they should be */
 #include "check.h"
 
@@ -75,6 +80,69 @@ static void *write_page(void *unused) {
     return NULL;
 }
 
+static const char *armed = "";
+
+static void crash_if(const char *how) {
+    if (strcmp(armed, how) == 0) write_page(NULL);
+}
+
+static int on_hash(RedisModuleCtx *ctx, int type, const char *event, RedisModuleString *key) {
+    crash_if("event");
+    return REDISMODULE_OK;
+}
+
+static void on_flush(RedisModuleCtx *ctx, RedisModuleEvent e, uint64_t sub, void *data) {
+    crash_if("flush");
+}
+
+static void on_command(RedisModuleCommandFilterCtx *filter) { crash_if("filter"); }
+
+static void on_info(RedisModuleInfoCtx *ctx, int for_crash_report) {
+    if (!for_crash_report) crash_if("info");
+    RedisModule_InfoAddSection(ctx, "");
+    RedisModule_InfoAddFieldCString(ctx, "armed", armed);
+}
+
+static void *value_load(RedisModuleIO *io, int encver) { return RedisModule_Alloc(1); }
+
+static void value_save(RedisModuleIO *io, void *value) { crash_if("save"); }
+
+static size_t value_usage(const void *value) {
+    crash_if("usage");
+    return 1;
+}
+
+static void value_free(void *value) {
+    crash_if("free");
+    RedisModule_Free(value);
+}
+
+static RedisModuleType *type;
+
+static int set_value(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2) return RedisModule_WrongArity(ctx);
+    RedisModuleKey *key = RedisModule_OpenKey(ctx, argv[1], REDISMODULE_WRITE);
+    RedisModule_ModuleTypeSetValue(key, type, RedisModule_Alloc(1));
+    RedisModule_CloseKey(key);
+    ALL_WELL();
+}
+
+static int arm(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2) return RedisModule_WrongArity(ctx);
+    page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    armed = RedisModule_Strdup(text_of(argv[1]));
+    /* A filter sends every command to the module thread: none is there before. */
+    if (strcmp(armed, "filter") == 0) RedisModule_RegisterCommandFilter(ctx, on_command, 0);
+    ALL_WELL();
+}
+
+static void on_timer(RedisModuleCtx *ctx, void *unused) { write_page(NULL); }
+
+static int on_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    write_page(NULL);
+    return REDISMODULE_OK;
+}
+
 static int crash(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 2) return RedisModule_WrongArity(ctx);
     const char *how = text_of(argv[1]);
@@ -85,6 +153,12 @@ static int crash(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (strcmp(how, "thread") == 0) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, write_page, NULL) == 0) pthread_join(thread, NULL);
+    }
+    if (strcmp(how, "badfree") == 0) RedisModule_Free((void *)16);
+    if (strcmp(how, "timer") == 0) RedisModule_CreateTimer(ctx, 1, on_timer, NULL);
+    if (strcmp(how, "reply") == 0) {
+        RedisModuleBlockedClient *bc = RedisModule_BlockClient(ctx, on_reply, NULL, NULL, 0);
+        return RedisModule_UnblockClient(bc, NULL);
     }
     return RedisModule_ReplyWithError(ctx, "ERR still alive");
 }
@@ -101,5 +175,21 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     get_api("RedisModule_Nowhere", &nowhere);
     COMMAND("misuse.crash", crash, "", 0, 0, 0);
     COMMAND("misuse.hold", hold, "", 0, 0, 0);
+    COMMAND("misuse.arm", arm, "", 0, 0, 0);
+    COMMAND("misuse.value", set_value, "write", 1, 1, 1);
+    RedisModuleTypeMethods methods = {.version = REDISMODULE_TYPE_METHOD_VERSION,
+                                      .rdb_load = value_load,
+                                      .rdb_save = value_save,
+                                      .mem_usage = value_usage,
+                                      .free = value_free};
+    type = RedisModule_CreateDataType(ctx, "misuse-ty", 0, &methods);
+    if (type == NULL) return REDISMODULE_ERR;
+    RedisModule_SubscribeToKeyspaceEvents(ctx, REDISMODULE_NOTIFY_HASH, on_hash);
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_FlushDB, on_flush);
+    RedisModule_RegisterInfoFunc(ctx, on_info);
+    if (argc > 0 && same(argv[0], "crash")) {
+        page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        write_page(NULL);
+    }
     return REDISMODULE_OK;
 }

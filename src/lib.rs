@@ -11,12 +11,14 @@
 //!
 //! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`persist`] (the append-only file), [`module`] (the
 //! module ABI), [`script`] (Lua), [`config`], [`acl`] (users and permissions) and [`observe`] (statistics, logging).
+//! The tools ([`doctor`], [`matrix`], `backplane-diff`, `backplane-bench`) share [`client`].
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 // Links the C side of the module API.
 use backplane_ffi as _;
 
 pub mod acl;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod connection;
@@ -25,6 +27,7 @@ pub mod doctor;
 pub mod execute;
 pub mod keyspace;
 pub mod lock;
+pub mod matrix;
 pub mod module;
 pub mod observe;
 pub mod parse;

@@ -43,6 +43,7 @@ fn tool(args: &[std::ffi::OsString]) -> Option<i32> {
     let rest = || args[2..].iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
     match args.get(1)?.to_str()? {
         "doctor" => Some(backplane::doctor::main(&rest())),
+        "matrix" => Some(backplane::matrix::main(&rest())),
         _ => None,
     }
 }

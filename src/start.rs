@@ -84,6 +84,8 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     crate::log_notice!("Server initialized");
+    // Before modules: one may crash while it is loaded.
+    crash::listen(server);
     crate::module::strict::start(server.config.module_strict());
     spawn("watchdog", move || crate::module::watchdog::run(server));
     let (loaded, ready) = std::sync::mpsc::channel();
@@ -131,7 +133,6 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     signals::listen(server);
-    crash::listen(server);
     for (i, t) in threads.iter().enumerate() {
         let t = t.clone();
         spawn(&format!("serving-{i}"), move || serving::run(server, i, t));

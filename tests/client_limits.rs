@@ -1,17 +1,8 @@
 //! What clients may make the server keep for them, and how they end when it is too much.
 mod common;
-use common::{encode, info, Client, Reply, Server};
+use common::{encode, info, until, Client, Reply, Server};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what} does not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// A field of the line of `CLIENT LIST` for the client of this name.
 fn field(c: &mut Client, name: &str, field: &str) -> Option<i64> {
@@ -71,7 +62,7 @@ fn output_limits_end_clients_that_do_not_read() {
     // Many small ones that nobody reads.
     c.cmd(&["SETRANGE", "small", "50000", "x"]);
     let mut w = named(&s, "writer");
-    wait_until("the end of a client that does not read", || {
+    until("the end of a client that does not read", || {
         let _ = w.write_all(&encode(&["GET", "small"]));
         match field(&mut c, "writer", "omem") {
             Some(n) => {
@@ -84,9 +75,9 @@ fn output_limits_end_clients_that_do_not_read() {
     // Messages.
     let mut sub = named(&s, "sub");
     sub.write_all(&encode(&["SUBSCRIBE", "ch"])).unwrap();
-    wait_until("the subscription", || field(&mut c, "sub", "sub") == Some(1));
+    until("the subscription", || field(&mut c, "sub", "sub") == Some(1));
     let text = "m".repeat(100_000);
-    wait_until("the end of a subscriber that does not read", || {
+    until("the end of a subscriber that does not read", || {
         c.cmd(&["PUBLISH", "ch", &text]);
         field(&mut c, "sub", "omem").is_none()
     });
@@ -103,13 +94,13 @@ fn a_soft_limit_counts_when_nothing_more_is_sent() {
     c.cmd(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 500000 1"]).ok();
     let mut sub = named(&s, "sub");
     sub.write_all(&encode(&["SUBSCRIBE", "ch"])).unwrap();
-    wait_until("the subscription", || field(&mut c, "sub", "sub") == Some(1));
+    until("the subscription", || field(&mut c, "sub", "sub") == Some(1));
     let text = "m".repeat(100_000);
     // The system takes more as time goes on, so much more than the limit is left.
     while field(&mut c, "sub", "omem").is_some_and(|n| n < 8_000_000) {
         c.cmd(&["PUBLISH", "ch", &text]);
     }
-    wait_until("the end of the subscriber", || field(&mut c, "sub", "omem").is_none());
+    until("the end of the subscriber", || field(&mut c, "sub", "omem").is_none());
 }
 
 #[test]
@@ -130,7 +121,7 @@ fn queries_have_a_limit() {
         let _ = m.write_all(&encode(&["SET", "k", &part]));
     }
     let _ = m.write_all(&encode(&["EXEC"]));
-    wait_until("the end of the transaction's client", || {
+    until("the end of the transaction's client", || {
         info(&mut c, "stats", "client_query_buffer_limit_disconnections") == "2"
     });
     assert_eq!(c.cmd(&["EXISTS", "k"]), Reply::Int(0));
@@ -142,15 +133,15 @@ fn what_is_not_whole_is_shown_and_given_back_when_idle() {
     let mut c = s.client();
     let mut w = named(&s, "half");
     w.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1000000\r\nxyz").unwrap();
-    wait_until("the request's beginning", || field(&mut c, "half", "qbuf") == Some(3));
+    until("the request's beginning", || field(&mut c, "half", "qbuf") == Some(3));
     assert_eq!(field(&mut c, "half", "argv-mem"), Some(4));
     let free = field(&mut c, "half", "qbuf-free").unwrap();
     assert!(free >= 1_000_000, "room for {free} bytes");
     assert!(field(&mut c, "half", "tot-mem").unwrap() > 1_000_000);
-    wait_until("the return of the buffer", || field(&mut c, "half", "tot-mem").unwrap() < 100_000);
+    until("the return of the buffer", || field(&mut c, "half", "tot-mem").unwrap() < 100_000);
     // It goes on all the same.
     w.write_all(&[&vec![b'x'; 1_000_000 - 3][..], b"\r\n"].concat()).unwrap();
-    wait_until("the whole request", || c.cmd(&["STRLEN", "a"]) == Reply::Int(1_000_000));
+    until("the whole request", || c.cmd(&["STRLEN", "a"]) == Reply::Int(1_000_000));
 }
 
 #[test]
@@ -169,7 +160,7 @@ fn the_largest_clients_are_evicted_first() {
         })
         .collect();
     for (name, size) in sizes {
-        wait_until(name, || field(&mut c, name, "qbuf") == Some(size as i64));
+        until(name, || field(&mut c, name, "qbuf") == Some(size as i64));
     }
     let total: u64 = info(&mut c, "memory", "mem_clients_normal").parse().unwrap();
     assert!(total > 4_100_000, "clients take {total} bytes");
@@ -182,7 +173,7 @@ fn the_largest_clients_are_evicted_first() {
     assert_eq!(info(&mut c, "stats", "evicted_clients"), "2");
     assert!(s.log().contains("Evicting client: id="));
     drop(streams);
-    wait_until("the end of all", || field(&mut c, "small", "qbuf").is_none());
+    until("the end of all", || field(&mut c, "small", "qbuf").is_none());
     let left: u64 = info(&mut c, "memory", "mem_clients_normal").parse().unwrap();
     assert!(left < 10_000, "{left} bytes are counted for one client");
 }
@@ -198,7 +189,7 @@ fn keys_go_when_clients_take_the_memory() {
     c.cmd(&["CONFIG", "SET", "maxmemory", &(used + 1_000_000).to_string()]).ok();
     assert_eq!(c.cmd(&["DBSIZE"]), Reply::Int(50));
     let mut r = named(&s, "reader");
-    wait_until("the eviction of keys", || {
+    until("the eviction of keys", || {
         let _ = r.write_all(&encode(&["GET", "k7"]));
         c.cmd(&["DBSIZE"]).int() < 50
     });
@@ -248,9 +239,7 @@ fn a_paused_server_lets_reading_scripts_run_by_their_names() {
     assert_eq!(c.cmd(&["EVALSHA", reads.text(), "0"]), Reply::Int(2));
     assert_eq!(c.cmd(&["FCALL", "f", "0"]), Reply::Int(3));
     w.send(&["EVALSHA", writes.text(), "1", "k"]);
-    wait_until("the wait of a writing script", || {
-        info(&mut c, "clients", "blocked_clients") == "1"
-    });
+    until("the wait of a writing script", || info(&mut c, "clients", "blocked_clients") == "1");
     assert_eq!(c.cmd(&["EXISTS", "k"]), Reply::Int(0));
     c.cmd(&["CLIENT", "UNPAUSE"]).ok();
     assert_eq!(w.read(), Reply::Status("OK".into()));

@@ -1,8 +1,7 @@
 //! The functions of the module API that the other tests' modules do not call: `apicheck`, `blockapi`, `typeapi` and
 //! `aclapi` of modules-test assert what each promises, on our server and on the reference.
 mod common;
-use common::{own_modules, Client, Reply, Server};
-use std::time::{Duration, Instant};
+use common::{check_all, own_modules, show, until, words, Client, Reply, Server};
 
 /// Starts both servers with these modules, ours first.
 fn both(modules: &[&str], more: &[&str]) -> [Server; 2] {
@@ -16,43 +15,11 @@ fn both(modules: &[&str], more: &[&str]) -> [Server; 2] {
     [Server::start(&args), Server::reference(&args)]
 }
 
-fn words(line: &str) -> Vec<&str> {
-    line.split(' ').collect()
-}
-
-fn show(reply: &Reply) -> String {
-    match reply {
-        Reply::Int(n) => n.to_string(),
-        Reply::Nil => "nil".into(),
-        Reply::Array(items) => {
-            format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" "))
-        }
-        Reply::Status(s) | Reply::Error(s) | Reply::Bulk(s) => s.clone(),
-        Reply::Other(_, s) => s.clone(),
-    }
-}
-
-/// Runs commands and checks their replies.
-fn check(c: &mut Client, lines: &[(&str, &str)]) {
-    for (line, expected) in lines {
-        assert_eq!(show(&c.cmd(&words(line))), *expected, "{line}");
-    }
-}
-
-/// Asks until the answer is right; a test that waits in vain ends in a panic.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn each_function_keeps_its_promise() {
     for s in both(&["apicheck"], &[]) {
         let c = &mut s.client();
-        check(
+        check_all(
             c,
             &[
                 ("check.time", "OK"),
@@ -87,7 +54,7 @@ fn each_function_keeps_its_promise() {
 fn functions_that_fail_on_the_reference() {
     let path = own_modules().join("apicheck.so").display().to_string();
     let s = Server::start(&["--loadmodule", &path]);
-    check(&mut s.client(), &[("check.node", "OK"), ("check.pairs", "OK")]);
+    check_all(&mut s.client(), &[("check.node", "OK"), ("check.pairs", "OK")]);
 }
 
 #[test]
@@ -107,7 +74,7 @@ fn an_assertion_ends_the_server_and_says_which() {
 fn users_of_modules() {
     for s in both(&["aclapi"], &[]) {
         let c = &mut s.client();
-        check(
+        check_all(
             c,
             &[
                 ("users.checks", "OK"),
@@ -145,13 +112,13 @@ fn users_of_modules() {
         {
             assert!(log.contains(entry), "{log}");
         }
-        check(c, &[("users.become.named named", "OK"), ("get k", "nil")]);
+        check_all(c, &[("users.become.named named", "OK"), ("get k", "nil")]);
         assert!(show(&c.cmd(&["set", "k", "v"])).starts_with("NOPERM"));
         let mut c = s.client();
-        check(&mut c, &[("users.become", "OK")]);
+        check_all(&mut c, &[("users.become", "OK")]);
         c.send(&["users.leave"]);
         assert_eq!(c.rest().trim_end(), "$-1", "the connection ends behind the reply");
-        check(&mut s.client(), &[("users.changed", "2")]);
+        check_all(&mut s.client(), &[("users.changed", "2")]);
     }
 }
 
@@ -165,23 +132,23 @@ fn clients_that_wait_for_keys() {
         };
         // A list under the key ends the wait; another type and a further element do not.
         wait(a, b, "block.key k");
-        check(b, &[("zadd k 1 m", "1")]);
-        check(b, &[("rename k elsewhere", "OK"), ("lpush k one two", "2")]);
+        check_all(b, &[("zadd k 1 m", "1")]);
+        check_all(b, &[("rename k elsewhere", "OK"), ("lpush k one two", "2")]);
         // The end of the key came first.
         assert_eq!(show(&a.read()), "gone");
-        check(b, &[("del k", "1")]);
+        check_all(b, &[("del k", "1")]);
         wait(a, b, "block.key k");
-        check(b, &[("lpush k one two", "2")]);
+        check_all(b, &[("lpush k one two", "2")]);
         assert_eq!(show(&a.read()), "two");
         // A key that is there is looked at when a module says so.
         wait(a, b, "block.key k");
-        check(b, &[("lpush k three", "2"), ("ping", "PONG"), ("llen k", "2")]);
-        check(b, &[("block.signal k", "OK")]);
+        check_all(b, &[("lpush k three", "2"), ("ping", "PONG"), ("llen k", "2")]);
+        check_all(b, &[("block.signal k", "OK")]);
         assert_eq!(show(&a.read()), "three");
         wait(a, b, "block.key k");
-        check(b, &[("flushall", "OK")]);
+        check_all(b, &[("flushall", "OK")]);
         assert_eq!(show(&a.read()), "gone");
-        check(a, &[("block.data", "OK"), ("block.freed", "[0 0]")]);
+        check_all(a, &[("block.data", "OK"), ("block.freed", "[0 0]")]);
         let mut c = s.client();
         wait(&mut c, b, "block.gone");
         drop(c);
@@ -193,7 +160,7 @@ fn clients_that_wait_for_keys() {
 fn promises_of_native_commands() {
     for s in both(&["blockapi"], &[]) {
         let (a, b) = (&mut s.client(), &mut s.client());
-        check(a, &[("lpush l x", "1"), ("block.call blpop l 0", "[l x]")]);
+        check_all(a, &[("lpush l x", "1"), ("block.call blpop l 0", "[l x]")]);
         let wait = |a: &mut Client, b: &mut Client, line: &str| {
             a.send(&words(line));
             until("the client is blocked", || common::info(b, "clients", "blocked_clients") == "1");
@@ -205,7 +172,7 @@ fn promises_of_native_commands() {
         ] {
             if blocking.contains("blmove") {
                 // z is still there, so nothing blocks.
-                check(a, &[(blocking, reply), (change, "1")]);
+                check_all(a, &[(blocking, reply), (change, "1")]);
                 continue;
             }
             wait(a, b, blocking);
@@ -214,14 +181,14 @@ fn promises_of_native_commands() {
             assert_eq!(show(&b.cmd(&words(left))), "1");
         }
         // In a transaction, nested, with a timeout, given up.
-        check(b, &[("del l", "1")]);
+        check_all(b, &[("del l", "1")]);
         wait(a, b, "block.call block.call block.call blpop l 0");
-        check(b, &[("multi", "OK"), ("rpush l 1", "QUEUED"), ("rpush l 2", "QUEUED")]);
-        check(b, &[("exec", "[1 2]")]);
+        check_all(b, &[("multi", "OK"), ("rpush l 1", "QUEUED"), ("rpush l 2", "QUEUED")]);
+        check_all(b, &[("exec", "[1 2]")]);
         assert_eq!(show(&a.read()), "[l 1]");
-        check(b, &[("del l", "1")]);
-        check(a, &[("block.call blpop l 0.01", "nil"), ("block.abort blpop l 0", "aborted")]);
-        check(b, &[("rpush l kept", "1"), ("llen l", "1")]);
+        check_all(b, &[("del l", "1")]);
+        check_all(a, &[("block.call blpop l 0.01", "nil"), ("block.abort blpop l 0", "aborted")]);
+        check_all(b, &[("rpush l kept", "1"), ("llen l", "1")]);
         a.send(&words("block.call xread block 0 streams st $"));
         until("the client is blocked", || common::info(b, "clients", "blocked_clients") == "1");
         b.cmd(&words("xadd st 1-1 f v"));
@@ -233,7 +200,7 @@ fn promises_of_native_commands() {
 fn io_contexts_and_strings_of_types() {
     for s in both(&["typeapi"], &[]) {
         let c = &mut s.client();
-        check(
+        check_all(
             c,
             &[
                 ("type.make t 10", "OK"),
@@ -259,7 +226,7 @@ fn values_and_own_memory_are_defragmented() {
         for i in 0..40 {
             c.cmd(&["type.make", &format!("k{i}"), "200"]);
         }
-        check(c, &[("type.make big 3000", "OK")]);
+        check_all(c, &[("type.make big 3000", "OK")]);
         for i in (0..40).step_by(2) {
             c.cmd(&["del", &format!("k{i}")]);
         }
@@ -269,7 +236,7 @@ fn values_and_own_memory_are_defragmented() {
             "config set active-defrag-cycle-min 50",
             "config set activedefrag yes",
         ] {
-            check(c, &[(line, "OK")]);
+            check_all(c, &[(line, "OK")]);
         }
         let figures = |c: &mut Client| -> Vec<i64> {
             c.cmd(&["type.defrag"]).items().iter().map(Reply::int).collect()
@@ -279,11 +246,11 @@ fn values_and_own_memory_are_defragmented() {
             f[0] >= 20 && f[1] >= 6 && f[2] >= 1 && f[3] > 0
         });
         assert_eq!(figures(c)[4], 0, "complaints of the callbacks");
-        check(c, &[("config set activedefrag no", "OK")]);
+        check_all(c, &[("config set activedefrag no", "OK")]);
         for i in (1..40).step_by(2) {
             assert_eq!(show(&c.cmd(&["type.sum", &format!("k{i}")])), "19900");
         }
-        check(c, &[("type.sum big", "4498500")]);
+        check_all(c, &[("type.sum big", "4498500")]);
         assert_ne!(common::info(c, "stats", "active_defrag_hits"), "0");
     }
 }

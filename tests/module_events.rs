@@ -1,7 +1,7 @@
 //! Notifications, server events, command filters, configs and shared APIs, against what Redis 7.4.1 answered to the same
 //! commands.
 mod common;
-use common::{own_modules, Client, Reply, Server};
+use common::{own_modules, show_with, words, Client, Server};
 
 fn path(module: &str) -> String {
     own_modules().join(module).display().to_string()
@@ -11,21 +11,9 @@ fn start(module: &str) -> Server {
     Server::start(&["--loadmodule", &path(module)])
 }
 
-/// Runs a command given as one line and checks its reply, written as `show` writes it.
+/// Runs a command given as one line and checks its reply; what a log tells has spaces in it.
 fn check(c: &mut Client, line: &str, expected: &str) {
-    let args: Vec<&str> = line.split(' ').collect();
-    assert_eq!(show(&c.cmd(&args)), expected, "{line}");
-}
-
-fn show(reply: &Reply) -> String {
-    match reply {
-        Reply::Int(n) => n.to_string(),
-        Reply::Nil => "nil".into(),
-        Reply::Array(items) => {
-            format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join("; "))
-        }
-        Reply::Status(s) | Reply::Error(s) | Reply::Bulk(s) | Reply::Other(_, s) => s.clone(),
-    }
+    assert_eq!(show_with(&c.cmd(&words(line)), "; "), expected, "{line}");
 }
 
 /// Runs a script on one connection. `@` stands for the folder of the test modules.

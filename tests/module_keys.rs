@@ -1,30 +1,12 @@
 //! The key API: the modules `keys` and `scan` of modules-test, against what Redis 7.4.1 answered to the same commands.
 mod common;
-use common::{own_modules, Client, Reply, Server};
+use common::{check, own_modules, Server};
 use std::collections::BTreeSet;
 
 fn start() -> Server {
     let dir = own_modules();
     let load = |name: &str| dir.join(name).display().to_string();
     Server::start(&["--loadmodule", &load("keys.so"), "--loadmodule", &load("scan.so")])
-}
-
-/// Runs a command given as one line and checks its reply, written as `show` writes it.
-fn check(c: &mut Client, line: &str, expected: &str) {
-    let args: Vec<&str> = line.split(' ').collect();
-    assert_eq!(show(&c.cmd(&args)), expected, "{line}");
-}
-
-fn show(reply: &Reply) -> String {
-    match reply {
-        Reply::Int(n) => n.to_string(),
-        Reply::Nil => "nil".into(),
-        Reply::Array(items) => {
-            format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" "))
-        }
-        Reply::Status(s) | Reply::Error(s) | Reply::Bulk(s) => s.clone(),
-        Reply::Other(_, s) => s.clone(),
-    }
 }
 
 #[test]

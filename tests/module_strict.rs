@@ -1,21 +1,12 @@
 //! `module-strict yes`, `MODULE LOCKS` and the watchdog, with a module that breaks the rules.
 mod common;
-use common::{info, own_modules, Client, Reply, Server};
-use std::time::{Duration, Instant};
+use common::{info, own_modules, until, Client, Reply, Server};
 
 fn start(more: &[&str]) -> Server {
     let path = own_modules().join("misuse.so").display().to_string();
     let mut args = more.to_vec();
     args.extend(["--loadmodule", &path]);
     Server::start(&args)
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn locks(c: &mut Client) -> Vec<(String, Reply)> {
@@ -95,34 +86,77 @@ fn a_long_hold_is_seen_while_it_lasts() {
     assert!(!listed.items().iter().any(|n| n.text() == "module|locks"), "{listed:?}");
 }
 
+/// What the report of a crash says, once it is whole.
+fn report(s: &Server) -> String {
+    let end = "=== REDIS BUG REPORT END.";
+    until("the report ends", || s.log().contains(end));
+    let log = s.log();
+    assert_eq!(log.matches(end).count(), 1, "{log}");
+    log
+}
+
+fn check_report(how: &str, log: &str, signal: &str, words: &[&str]) {
+    assert!(log.contains(&format!("crashed by signal: {signal}\n")), "{how}\n{log}");
+    for w in words {
+        assert!(log.contains(w), "{how}: {w}\n{log}");
+    }
+}
+
 #[test]
 fn a_crash_names_its_module() {
     let path = own_modules().join("misuse.so").display().to_string();
+    let hash = std::process::Command::new("sha256sum").arg(&path).output().expect("coreutils");
+    let hash = String::from_utf8_lossy(&hash.stdout)[..64].to_string();
+    let (inside, hash) = (format!("In {path} ("), format!("SHA-256 of that file: {hash}\n"));
+    let command = "module 'misuse' (misuse.crash)";
+    let by_thread = [&inside, "which is module misuse\n", &hash];
+    let by_address = [&inside, "which is module misuse\n", &hash, command, " StringPtrLen"];
+    let called = [&format!("Called by {path} ("), "which is module misuse\n", &hash, command];
+    let mut with_free = called.to_vec();
+    with_free.push("of the holder, the latest first: Free StringPtrLen");
     for (how, signal, words) in [
-        ("write", "11", vec![format!("In {path} ("), "which is module misuse".into()]),
+        ("write", "11", &by_address[..]),
         (
             "nil",
             "11",
-            vec!["A jump to nil; functions that module misuse asked for".into(), " Nowhere".into()],
+            &["Module misuse called Nowhere, which this server does not have\n", command],
         ),
-        ("abort", "6", vec!["module 'misuse' (misuse.crash)".into()]),
+        ("abort", "6", &called),
+        ("badfree", "11", &with_free),
+        ("thread", "11", &by_address),
+        ("timer", "11", &[by_thread[0], by_thread[1], by_thread[2], "module 'misuse' (timer)"]),
         (
-            "thread",
+            "reply",
             "11",
-            vec!["which is module misuse".into(), "module 'misuse' (misuse.crash)".into()],
+            &[by_thread[0], by_thread[1], by_thread[2], "module 'misuse' (reply callback)"],
         ),
     ] {
         let s = start(&[]);
         let mut c = s.client();
         c.send(&["misuse.crash", how]);
-        assert_eq!(c.rest(), "", "{how}");
-        let end = "=== REDIS BUG REPORT END.";
-        until("the report ends", || s.log().contains(end));
-        let log = s.log();
-        assert!(log.contains(&format!("crashed by signal: {signal}\n")), "{how}\n{log}");
-        for w in words.iter().chain([&"StringPtrLen".to_string()]) {
-            assert!(log.contains(w.as_str()), "{how}: {w}\n{log}");
-        }
-        assert_eq!(log.matches(end).count(), 1);
+        c.rest();
+        check_report(how, &report(&s), signal, words);
     }
+    for (how, command, what) in [
+        ("event", &["HSET", "h", "f", "v"][..], "keyspace notification"),
+        ("flush", &["FLUSHALL"], "server event"),
+        ("free", &["DEL", "key"], "type free"),
+        ("save", &["SAVE"], "rdb_save"),
+        ("usage", &["MEMORY", "USAGE", "key"], "type mem_usage"),
+        ("filter", &["GET", "x"], "command filter"),
+        ("info", &["INFO", "everything"], "INFO"),
+    ] {
+        let s = start(&[]);
+        let mut c = s.client();
+        c.cmd(&["misuse.value", "key"]).ok();
+        c.cmd(&["misuse.arm", how]).ok();
+        c.send(command);
+        assert_eq!(c.rest(), "", "{how}");
+        let holder = format!("module 'misuse' ({what})");
+        check_report(how, &report(&s), "11", &[&inside, &hash, &holder]);
+    }
+    // The reports are written before clients are served, too.
+    let (code, log) = Server::run_to_end(&["--loadmodule", &path, "crash"]);
+    assert_eq!(code, None, "{log}");
+    check_report("OnLoad", &log, "11", &[&inside, &hash, "module 'misuse' (OnLoad)"]);
 }

@@ -1,34 +1,8 @@
 //! What is saved comes back: over restarts, signals and `DEBUG RELOAD`, with modules, and while clients write.
 mod common;
-use common::{fresh_dir, own_modules, Client, Reply, Server};
+use common::{digest, fill, fresh_dir, own_modules, Reply, Server};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
-fn fill(c: &mut Client) {
-    for i in 0..300 {
-        let (n, long) = (i.to_string(), format!("element {i} ").repeat(i % 20));
-        c.cmd(&["SET", &format!("string:{i}"), &long]).ok();
-        c.cmd(&["RPUSH", "list", &n, &long]);
-        c.cmd(&["SADD", "set", &n, &format!("m{i}")]);
-        c.cmd(&["SADD", "ints", &n]);
-        c.cmd(&["HSET", "hash", &format!("f{i}"), &long]);
-        c.cmd(&["ZADD", "zset", &format!("{i}.5"), &format!("m{}", i * 7 % 300)]);
-        c.cmd(&["XADD", "stream", &format!("{}-{}", i + 1, i % 3), "field", &n, "other", &long]);
-    }
-    c.cmd(&["HSET", "small", "a", "1", "b", "2"]);
-    c.cmd(&["HPEXPIREAT", "small", "2000000000000", "FIELDS", "1", "a"]);
-    c.cmd(&["HPEXPIREAT", "hash", "2000000000000", "FIELDS", "1", "f7"]);
-    c.cmd(&["XGROUP", "CREATE", "stream", "group", "0"]).ok();
-    c.cmd(&["XREADGROUP", "GROUP", "group", "alice", "COUNT", "9", "STREAMS", "stream", ">"]);
-    c.cmd(&["SET", "volatile", "x", "PXAT", "2000000000000"]).ok();
-    c.cmd(&["SELECT", "9"]).ok();
-    c.cmd(&["SET", "elsewhere", "y"]).ok();
-    c.cmd(&["SELECT", "0"]).ok();
-}
-
-fn digest(c: &mut Client) -> String {
-    c.cmd(&["DEBUG", "DIGEST"]).text().to_string()
-}
 
 fn signal(s: &mut Server, number: i32) -> Option<i32> {
     // SAFETY: layout: the pid of our own child, which was not waited for yet.

@@ -1,9 +1,10 @@
 //! Files go both ways between this server and the reference: with the four real modules, and native values on both sides
 //! of every limit of their encodings.
 //!
-//! The reference fills itself and saves; we load that, compare, change a little, save in the background; the reference
-//! loads ours. The keyspaces are compared key by key: type, encoding, expiry, and what the type's reading commands, the
-//! modules' own included, answer.
+//! Each of the two fills itself, and the other one loads its files: RDB files of `SAVE` and `BGSAVE`, and append-only
+//! files with both kinds of base and a tail of commands. What we loaded goes back to the reference once more. The
+//! keyspaces are compared key by key: type, encoding, expiry, and what the type's reading commands, the modules' own
+//! included, answer.
 mod common;
 use common::{fresh_dir, real_modules, Client, Reply, Server};
 use std::net::{TcpListener, TcpStream};
@@ -85,6 +86,7 @@ fn send(s: &mut Sender<'_>, args: &[&str]) {
 
 /// Values on both sides of each limit.
 fn fill(client: &mut Client) {
+    let search = client.cmd(&["COMMAND", "INFO", "FT.SEARCH"]).items()[0] != Reply::Nil;
     let c = &mut Sender { client, waiting: Vec::new() };
     let long = |n: usize| "y".repeat(n);
     for n in [0, 1, 20, 21, 44, 45, 192, 193, 64 << 10, 300_000] {
@@ -188,7 +190,11 @@ fn fill(client: &mut Client) {
     send(c, &["TOPK.ADD", "topk", "x", "y", "x"]);
     send(c, &["TDIGEST.CREATE", "tdigest"]);
     send(c, &["TDIGEST.ADD", "tdigest", "1", "2", "3"]);
-    send(c, &["FT.CREATE", "idx", "PREFIX", "1", "doc:", "SCHEMA", "t", "TEXT", "n", "NUMERIC"]);
+    if search {
+        let schema = ["PREFIX", "1", "doc:", "SCHEMA", "t", "TEXT", "n", "NUMERIC"];
+        send(c, &[&["FT.CREATE", "idx"], &schema[..]].concat());
+        send(c, &["FT.SUGADD", "suggestions", "hello", "1"]);
+    }
     for i in 0..40 {
         send(
             c,
@@ -202,7 +208,6 @@ fn fill(client: &mut Client) {
             ],
         );
     }
-    send(c, &["FT.SUGADD", "suggestions", "hello", "1"]);
     send(c, &["SELECT", "9"]);
     send(c, &["SET", "elsewhere", "y"]);
     send(c, &["JSON.SET", "json:there", "$", "5"]);
@@ -280,7 +285,8 @@ impl From<Vec<Reply>> for Reply {
     }
 }
 
-fn compare(a: &mut Client, b: &mut Client) {
+/// Compares all keys.
+fn compare_keys(a: &mut Client, b: &mut Client) {
     for db in ["9", "0"] {
         a.cmd(&["SELECT", db]).ok();
         b.cmd(&["SELECT", db]).ok();
@@ -291,6 +297,11 @@ fn compare(a: &mut Client, b: &mut Client) {
             assert_eq!(shows(a, key), shows(b, key), "{key} in database {db}");
         }
     }
+}
+
+/// Compares all keys, and what is kept beside them.
+fn compare(a: &mut Client, b: &mut Client) {
+    compare_keys(a, b);
     let asked: [&[&str]; 4] = [
         &["FT.SEARCH", "idx", "common", "NOCONTENT", "LIMIT", "0", "100", "SORTBY", "n"],
         &["FT.SEARCH", "idx", "@n:[5 17]", "LIMIT", "0", "0"],
@@ -302,14 +313,42 @@ fn compare(a: &mut Client, b: &mut Client) {
     }
 }
 
+/// `--loadmodule` for the four modules.
+fn modules() -> Vec<String> {
+    let names = ["redisearch.so", "rejson.so", "redistimeseries.so", "redisbloom.so"];
+    let load =
+        |name: &str| ["--loadmodule".into(), real_modules().join(name).display().to_string()];
+    names.iter().flat_map(|name| load(name)).collect()
+}
+
+fn words(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).collect()
+}
+
+/// Waits for the end of what `field` of `INFO persistence` tells of.
+fn wait_for(c: &mut Client, field: &str) {
+    let idle = format!("{field}:0");
+    for _ in 0..12_000 {
+        if c.cmd(&["INFO", "persistence"]).text().contains(&idle) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{field} does not end");
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
 #[test]
 fn keyspaces_are_equal_in_both_directions() {
-    let lib = |name: &str| real_modules().join(name).display().to_string();
-    let paths = ["redisearch.so", "rejson.so", "redistimeseries.so", "redisbloom.so"].map(lib);
-    let mut modules = Vec::new();
-    for p in &paths {
-        modules.extend(["--loadmodule", p.as_str()]);
-    }
+    let modules = modules();
+    let modules = words(&modules);
     let dir = fresh_dir("reference");
     let reference = Reference::start(&dir, &modules);
     let mut theirs = reference.client();
@@ -326,10 +365,138 @@ fn keyspaces_are_equal_in_both_directions() {
     // Back: what we write in the background, and by SAVE, is the same to the reference.
     for save in ["BGSAVE", "SAVE"] {
         c.cmd(&[save]);
-        while c.cmd(&["INFO", "persistence"]).text().contains("rdb_bgsave_in_progress:1") {}
+        wait_for(&mut c, "rdb_bgsave_in_progress");
         let back_dir = fresh_dir("back");
         std::fs::copy(own_dir.join("dump.rdb"), back_dir.join("dump.rdb")).unwrap();
         let back = Reference::start(&back_dir, &modules);
         compare(&mut theirs, &mut back.client());
+    }
+}
+
+#[test]
+fn the_reference_loads_what_was_made_here() {
+    let modules = modules();
+    let modules = words(&modules);
+    let dir = fresh_dir("made-here");
+    let ours = Server::start_in(dir.clone(), &modules);
+    let mut c = ours.client();
+    fill(&mut c);
+    for save in ["BGSAVE", "SAVE"] {
+        c.cmd(&[save]);
+        wait_for(&mut c, "rdb_bgsave_in_progress");
+        // Both sides behind a load, which chooses encodings anew.
+        c.cmd(&["DEBUG", "RELOAD", "NOSAVE"]).ok();
+        let there = fresh_dir("there");
+        std::fs::copy(dir.join("dump.rdb"), there.join("dump.rdb")).unwrap();
+        let reference = Reference::start(&there, &modules);
+        compare(&mut c, &mut reference.client());
+    }
+}
+
+/// Writes behind the base: an append-only file's tail.
+fn add_a_tail(c: &mut Client) {
+    for request in [
+        &["SET", "tail", "1"][..],
+        &["EXPIRE", "tail", "100000000"],
+        &["INCRBYFLOAT", "tail:float", "0.1"],
+        &["SPOP", "set:129:64"],
+        &["LMOVE", "list:2:1", "tail:list", "LEFT", "RIGHT"],
+        &["XADD", "stream:1", "900-1", "f", "v"],
+        &["HPEXPIRE", "hash:2:1", "4000000000", "FIELDS", "1", "0"],
+        &["JSON.SET", "json:tail", "$", "[1]"],
+        &["TS.ADD", "ts:a", "100000", "5"],
+        &["BF.ADD", "bloom", "y"],
+        &["CF.ADD", "cuckoo", "y"],
+        &["TDIGEST.ADD", "tdigest", "9"],
+        &[
+            "EVAL",
+            "redis.call('SET', KEYS[1], 'x') redis.call('DEL', KEYS[2])",
+            "2",
+            "tail:s",
+            "int:0",
+        ],
+    ] {
+        let reply = c.cmd(request);
+        assert!(!matches!(reply, Reply::Error(_)), "{request:?}: {reply:?}");
+    }
+}
+
+#[test]
+fn append_only_files_go_both_ways() {
+    for preamble in ["yes", "no"] {
+        let modules = modules();
+        let mut args = words(&modules);
+        if preamble == "no" {
+            // RediSearch, the first one, refuses to work without the preamble.
+            args.drain(..2);
+        }
+        args.extend(["--appendonly", "yes", "--aof-use-rdb-preamble", preamble]);
+        let there = fresh_dir("aof-there");
+        let reference = Reference::start(&there, &args);
+        let here = fresh_dir("aof-here");
+        let ours = Server::start_in(here.clone(), &args);
+        let (mut theirs, mut c) = (reference.client(), ours.client());
+        for c in [&mut theirs, &mut c] {
+            fill(c);
+            let begun = c.cmd(&["BGREWRITEAOF"]);
+            assert!(begun.text().starts_with("Background append only file rewriting"), "{begun:?}");
+            wait_for(c, "aof_rewrite_scheduled");
+            wait_for(c, "aof_rewrite_in_progress");
+            add_a_tail(c);
+            // What is loaded from a file is compared with what is loaded from a file.
+            c.cmd(&["DEBUG", "LOADAOF"]).ok();
+        }
+        let compare = |a: &mut Client, b: &mut Client| match preamble {
+            "yes" => compare(a, b),
+            // Commands do not bring back what modules keep beside the keys.
+            _ => compare_keys(a, b),
+        };
+        let dir = fresh_dir("aof-from-there");
+        copy_dir(&there.join("appendonlydir"), &dir.join("appendonlydir"));
+        let loaded_here = Server::start_in(dir, &args);
+        compare(&mut theirs, &mut loaded_here.client());
+        let dir = fresh_dir("aof-from-here");
+        copy_dir(&here.join("appendonlydir"), &dir.join("appendonlydir"));
+        let loaded_there = Reference::start(&dir, &args);
+        compare(&mut c, &mut loaded_there.client());
+    }
+}
+
+/// Makes keys that were read so often, or not for so many seconds, and saves.
+fn save_clocks(c: &mut Client, word: &str) {
+    const MAKE: &str =
+        "return redis.call('RESTORE', KEYS[2], 0, redis.call('DUMP', KEYS[1]), ARGV[1], ARGV[2])";
+    c.cmd(&["SET", "original", "x"]).ok();
+    for i in 0..30 {
+        let (key, clock) = (format!("k:{i}"), (i * 8).to_string());
+        let restored = c.cmd(&["EVAL", MAKE, "2", "original", &key, word, &clock]);
+        assert_eq!(restored, Reply::Status("OK".into()));
+    }
+    c.cmd(&["SAVE"]).ok();
+}
+
+fn check_clocks(c: &mut Client, ask: &str) {
+    for i in 0..30 {
+        let clock = c.cmd(&["OBJECT", ask, &format!("k:{i}")]).int();
+        // Seconds go on meanwhile, a few minutes at most.
+        let most = if ask == "FREQ" { i * 8 } else { i * 8 + 300 };
+        assert!((i * 8..=most).contains(&clock), "{ask} of k:{i} is {clock}");
+    }
+}
+
+#[test]
+fn access_clocks_go_both_ways() {
+    for (policy, word) in [("allkeys-lfu", "FREQ"), ("allkeys-lru", "IDLETIME")] {
+        let args = ["--maxmemory-policy", policy, "--lfu-decay-time", "0"];
+        let (from_there, from_here) = (fresh_dir("clock-there"), fresh_dir("clock-here"));
+        let reference = Reference::start(&from_there, &args);
+        save_clocks(&mut reference.client(), word);
+        let ours = Server::start_in(from_here.clone(), &args);
+        save_clocks(&mut ours.client(), word);
+        let (here, there) = (fresh_dir("clock-to-here"), fresh_dir("clock-to-there"));
+        std::fs::copy(from_there.join("dump.rdb"), here.join("dump.rdb")).unwrap();
+        std::fs::copy(from_here.join("dump.rdb"), there.join("dump.rdb")).unwrap();
+        check_clocks(&mut Server::start_in(here, &args).client(), word);
+        check_clocks(&mut Reference::start(&there, &args).client(), word);
     }
 }

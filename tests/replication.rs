@@ -1,27 +1,12 @@
 //! Replication between two of our servers, the stream as a replica sees it, and a cluster of one node.
 mod common;
-use common::{info, Client, Reply, Server};
+use common::{digest, info, until, Client, Reply, Server};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-
-/// Waits until a condition holds.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1200 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(25));
-    }
-    panic!("{what}");
-}
 
 fn follow(replica: &mut Client, primary: &Server) {
     replica.cmd(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).ok();
     until("the link is up", || info(replica, "replication", "master_link_status") == "up");
-}
-
-fn digest(c: &mut Client) -> String {
-    c.cmd(&["DEBUG", "DIGEST"]).text().to_string()
 }
 
 /// Both have the same data when the replica has executed all that the primary was told.
@@ -137,14 +122,28 @@ struct Stream(BufReader<TcpStream>);
 
 impl Stream {
     fn attach(server: &Server) -> Stream {
+        let mut stream = Stream::ask(server);
+        assert!(stream.snapshot().starts_with(b"REDIS0012"));
+        stream
+    }
+
+    fn ask(server: &Server) -> Stream {
         let mut s = TcpStream::connect(("127.0.0.1", server.port)).expect("the server accepts");
         s.write_all(b"SYNC\r\n").unwrap();
-        let mut stream = Stream(BufReader::new(s));
-        let len: usize = stream.line()[1..].parse().expect("a length");
-        let mut snapshot = vec![0; len];
-        stream.0.read_exact(&mut snapshot).unwrap();
-        assert!(snapshot.starts_with(b"REDIS0012"));
-        stream
+        Stream(BufReader::new(s))
+    }
+
+    fn snapshot(&mut self) -> Vec<u8> {
+        let head = loop {
+            // Empty lines are signs of life.
+            let line = self.line();
+            if !line.is_empty() {
+                break line;
+            }
+        };
+        let mut snapshot = vec![0; head[1..].parse().expect("a length")];
+        self.0.read_exact(&mut snapshot).unwrap();
+        snapshot
     }
 
     fn line(&mut self) -> String {
@@ -201,6 +200,97 @@ fn the_stream_is_what_redis_sends() {
     for e in expected {
         assert_eq!(s.command(), e);
     }
+}
+
+#[test]
+fn writers_go_on_while_replicas_wait_for_their_snapshot() {
+    let primary = Server::start(&["--rdb-key-save-delay", "5000"]);
+    let mut p = primary.client();
+    for i in 0..2000 {
+        p.send(&["SET", &format!("key:{i}"), "old"]);
+    }
+    (0..2000).for_each(|_| p.read().ok());
+    let saves = |p: &mut Client| info(p, "persistence", "rdb_bgsave_in_progress") == "1";
+    let mut first = Stream::ask(&primary);
+    until("the snapshot begins", || saves(&mut p));
+    for i in 0..200 {
+        p.cmd(&["SET", &format!("key:{i}"), "new"]).ok();
+    }
+    assert!(saves(&mut p), "the writers waited for the snapshot's end");
+    assert!(info(&mut p, "replication", "slave0").contains("state=wait_bgsave"));
+    let refused = p.cmd(&["BGSAVE"]);
+    assert_eq!(refused.text(), "ERR Background save already in progress");
+    // Too late for this one: they share the next.
+    let mut late = [Stream::ask(&primary), Stream::ask(&primary)];
+    until("all are known", || info(&mut p, "replication", "connected_slaves") == "3");
+    p.cmd(&["CONFIG", "SET", "rdb-key-save-delay", "0"]).ok();
+
+    let file = first.snapshot();
+    assert_eq!(first.command(), "SELECT 0");
+    for i in 0..200 {
+        assert_eq!(first.command(), format!("SET key:{i} new"));
+    }
+    let files = late.each_mut().map(Stream::snapshot);
+    assert_eq!(files[0], files[1]);
+    assert_eq!(info(&mut p, "persistence", "rdb_saves"), "2");
+    until("all are online", || {
+        let replicas = p.cmd(&["INFO", "replication"]);
+        replicas.text().matches("state=online").count() == 3
+    });
+    p.cmd(&["INCR", "n"]);
+    assert_eq!(late[0].command(), "SELECT 0");
+    assert_eq!(late[0].command(), "INCR n");
+
+    for (file, value) in [(file, "old"), (files[0].clone(), "new")] {
+        let dir = common::fresh_dir("for-replica");
+        std::fs::write(dir.join("dump.rdb"), file).unwrap();
+        let loaded = Server::start_in(dir, &[]);
+        let mut c = loaded.client();
+        assert_eq!(c.cmd(&["DBSIZE"]).int(), 2000);
+        for i in 0..200 {
+            assert_eq!(c.cmd(&["GET", &format!("key:{i}")]).text(), value);
+        }
+    }
+    let left = std::fs::read_dir(&primary.dir).unwrap();
+    let names: Vec<_> = left.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!names.iter().any(|n| n.starts_with("temp-")), "{names:?}");
+}
+
+#[test]
+fn replicas_that_come_under_load_have_all_writes() {
+    let all = [Server::start(&[]), Server::start(&[]), Server::start(&[])];
+    let [mut p, mut a, mut b] = all.each_ref().map(Server::client);
+    for i in 0..3000 {
+        p.send(&["SET", &format!("n:{i}"), "0"]);
+    }
+    (0..3000).for_each(|_| p.read().ok());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..4u64 {
+            let (mut c, stop) = (all[0].client(), &stop);
+            scope.spawn(move || {
+                let mut n = writer;
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888);
+                    let (x, y) = ((n >> 33) % 3000, (n >> 20) % 3000);
+                    c.cmd(&["MULTI"]).ok();
+                    c.cmd(&["INCR", &format!("n:{x}")]);
+                    c.cmd(&["DECR", &format!("n:{y}")]);
+                    c.cmd(&["RPUSH", &format!("list:{}", x % 50), &y.to_string()]);
+                    c.cmd(&["EXEC"]);
+                }
+            });
+        }
+        for r in [&mut a, &mut b] {
+            follow(r, &all[0]);
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    assert_eq!(p.cmd(&["WAIT", "2", "60000"]), Reply::Int(2));
+    let expected = digest(&mut p);
+    assert_eq!(digest(&mut a), expected);
+    assert_eq!(digest(&mut b), expected);
+    assert_eq!(info(&mut p, "stats", "sync_full"), "2");
 }
 
 #[test]

@@ -220,3 +220,45 @@ fn clients_that_end_leave_nothing_behind() {
     plain.cmd(&["SET", "x", "1"]).ok();
     plain.cmd(&["SET", "a1", "1"]).ok();
 }
+
+/// A client whose module command was answered rests without its serving thread having seen it: messages reach it all the
+/// same, and so does its end.
+#[test]
+fn messages_reach_a_client_that_the_module_thread_answered() {
+    const MESSAGES: usize = 3000;
+    let module = common::own_modules().join("basic.so");
+    let s = Server::start(&["--server-threads", "2", "--loadmodule", &module.to_string_lossy()]);
+    let mut listener = s.client();
+    listener.cmd(&["HELLO", "3"]);
+    listener.cmd(&["SUBSCRIBE", "news"]);
+    let mut speaker = s.client();
+    let done = AtomicBool::new(false);
+    let is_news = |reply: &Reply| match reply {
+        Reply::Array(parts) => parts.first() == Some(&Reply::Bulk("message".into())),
+        _ => false,
+    };
+    let mut heard = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..MESSAGES {
+                assert_eq!(speaker.cmd(&["PUBLISH", "news", "x"]).int(), 1);
+            }
+            done.store(true, Relaxed);
+        });
+        while !done.load(Relaxed) {
+            listener.send(&["basic.call", "", "ECHO", "here"]);
+            while is_news(&listener.read()) {
+                heard += 1;
+            }
+        }
+    });
+    // From here on it sends nothing.
+    while heard < MESSAGES {
+        assert!(is_news(&listener.read()));
+        heard += 1;
+    }
+    let id = listener.cmd(&["CLIENT", "ID"]).int().to_string();
+    assert_eq!(listener.cmd(&["basic.call", "", "ECHO", "bye"]).text(), "bye");
+    assert_eq!(speaker.cmd(&["CLIENT", "KILL", "ID", &id]).int(), 1);
+    assert_eq!(listener.try_read(), None);
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::rows::index_of;
 use super::value::{BufferLimits, Primary, SavePoint, Value};
 use super::Config;
+use crate::module::persona::Entry;
 
 macro_rules! numbers {
     ($type:ty, $load:ident => $convert:expr; $($name:ident)*) => {
@@ -58,7 +59,7 @@ numbers! { bool, number => number != 0;
 }
 
 numbers! { i64, number => number;
-    list_max_listpack_size maxmemory_clients rdb_key_save_delay key_load_delay
+    module_load list_max_listpack_size maxmemory_clients rdb_key_save_delay key_load_delay
     slowlog_log_slower_than cluster_preferred_endpoint_type maxmemory_policy oom_score_adj
     appendfsync sanitize_dump_payload repl_diskless_load supervised syslog_facility loglevel
     acl_pubsub_default enable_protected_configs enable_debug_command enable_module_command
@@ -106,6 +107,8 @@ objects! { Arc<BufferLimits>, Limits; client_output_buffer_limit }
 objects! { [i32; 3], Oom; oom_score_adj_values }
 objects! { Arc<[String]>, Bind; bind }
 objects! { Option<Arc<Primary>>, Primary; replicaof }
+objects! { Arc<[Entry]>, Personas; module_persona }
+objects! { Arc<[[u8; 32]]>, Hashes; module_allow_sha256 }
 objects! { Arc<[f64]>, Percentiles; latency_tracking_info_percentiles }
 
 impl Config {

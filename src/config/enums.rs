@@ -115,6 +115,12 @@ choices! { /// `enable-protected-configs`, `enable-debug-command`, `enable-modul
     "local" => LOCAL = 2,
 }
 
+choices! { /// `module-load`.
+    MODULE_LOAD, module_load:
+    "open" => OPEN = 0,
+    "sealed" => SEALED = 1,
+}
+
 choices! { /// `cluster-preferred-endpoint-type`.
     CLUSTER_ENDPOINT_TYPE, cluster_endpoint_type:
     "ip" => IP = 0,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::rows::{self, MULTI_ARG, ROWS};
 use super::text::split_args;
-use super::value::Value;
+use super::value::{self, Value};
 use super::{os_error_text, paths, Config};
 use crate::observe::log::Level;
 
@@ -190,6 +190,9 @@ impl<'a> Loader<'a> {
         let args = split.as_deref().unwrap_or(args);
         let before = self.config.value(row);
         self.config.put(row, args).map_err(LineError::Reason)?;
+        if let Some(all) = value::added(&before, &self.config.value(row), args) {
+            self.config.store(row, all).map_err(LineError::Reason)?;
+        }
         if let (Value::Save(old), Value::Save(new)) = (before, self.config.value(row)) {
             let cleared = matches!(args, [only] if only.is_empty());
             if self.save_seen && self.save_adds && !cleared {
@@ -377,6 +380,27 @@ mod tests {
         assert_eq!(save("save 1 2\nsave \"\"\nsave 3 4"), "3 4");
         assert_eq!(save("save \"\""), "");
         assert_eq!(save("save \"1 2\""), "1 2");
+    }
+
+    #[test]
+    fn lines_about_modules_add_up() {
+        let (one, two) = ("1".repeat(64), "2".repeat(64));
+        let text = format!(
+            "module-persona a 7.0.0\nmodule-persona b valkey-8.0.1 A 8.4.0\nmodule-allow-sha256 {one}\n\
+             module-allow-sha256 {two} {one}\n"
+        );
+        let (config, _) = load(&text).unwrap();
+        assert_eq!(config.get_str("module-persona").unwrap(), "b valkey-8.0.1 A redis-8.4.0");
+        assert_eq!(config.get_str("module-allow-sha256").unwrap(), format!("{two} {one}"));
+        let (config, _) =
+            load(&format!("{text}module-persona \"\"\nmodule-persona c 7.2.0")).unwrap();
+        assert_eq!(config.get_str("module-persona").unwrap(), "c redis-7.2.0");
+        check_fatal(
+            "module-load sealed\nmodule-load open",
+            2,
+            "module-load open",
+            "sealed is sealed: only a restart opens it again",
+        );
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::enums::module_load;
 use super::notify;
 use super::rows::{Choices, Kind, Row, Special, Unit, MULTI_ARG};
 use super::text::{c_str, format_percentile, parse_c_integer, parse_integer, parse_memory};
 use super::valid;
+use crate::module::{persona, sha256};
 
 /// One `save` point: a snapshot after `seconds` if at least `changes` were made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +75,8 @@ pub(super) enum Value {
     Bind(Arc<[String]>),
     Primary(Option<Arc<Primary>>),
     Percentiles(Arc<[f64]>),
+    Personas(Arc<[persona::Entry]>),
+    Hashes(Arc<[[u8; 32]]>),
 }
 
 /// The value a directive has when nobody sets it.
@@ -94,6 +98,8 @@ pub(super) fn default_of(row: &Row) -> Value {
             Special::Bind => Value::Bind(DEFAULT_BIND.map(str::to_owned).into()),
             Special::ReplicaOf => Value::Primary(None),
             Special::LatencyPercentiles => Value::Percentiles(Arc::new([50.0, 99.0, 99.9])),
+            Special::ModulePersona => Value::Personas(Arc::new([])),
+            Special::ModuleAllowSha256 => Value::Hashes(Arc::new([])),
         },
     }
 }
@@ -125,6 +131,12 @@ pub(super) fn parse(row: &Row, args: &[Vec<u8>], current: &Value) -> Result<Valu
             let number = parse_choice(args, choices, row.has(MULTI_ARG))?;
             if row.has(MULTI_ARG) {
                 valid::shutdown_flags(number)?;
+            }
+            if row.name == "module-load"
+                && *current == Value::Number(module_load::SEALED)
+                && number != module_load::SEALED
+            {
+                return Err("sealed is sealed: only a restart opens it again".into());
             }
             Ok(Value::Number(number))
         }
@@ -226,6 +238,12 @@ fn parse_special(special: Special, args: &[Vec<u8>], current: &Value) -> Result<
             .map(|arg| parse_percentile(arg))
             .collect::<Result<_, _>>()
             .map(Value::Percentiles),
+        Special::ModulePersona => parse_personas(list).map(Value::Personas),
+        Special::ModuleAllowSha256 => list
+            .iter()
+            .map(|arg| sha256::parse(arg).ok_or("a SHA-256 has 64 hexadecimal digits".to_owned()))
+            .collect::<Result<_, _>>()
+            .map(Value::Hashes),
     }
 }
 
@@ -273,6 +291,38 @@ fn parse_limits(args: &[Vec<u8>], mut limits: BufferLimits) -> Result<BufferLimi
     Ok(limits)
 }
 
+/// What two lines of a file make together, for directives whose lines add up. An empty line forgets the ones before.
+pub(super) fn added(before: &Value, line: &Value, args: &[Vec<u8>]) -> Option<Value> {
+    match (before, line) {
+        _ if matches!(args, [only] if only.is_empty()) => None,
+        (Value::Personas(old), Value::Personas(new)) => {
+            let kept = old.iter().filter(|(name, _)| persona::of_name(new, name).is_none());
+            Some(Value::Personas(kept.chain(new.iter()).cloned().collect()))
+        }
+        (Value::Hashes(old), Value::Hashes(new)) => {
+            let kept = old.iter().filter(|hash| !new.contains(hash));
+            Some(Value::Hashes(kept.chain(new.iter()).copied().collect()))
+        }
+        _ => None,
+    }
+}
+
+fn parse_personas(args: &[Vec<u8>]) -> Result<Arc<[persona::Entry]>, String> {
+    if args.len() % 2 != 0 {
+        return Err("a module's name and a version are needed, as in 'search 8.4.0'".into());
+    }
+    let mut entries: Vec<persona::Entry> = Vec::new();
+    for pair in args.chunks(2) {
+        let (name, version) = (lossy(&pair[0]), lossy(&pair[1]));
+        let persona = persona::Persona::parse(&version).ok_or(
+            "a version is written as '8.4.0', 'redis-8.4.0' or 'valkey-8.0.1', each number up to 255",
+        )?;
+        entries.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
+        entries.push((name, persona));
+    }
+    Ok(entries.into())
+}
+
 fn parse_oom(args: &[Vec<u8>]) -> Result<[i32; 3], String> {
     let Ok(args): Result<&[Vec<u8>; 3], _> = args.try_into() else {
         return Err("wrong number of arguments".to_owned());
@@ -315,6 +365,8 @@ pub(super) fn format(row: &Row, value: &Value) -> Vec<u8> {
         Value::Bind(addresses) => join(addresses.iter().cloned()),
         Value::Primary(None) => Vec::new(),
         Value::Primary(Some(primary)) => format!("{} {}", primary.host, primary.port).into_bytes(),
+        Value::Personas(list) => join(list.iter().map(|(name, p)| format!("{name} {p}"))),
+        Value::Hashes(list) => join(list.iter().map(sha256::hex)),
         Value::Percentiles(list) => join(list.iter().map(|p| format_percentile(*p))),
     }
 }

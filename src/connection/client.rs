@@ -5,7 +5,7 @@ use crate::dispatch::table::Command;
 use crate::parse::Parser;
 use crate::reply::Reply;
 use crate::server::Server;
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::os::fd::RawFd;
 use std::sync::atomic::{
@@ -87,9 +87,9 @@ pub struct ClientShared {
     /// Unique for the life of the process.
     pub id: u64,
     /// Peer address as `CLIENT LIST` prints it.
-    pub addr: String,
+    pub addr: Box<str>,
     /// Own address, likewise.
-    pub laddr: String,
+    pub laddr: Box<str>,
     /// The socket, until it is closed; `CLIENT KILL` shuts it down under this lock.
     pub fd: Mutex<Option<RawFd>>,
     /// Connected at, Unix milliseconds.
@@ -103,13 +103,13 @@ pub struct ClientShared {
     /// Number of the last command (`dispatch::table::name_of`), for `CLIENT LIST`.
     pub last_command: AtomicU32,
     /// `CLIENT SETNAME`
-    pub name: Mutex<String>,
+    pub name: Mutex<Box<str>>,
     /// `CLIENT SETINFO LIB-NAME` and `LIB-VER`
-    pub lib: Mutex<(String, String)>,
+    pub lib: Mutex<Option<Box<(String, String)>>>,
     /// The user; `None` for clients that the server made for itself.
     pub user: Mutex<Option<Arc<User>>>,
     /// The module that authenticated the client and wants to hear when it is somebody else.
-    pub follower: Mutex<Option<crate::module::auth::Follower>>,
+    pub follower: Mutex<Option<Box<crate::module::auth::Follower>>>,
     /// Push messages from other threads.
     pub mailbox: Mutex<Mailbox>,
     /// The wait for keys that the client is in, for `CLIENT UNBLOCK`.
@@ -130,8 +130,8 @@ pub struct ClientShared {
     pub wanted: AtomicU8,
     /// What its buffers take.
     pub footprint: Footprint,
-    /// What it tracks, and where invalidations go.
-    pub tracking: Mutex<crate::execute::tracking::ClientTracking>,
+    /// What it tracks, and where invalidations go; made by [`ClientShared::tracking`].
+    tracking: Mutex<Option<Box<crate::execute::tracking::ClientTracking>>>,
 }
 
 impl ClientShared {
@@ -145,8 +145,8 @@ impl ClientShared {
         let now = crate::observe::clock::now_ms();
         ClientShared {
             id,
-            addr,
-            laddr,
+            addr: addr.into(),
+            laddr: laddr.into(),
             fd: Mutex::new(fd),
             created: now,
             active: AtomicI64::new(now),
@@ -181,6 +181,11 @@ impl ClientShared {
         self.user.lock().as_ref().is_some_and(|u| Arc::ptr_eq(u, user))
     }
 
+    /// What it tracks, and where invalidations go. For clients that have to do with tracking: it makes room for it.
+    pub fn tracking(&self) -> MappedMutexGuard<'_, crate::execute::tracking::ClientTracking> {
+        MutexGuard::map(self.tracking.lock(), |t| &mut **t.get_or_insert_default())
+    }
+
     /// Whether a bit of [`flag`] is set.
     #[inline]
     pub fn has(&self, bit: u32) -> bool {
@@ -212,6 +217,11 @@ impl ClientShared {
         if !limits::passes_with(server, self, mail) {
             limits::count(server, self, size);
         }
+    }
+
+    /// Bytes that wait to be sent, as far as another thread can see.
+    pub fn unsent(&self) -> usize {
+        self.mailbox.lock().bytes.len() + self.footprint.output.load(Relaxed)
     }
 
     /// Asks the connection's task to look at something.
@@ -286,6 +296,17 @@ pub struct Watched {
     pub alive: bool,
 }
 
+/// What a client is subscribed to.
+#[derive(Default)]
+pub struct Subscribed {
+    /// Channels.
+    pub channels: HashSet<Vec<u8>>,
+    /// Patterns.
+    pub patterns: HashSet<Vec<u8>>,
+    /// Shard channels.
+    pub shard_channels: HashSet<Vec<u8>>,
+}
+
 /// `CLIENT REPLY`
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReplyMode {
@@ -311,15 +332,11 @@ pub struct Session {
     /// The user; `None` for internal callers, who may do everything.
     pub user: Option<Arc<User>>,
     /// Between `MULTI` and `EXEC`.
-    pub multi: Option<Multi>,
+    pub multi: Option<Box<Multi>>,
     /// Watched keys.
     pub watched: Vec<Watched>,
-    /// Subscribed channels.
-    pub channels: HashSet<Vec<u8>>,
-    /// Subscribed patterns.
-    pub patterns: HashSet<Vec<u8>>,
-    /// Subscribed shard channels.
-    pub shard_channels: HashSet<Vec<u8>>,
+    /// Subscriptions, while there are any.
+    pub subscribed: Option<Box<Subscribed>>,
     /// The connection ends after the replies are sent.
     pub close: bool,
     /// `CLIENT REPLY`
@@ -372,9 +389,7 @@ impl Session {
             user: None,
             multi: None,
             watched: Vec::new(),
-            channels: HashSet::new(),
-            patterns: HashSet::new(),
-            shard_channels: HashSet::new(),
+            subscribed: None,
             close: false,
             reply_mode: ReplyMode::On,
             pushed: false,
@@ -422,7 +437,7 @@ impl Session {
             && !self.close
             && !self.deny_blocking
             && self.reply_mode == ReplyMode::On
-            && self.subscription_count() + self.shard_channels.len() == 0
+            && self.subscribed.is_none()
             && Arc::strong_count(&self.shared) == 1
             && self.shared.flags.load(Relaxed) == flag::INTERNAL
     }
@@ -456,9 +471,9 @@ impl Session {
         self.shared.db.store(db as u32, Relaxed);
     }
 
-    /// Subscriptions of all sorts.
+    /// Subscriptions to channels and patterns.
     pub fn subscription_count(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+        self.subscribed.as_ref().map_or(0, |s| s.channels.len() + s.patterns.len())
     }
 }
 

@@ -210,8 +210,10 @@ pub struct Unsent {
 /// Publishes what a client's buffers take, before its connection waits. False when the client has to go.
 pub fn publish(server: &Server, client: &Client, unsent: Unsent) -> bool {
     let (session, f) = (&client.session, &client.session.shared.footprint);
-    let subscriptions =
-        session.channels.len() + session.patterns.len() + session.shard_channels.len();
+    let subscriptions = session
+        .subscribed
+        .as_ref()
+        .map_or(0, |s| s.channels.len() + s.patterns.len() + s.shard_channels.len());
     let prefixes = session.shared.prefixes.load(Relaxed) as usize;
     let lists =
         session.watched.len() * size_of::<Watched>() + (subscriptions + prefixes) * SUBSCRIPTION;

@@ -58,8 +58,8 @@ impl ServingThread {
     }
 
     /// Gives clients back, with one wake-up for all.
-    pub fn give_back(&self, clients: &mut Vec<(Arc<Slot>, Box<Client>)>) {
-        self.returned.lock().append(clients);
+    pub fn give_back(&self, clients: impl IntoIterator<Item = (Arc<Slot>, Box<Client>)>) {
+        self.returned.lock().extend(clients);
         self.call();
     }
 
@@ -99,6 +99,8 @@ struct SlotState {
     early: Vec<u8>,
     /// The client is blocked, and got all replies that it had in `early`.
     blocked: bool,
+    /// The connection's task is woken when the socket can be read, client or not.
+    watched: bool,
 }
 
 impl Slot {
@@ -106,6 +108,22 @@ impl Slot {
         let mut s = self.state.lock();
         s.client = Some(client);
         s.blocked = false;
+        if let Some(w) = s.waker.take() {
+            w.wake();
+        }
+    }
+
+    /// Puts a client here that has got all its replies: its task need not look at it before the next request comes, or
+    /// something else is wanted of it.
+    pub fn put_answered(&self, client: Box<Client>) {
+        let mut s = self.state.lock();
+        let shared = client.session.shared.clone();
+        s.client = Some(client);
+        s.blocked = false;
+        // Whoever wants something wakes the task first, which looks here under the mutex: one of the two sees the other.
+        if s.watched && shared.wanted.load(SeqCst) == 0 && !shared.has(flag::KILLED) {
+            return;
+        }
         if let Some(w) = s.waker.take() {
             w.wake();
         }
@@ -222,15 +240,18 @@ impl Cached {
     pub async fn hand_over<S: Socket>(
         &self,
         server: &'static Server,
-        client: Box<Client>,
+        mut client: Box<Client>,
         slot: &Arc<Slot>,
         socket: &mut S,
         outbox: &mut Outbox,
     ) -> Box<Client> {
         let shared = client.session.shared.clone();
         {
+            let db = client.session.db;
+            let key = client.session.known_key.take().map(|key| key.in_db(db));
             let mut jobs = self.jobs.lock();
-            jobs.push(Job::Client { client, slot: slot.clone(), thread: self.number });
+            let direct = outbox.is_empty();
+            jobs.push(Job::Client { client, slot: slot.clone(), thread: self.number, key, direct });
             if jobs.len() == 1 {
                 self.jobs_ready.notify_one();
             }
@@ -245,6 +266,7 @@ impl Cached {
                     return Poll::Ready(c);
                 }
                 s.waker = Some(cx.waker().clone());
+                s.watched = socket.watches(cx);
                 // A blocked client has no replies but the early ones; its messages need not wait for its next.
                 if s.blocked {
                     shared.collect(&mut early);

@@ -1,12 +1,13 @@
 //! Looking ahead: the requests of a pipeline are found first, and what their keys' look-ups will touch is fetched by the
 //! processor for all of them at once, before the first is executed. On a large keyspace a look-up is three cache misses
 //! that depend on each other; those of different requests do not.
-use super::table::{Path, Table};
+use super::table::{Command, Path, Table};
 use crate::connection::client::Session;
-use crate::keyspace::shard::{hash_bytes, shard_of, Shard};
+use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::parse::Parser;
 use crate::server::Server;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Requests found ahead at most.
 pub const MOST: usize = 16;
@@ -38,6 +39,11 @@ impl KnownKey {
             .then_some((self.shard as usize, self.hash))
     }
 
+    /// The place in a database.
+    pub fn in_db(&self, db: usize) -> Place {
+        ((db * SHARDS) as u32 + self.shard, self.hash)
+    }
+
     /// The same for a key whose bytes may be a copy, as modules have them.
     #[inline]
     pub fn place_of_copy(&self, key: &[u8]) -> Option<(usize, u64)> {
@@ -50,30 +56,59 @@ impl KnownKey {
     }
 }
 
+/// The place of a request's first key, if it begins with one.
+pub fn first_key(
+    table: &Table,
+    command: Option<&Arc<Command>>,
+    args: &[&[u8]],
+) -> Option<KnownKey> {
+    let [name, key, ..] = args else { return None };
+    let command = command.or_else(|| table.find(name))?;
+    command.begins_with_key().then(|| KnownKey::new(key))
+}
+
 /// A request that was found and not executed yet.
-pub struct Found {
+pub struct Found<'t> {
     /// Its length.
     pub len: usize,
     /// Its arguments in the parser.
     pub args: Range<usize>,
     /// Its first key, where that is known.
     pub key: Option<KnownKey>,
+    /// What the table has for its name, if that was looked up.
+    pub command: Option<&'t Arc<Command>>,
+}
+
+/// The place of the first key of a request on its way to the module thread: index of the shard over all databases, and hash.
+pub type Place = (u32, u64);
+
+/// Fetches what the first keys of requests of many clients will touch. On the module thread.
+pub fn fetch_places(server: &Server, places: &[Place]) {
+    let each = |f: fn(&Shard, u64)| {
+        places.iter().for_each(|(shard, hash)| f(server.keyspace.shard(*shard), *hash));
+    };
+    each(|shard, _| shard.prefetch());
+    each(|shard, hash| shard.prefetch_bucket(hash));
+    each(|shard, hash| shard.prefetch_entry(hash, |_| {}));
+    each(|shard, hash| shard.prefetch_entry(hash, |e| e.prefetch_value()));
+    each(|shard, hash| shard.prefetch_entry(hash, |e| e.prefetch_behind_value()));
+    each(|shard, hash| shard.prefetch_entry(hash, |e| e.prefetch_behind_module_value()));
 }
 
 /// Fetches what the requests will touch; they begin at `input[0]`.
-pub fn fetch(
+pub fn fetch<'t>(
     server: &Server,
-    table: &Table,
+    table: &'t Table,
     session: &Session,
     parser: &Parser,
     input: &[u8],
-    found: &mut [Found],
+    found: &mut [Found<'t>],
     on_module_thread: bool,
 ) {
     let Some(db) = server.keyspace.dbs().get(session.db) else { return };
     let shards = db.shards();
     let shard = |key: &KnownKey| -> &Shard { &shards[key.shard as usize] };
-    let (mut at, mut boxed, mut more) = (0, false, false);
+    let (mut at, mut boxed, mut more, mut modules) = (0, false, false, false);
     for request in &mut *found {
         let bytes = &input[at..at + request.len];
         at += request.len;
@@ -81,13 +116,15 @@ pub fn fetch(
         let text = |range: &crate::parse::Range| {
             &bytes[range.start as usize..(range.start + range.len) as usize]
         };
-        let Some(command) = table.find(text(name)) else { continue };
+        let Some(command) = request.command.or_else(|| table.find(text(name))) else { continue };
+        request.command = Some(command);
         let runs_here = on_module_thread || command.path == Path::Native;
         if runs_here && command.begins_with_key() {
             let key = KnownKey::new(text(key));
             shard(&key).prefetch();
             request.key = Some(key);
             boxed |= command.group != "string";
+            modules |= command.group == "module";
             more |= matches!(command.group, "stream" | "list" | "module");
         }
     }
@@ -99,5 +136,11 @@ pub fn fetch(
     }
     if more {
         keys().for_each(|key| shard(key).prefetch_entry(key.hash, |e| e.prefetch_behind_value()));
+    }
+    if modules && on_module_thread {
+        let behind = |key: &KnownKey| {
+            shard(key).prefetch_entry(key.hash, |e| e.prefetch_behind_module_value());
+        };
+        keys().for_each(behind);
     }
 }

@@ -129,7 +129,7 @@ pub fn run_input(
                 _ => break Outcome::NeedInput,
             }
         }
-        let ahead::Found { len, ref args, key } = found[next];
+        let ahead::Found { len, ref args, key, command } = found[next];
         let rest = &input[done..];
         next += 1;
         let Client { session, parser, out, .. } = &mut *client;
@@ -142,9 +142,15 @@ pub fn run_input(
             if table.filters {
                 return filter(server, table, session, out, args, side, now);
             }
-            execute(server, table, session, out, args, side, now)
+            let step =
+                execute(server, Names { table, first: command }, session, out, args, side, now);
+            if step == Step::HandOver {
+                session.known_key = key.or_else(|| ahead::first_key(table, command, args));
+            } else {
+                session.known_key = None;
+            }
+            step
         });
-        session.known_key = None;
         match step {
             Step::Done => {
                 done += len;
@@ -182,13 +188,13 @@ pub fn run_input(
 }
 
 /// Finds up to `most` requests at the beginning of `input`; tells what stopped it.
-fn find_ahead(
+fn find_ahead<'t>(
     parser: &mut crate::parse::Parser,
     input: &[u8],
     limits: Limits,
     most: usize,
-    leave: Option<&Table>,
-    found: &mut SmallVec<[ahead::Found; ahead::MOST]>,
+    leave: Option<&'t Table>,
+    found: &mut SmallVec<[ahead::Found<'t>; ahead::MOST]>,
 ) -> Parsed {
     parser.begin();
     let mut at = 0;
@@ -198,12 +204,14 @@ fn find_ahead(
         let args = parser.found();
         // An inline request's arguments are kept until the next request is looked for only.
         let mut last = args.is_empty() || found.len() + 1 == most;
+        let mut command = None;
         if let (Some(table), true, false) = (leave, found.is_empty(), last) {
             let name = parser.args[args.start];
             let name = &input[name.start as usize..(name.start + name.len) as usize];
-            last = table.find(name).is_some_and(|c| matches!(c.path, Path::Module(_)));
+            command = table.find(name);
+            last = command.is_some_and(|c| matches!(c.path, Path::Module(_)));
         }
-        found.push(ahead::Found { len, args, key: None });
+        found.push(ahead::Found { len, args, key: None, command });
         if last {
             return parsed;
         }
@@ -261,14 +269,23 @@ pub fn not_found(table: &Table, args: &[&[u8]]) -> CommandError {
     }
 }
 
-/// Looks a request up and checks what can be checked without its keys.
-pub fn check<'t>(
-    server: &Server,
+/// Where a request's command is looked up.
+#[derive(Clone, Copy)]
+struct Names<'t> {
     table: &'t Table,
+    /// What the table has for the name, if that was looked up before.
+    first: Option<&'t Arc<Command>>,
+}
+
+/// Looks a request up and checks what can be checked without its keys.
+fn check<'t>(
+    server: &Server,
+    names: Names<'t>,
     session: &Session,
     args: &[&[u8]],
 ) -> Result<&'t Arc<Command>, CommandError> {
-    let Some(command) = table.resolve(args) else {
+    let table = names.table;
+    let Some(command) = table.resolve_from(names.first, args) else {
         return Err(not_found(table, args));
     };
     if !command.arity_ok(args.len()) || command.is_container() {
@@ -320,14 +337,14 @@ pub fn check<'t>(
         };
         replication::check_role(server, writes, old)?;
     }
+    if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
+        return Err(error::err("LOADING Redis is loading the dataset in memory"));
+    }
     if !command.has(flags::ALLOW_BUSY) {
         crate::script::run::check_not_busy()?;
     }
     if crate::module::busy::on() && !command.has(flags::ALLOW_BUSY) {
         return Err(error::err(crate::module::busy::error_text()));
-    }
-    if server.loading.load(Relaxed) && !command.has(flags::LOADING) {
-        return Err(error::err("LOADING Redis is loading the dataset in memory"));
     }
     Ok(command)
 }
@@ -350,7 +367,7 @@ fn filter(
     if args.is_empty() {
         return Step::Done;
     }
-    execute(server, table, session, out, &args, side, now)
+    execute(server, Names { table, first: None }, session, out, &args, side, now)
 }
 
 /// Answers with the error of a refused command. A refused `EXEC` ends the transaction.
@@ -383,13 +400,14 @@ fn needs_memory(session: &Session, command: &Command) -> bool {
 
 fn execute(
     server: &'static Server,
-    table: &Table,
+    names: Names<'_>,
     session: &mut Session,
     out: &mut Reply,
     args: &[&[u8]],
     side: Side<'_>,
     now: i64,
 ) -> Step {
+    let table = names.table;
     if server.config.module_exclusive()
         && matches!(side, Side::Serving(_))
         && crate::module::busy::waits_for_modules(server, args)
@@ -399,7 +417,7 @@ fn execute(
     if matches!(side, Side::Serving(_)) && crate::acl::check::needs_module(session, table, args) {
         return hand_over(server, Reason::ModuleCommand);
     }
-    let command = match check(server, table, session, args) {
+    let command = match check(server, names, session, args) {
         Ok(c) => c,
         Err(e) => {
             if is(args[0], "post") || is(args[0], "host:") {
@@ -730,7 +748,7 @@ pub fn replay(tx: &mut Tx<'_>, command: &Arc<Command>, args: &[&[u8]], out: &mut
 
 /// A queued transaction's own state is complete: begins `MULTI`.
 pub fn begin_multi(session: &mut Session) {
-    session.multi = Some(Multi::default());
+    session.multi = Some(Box::<Multi>::default());
     session.shared.put(flag::MULTI, true);
     session.shared.queued.store(0, Relaxed);
 }

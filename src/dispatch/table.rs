@@ -622,7 +622,17 @@ impl Table {
 
     /// Finds a command or, where it is a container, its subcommand.
     pub fn resolve(&self, args: &[&[u8]]) -> Option<&Arc<Command>> {
-        let c = self.find(args[0])?;
+        self.resolve_from(None, args)
+    }
+
+    /// The same; what [`Table::find`] found for the name may be known already.
+    #[inline]
+    pub fn resolve_from<'t>(
+        &'t self,
+        first: Option<&'t Arc<Command>>,
+        args: &[&[u8]],
+    ) -> Option<&'t Arc<Command>> {
+        let c = first.or_else(|| self.find(args[0]))?;
         if c.subs.is_empty() || args.len() < 2 {
             return Some(c);
         }

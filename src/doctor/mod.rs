@@ -33,14 +33,15 @@ pub fn functions() -> impl Iterator<Item = Known> {
     })
 }
 
-fn known(name: &str) -> Option<Known> {
+/// What is known of a function.
+pub fn known(name: &str) -> Option<Known> {
     static MAP: OnceLock<HashMap<&'static str, Known>> = OnceLock::new();
     MAP.get_or_init(|| functions().map(|f| (f.name, f)).collect()).get(name).copied()
 }
 
 impl Known {
     /// Whether Redis of the promised version serves it.
-    fn is_promised(&self) -> bool {
+    pub fn is_promised(&self) -> bool {
         let mut numbers = self.since.split('.').map_while(|n| n.parse::<u32>().ok());
         match (numbers.next(), numbers.next()) {
             (Some(major), Some(minor)) => (major, minor) <= PROMISED,

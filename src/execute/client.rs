@@ -43,7 +43,7 @@ fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
     if letters.is_empty() {
         letters.push('N');
     }
-    let lib = c.lib.lock().clone();
+    let lib = c.lib.lock().as_deref().cloned().unwrap_or_default();
     let mail = c.mailbox.lock().bytes.len();
     let omem = get(&f.output) + mail;
     let oll = get(&f.output_buffers) + usize::from(mail > 0);
@@ -195,7 +195,7 @@ fn setname(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if !super::connection::valid_client_text(args[2]) {
         return Err(err("ERR Client names cannot contain spaces, newlines or special characters."));
     }
-    *tx.session.shared.name.lock() = crate::reply::bytes::as_text(args[2]).into_owned();
+    *tx.session.shared.name.lock() = crate::reply::bytes::as_text(args[2]).into();
     out.ok();
     Ok(())
 }
@@ -213,6 +213,7 @@ fn setinfo(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         )));
     }
     let mut lib = tx.session.shared.lib.lock();
+    let lib = lib.get_or_insert_default();
     *(if name { &mut lib.0 } else { &mut lib.1 }) = text(args[3]).into_owned();
     out.ok();
     Ok(())

@@ -301,6 +301,21 @@ fn write_args(args: &[CommandArg], out: &mut Reply) {
     }
 }
 
+/// The field `history`, if there is any; returns the number of fields.
+fn write_history<S: AsRef<str>>(history: &[(S, S)], out: &mut Reply) -> usize {
+    if history.is_empty() {
+        return 0;
+    }
+    out.bulk(b"history");
+    out.set(history.len());
+    for (since, change) in history {
+        out.array(2);
+        out.bulk_str(since.as_ref());
+        out.bulk_str(change.as_ref());
+    }
+    1
+}
+
 /// What is told of one of our commands behind its group; returns the number of fields.
 fn write_native_docs(docs: &super::command_docs::Docs, out: &mut Reply) -> usize {
     let mut n = 0;
@@ -324,16 +339,7 @@ fn write_native_docs(docs: &super::command_docs::Docs, out: &mut Reply) -> usize
         out.bulk(b"replaced_by");
         out.bulk_str(instead);
     }
-    if !docs.history.is_empty() {
-        n += 1;
-        out.bulk(b"history");
-        out.set(docs.history.len());
-        for (since, change) in &docs.history {
-            out.array(2);
-            out.bulk_str(since);
-            out.bulk_str(change);
-        }
-    }
+    n += write_history(&docs.history, out);
     if !docs.args.is_empty() {
         n += 1;
         out.bulk(b"arguments");
@@ -362,16 +368,7 @@ fn write_docs(c: &Command, out: &mut Reply) {
             put(out, "complexity", complexity);
         }
         put(out, "module", m.module.name());
-        if !info.history.is_empty() {
-            n += 1;
-            out.bulk(b"history");
-            out.set(info.history.len());
-            for (since, change) in &info.history {
-                out.array(2);
-                out.bulk_str(since);
-                out.bulk_str(change);
-            }
-        }
+        n += write_history(&info.history, out);
         if !info.args.is_empty() {
             n += 1;
             out.bulk(b"arguments");

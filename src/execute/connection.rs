@@ -164,16 +164,16 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         ));
     }
     if let Some(n) = name {
-        *tx.session.shared.name.lock() = text(n).into_owned();
+        *tx.session.shared.name.lock() = text(n).into();
     }
     if let Some(v) = version {
         set_protocol(tx.session, out, v == 3);
     }
     out.map(7);
     out.bulk(b"server");
-    out.bulk(b"redis");
+    out.bulk_str(tx.persona.server_name());
     out.bulk(b"version");
-    out.bulk_str(crate::config::load::REDIS_VERSION);
+    out.bulk_str(&tx.persona.version_text());
     out.bulk(b"proto");
     out.int(if out.resp3 { 3 } else { 2 });
     out.bulk(b"id");
@@ -183,7 +183,7 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.bulk(b"role");
     out.bulk(b"master");
     out.bulk(b"modules");
-    super::module::write_list(tx.server, out);
+    super::module::write_list(tx.server, false, out);
     Ok(())
 }
 
@@ -206,7 +206,7 @@ fn reset(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     for f in [flag::NO_TOUCH, flag::NO_EVICT] {
         tx.session.shared.put(f, false);
     }
-    tx.session.shared.name.lock().clear();
+    *tx.session.shared.name.lock() = Default::default();
     out.simple("RESET");
     Ok(())
 }

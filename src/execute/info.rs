@@ -4,6 +4,7 @@ use super::{text, CommandResult, Tx};
 use crate::connection::client::flag;
 use crate::connection::limits;
 use crate::dispatch::table::{flags, Command, Row, REASON_NAMES};
+use crate::module::persona::Persona;
 use crate::module::registry::Module;
 use crate::module::{abi, fork};
 use crate::observe::clock::{mono_ns, now_ms, now_us};
@@ -99,8 +100,8 @@ impl Wanted {
 /// Our own section: on request, or with `everything`.
 const BACKPLANE: &str = "backplane";
 
-/// Text of `INFO` in the making.
-struct Fields(String);
+/// Text of `INFO` in the making, and the server that its reader meets.
+struct Fields(String, Persona);
 
 impl Fields {
     fn put(&mut self, name: &str, value: impl std::fmt::Display) {
@@ -132,7 +133,9 @@ pub fn human(n: u64) -> String {
 fn server_fields(server: &Server, f: &mut Fields) {
     let c = &server.config;
     let up = (now_ms() - server.started) / 1000;
-    f.put("redis_version", crate::config::load::REDIS_VERSION);
+    for (name, value) in f.1.info_fields() {
+        f.put(name, value);
+    }
     f.put("redis_git_sha1", "00000000");
     f.put("redis_git_dirty", 0);
     f.put("redis_build_id", "0");
@@ -293,7 +296,7 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("current_save_keys_processed", written);
     f.put("current_save_keys_total", total);
     f.put("rdb_changes_since_last_save", crate::snapshot::control::changes(server));
-    f.put("rdb_bgsave_in_progress", u32::from(p.saving.load(Relaxed)));
+    f.put("rdb_bgsave_in_progress", u32::from(crate::snapshot::control::saves(server)));
     f.put("rdb_last_save_time", p.last_save.load(Relaxed));
     let status = if p.last_bgsave_failed.load(Relaxed) { "err" } else { "ok" };
     f.put("rdb_last_bgsave_status", status);
@@ -459,8 +462,9 @@ fn replication_fields(server: &Server, f: &mut Fields) {
     for (i, r) in replicas.iter().enumerate() {
         let (port, acknowledged) = (r.port.load(Relaxed), r.acknowledged.load(Relaxed));
         let value = format!(
-            "ip={},port={port},state=online,offset={acknowledged},lag={}",
+            "ip={},port={port},state={},offset={acknowledged},lag={}",
             r.address(),
+            r.state(),
             r.lag()
         );
         f.put(&format!("slave{i}"), value);
@@ -621,9 +625,9 @@ pub fn asks_modules(server: &Server, args: &[&[u8]]) -> bool {
 
 /// The text of `INFO` with these sections (none: the default ones), as the module API and the command want it. Asks
 /// modules for theirs if the sections are not all ours: the caller then has the module lock.
-pub fn text_of(server: &Server, sections: &[&str]) -> String {
+pub fn text_of(server: &Server, sections: &[&str], persona: Persona) -> String {
     let wanted = Wanted::new(sections.iter().copied());
-    let mut f = Fields(String::new());
+    let mut f = Fields(String::new(), persona);
     let mut written = 0;
     let mut section = |f: &mut Fields, heading: &str, fields: fn(&Server, &mut Fields)| {
         if written > 0 {
@@ -655,7 +659,7 @@ pub fn text_of(server: &Server, sections: &[&str]) -> String {
 fn info(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let words: Vec<_> = args[1..].iter().map(|a| text(a)).collect();
     let words: Vec<&str> = words.iter().map(|w| &**w).collect();
-    out.verbatim(b"txt", text_of(tx.server, &words).as_bytes());
+    out.verbatim(b"txt", text_of(tx.server, &words, tx.persona).as_bytes());
     Ok(())
 }
 

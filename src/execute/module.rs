@@ -1,18 +1,19 @@
 //! `MODULE`: list, load, unload.
 use super::error::err;
-use super::{is, text, CommandResult, Tx};
+use super::{is, text, CommandError, CommandResult, Tx};
 use crate::dispatch::table::{flags, PathRule, Row};
-use crate::module::loader;
+use crate::module::loader::{self, LoadError};
+use crate::module::{admission, sha256};
 use crate::reply::Reply;
 use crate::server::Server;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The modules, as `MODULE LIST` and `HELLO` show them.
-pub fn write_list(server: &Server, out: &mut Reply) {
+/// The modules, as `MODULE LIST` and `HELLO` show them; `hashes` adds a field behind those of Redis.
+pub fn write_list(server: &Server, hashes: bool, out: &mut Reply) {
     let modules = server.modules.list();
     out.array(modules.len());
     for m in modules {
-        out.map(4);
+        out.map(4 + usize::from(hashes));
         out.bulk(b"name");
         out.bulk_str(m.name());
         out.bulk(b"ver");
@@ -24,21 +25,33 @@ pub fn write_list(server: &Server, out: &mut Reply) {
         for a in &m.args {
             out.bulk(a);
         }
+        if hashes {
+            out.bulk(b"sha256");
+            out.bulk_str(&m.hash.as_ref().map_or(String::new(), sha256::hex));
+        }
     }
 }
 
-/// `MODULE LIST`
+/// `MODULE LIST`. The field with the hash is there where somebody set rules about hashes: Redis describes its reply as
+/// one with four fields and no others.
 fn list(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    write_list(tx.server, out);
+    write_list(tx.server, admission::has_rules(tx.server), out);
     Ok(())
 }
 
 const LOAD_ERROR: &str = "ERR Error loading the extension. Please check the server logs.";
 
+fn load_error(e: LoadError) -> CommandError {
+    match e {
+        LoadError::Refused(text) => err(format!("ERR {text}")),
+        LoadError::Failed(_) => err(LOAD_ERROR),
+    }
+}
+
 /// `MODULE LOAD path [arg ...]`
 fn load(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let words: Vec<Vec<u8>> = args[3..].iter().map(|a| a.to_vec()).collect();
-    loader::load(tx.server, &text(args[2]), &words).map_err(|_| err(LOAD_ERROR))?;
+    loader::load(tx.server, &text(args[2]), &words).map_err(load_error)?;
     out.ok();
     Ok(())
 }
@@ -59,8 +72,7 @@ fn loadex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             return Err(err(LOAD_ERROR));
         }
     }
-    loader::load_with_configs(tx.server, &text(args[2]), &words, &configs)
-        .map_err(|_| err(LOAD_ERROR))?;
+    loader::load_with_configs(tx.server, &text(args[2]), &words, &configs).map_err(load_error)?;
     out.ok();
     Ok(())
 }

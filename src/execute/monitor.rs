@@ -41,7 +41,7 @@ impl Monitors {
         let from = if shared.has(flag::UNIX) {
             format!("unix:{}", shared.addr.trim_end_matches(":0"))
         } else {
-            shared.addr.clone()
+            shared.addr.to_string()
         };
         let mut line = format!("+{}.{:06} [{} {from}]", us / 1_000_000, us % 1_000_000, session.db)
             .into_bytes();

@@ -15,11 +15,10 @@ const ANOTHER: &str =
 
 /// `SAVE`
 fn save(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let p = &tx.server.persistence;
-    if p.saving.load(Relaxed) {
+    if control::saves(tx.server) {
         return Err(err(IN_PROGRESS));
     }
-    p.saves.fetch_add(1, Relaxed);
+    tx.server.persistence.saves.fetch_add(1, Relaxed);
     snapshot::save(tx.server).map_err(|_| err("ERR"))?;
     out.ok();
     Ok(())
@@ -31,7 +30,7 @@ fn bgsave(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         return Err(SYNTAX);
     }
     let scheduled = args.len() == 2;
-    if tx.server.persistence.saving.load(Relaxed) {
+    if control::saves(tx.server) {
         return Err(err(IN_PROGRESS));
     }
     // The cut is taken between two commands: inside of a transaction it comes later.

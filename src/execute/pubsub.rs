@@ -147,6 +147,7 @@ impl Sort {
     }
 
     fn own(self, s: &mut Session) -> &mut std::collections::HashSet<Vec<u8>> {
+        let s = s.subscribed.get_or_insert_default();
         match self {
             Sort::Channel => &mut s.channels,
             Sort::Pattern => &mut s.patterns,
@@ -156,19 +157,26 @@ impl Sort {
 
     fn count(self, s: &Session) -> usize {
         match self {
-            Sort::Shard => s.shard_channels.len(),
+            Sort::Shard => s.subscribed.as_ref().map_or(0, |s| s.shard_channels.len()),
             _ => s.subscription_count(),
         }
     }
 }
 
-fn update_counts(s: &Session) {
+fn update_counts(s: &mut Session) {
+    let counts = s
+        .subscribed
+        .as_ref()
+        .map_or([0; 3], |s| [s.channels.len(), s.patterns.len(), s.shard_channels.len()]);
     let c = &s.shared.subscriptions;
-    c.0.store(s.channels.len() as u32, Relaxed);
-    c.1.store(s.patterns.len() as u32, Relaxed);
-    c.2.store(s.shard_channels.len() as u32, Relaxed);
-    let any = s.subscription_count() + s.shard_channels.len() > 0;
+    for (of, n) in [&c.0, &c.1, &c.2].into_iter().zip(counts) {
+        of.store(n as u32, Relaxed);
+    }
+    let any = counts != [0; 3];
     s.shared.put(flag::PUBSUB, any);
+    if !any {
+        s.subscribed = None;
+    }
 }
 
 fn add(server: &Server, sort: Sort, s: &mut Session, name: &[u8]) {
@@ -270,6 +278,9 @@ fn unsubscribe_from(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply, sort: Sort
 
 /// Ends all subscriptions of a session, silently.
 pub fn unsubscribe_all(server: &Server, s: &mut Session) {
+    if s.subscribed.is_none() {
+        return;
+    }
     for sort in [Sort::Channel, Sort::Pattern, Sort::Shard] {
         for name in sort.own(s).iter().cloned().collect::<Vec<_>>() {
             remove(server, sort, s, &name);

@@ -8,11 +8,12 @@ use crate::dispatch::table::{flags, Handler, PathRule, Row};
 use crate::observe::clock::now_ms;
 use crate::propagate::link::state;
 use crate::propagate::replica::{Awaited, Replica};
+use crate::propagate::sync;
 use crate::reply::Reply;
 use crate::server::Server;
 use crate::snapshot::Writer;
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 /// What a replica told before it asked for the data.
@@ -109,17 +110,6 @@ fn acknowledge(tx: &mut Tx<'_>, offset: &[u8], args: &[&[u8]]) {
     answer_waits(tx.server);
 }
 
-/// A snapshot of everything, as a file's bytes. The calling thread has the module lock and holds everything.
-fn snapshot(server: &'static Server) -> Result<Vec<u8>, String> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let n = NUMBER.fetch_add(1, Relaxed);
-    let path = std::path::PathBuf::from(format!("temp-sync-{}-{n}.rdb", std::process::id()));
-    let written = crate::snapshot::write_base(server, &path, crate::snapshot::Format::Rdb)
-        .and_then(|()| std::fs::read(&path));
-    let _ = std::fs::remove_file(&path);
-    written.map_err(|e| e.to_string())
-}
-
 /// A snapshot of the functions alone.
 fn snapshot_of_functions(tx: &Tx<'_>) -> Vec<u8> {
     const END: u8 = 255;
@@ -132,32 +122,24 @@ fn snapshot_of_functions(tx: &Tx<'_>) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// Gives a replica all data and feeds it from then on. `head` makes what stands before the snapshot from the offset.
-fn full_sync(tx: &mut Tx<'_>, out: &mut Reply, head: impl Fn(u64) -> String) -> CommandResult {
+/// Gives a replica all data and feeds it from then on; functions alone are there at once.
+fn full_sync(tx: &mut Tx<'_>, out: &mut Reply, with_offset: bool) {
     let server = tx.server;
     let replica = replica_of(tx).clone();
     let h = tx.session.handshake.get_or_insert_default();
-    let (snapshot_only, functions_only) = (h.snapshot_only, h.functions_only);
-    crate::log_notice!("Full resync requested by replica {}", replica.client.addr);
-    crate::persist::rewrite::hold_everything(server);
-    let bytes = match functions_only {
-        true => snapshot_of_functions(tx),
-        false => snapshot(server).map_err(|e| {
-            crate::log_warning!("The snapshot for a replica failed: {e}");
-            err("ERR the snapshot for the replica could not be written")
-        })?,
-    };
+    let snapshot_only = h.snapshot_only;
+    if !h.functions_only {
+        return sync::ask(server, sync::Request { replica, with_offset, snapshot_only });
+    }
     server.stats.sync_full.add(1);
-    let offset = match snapshot_only {
-        true => server.log.with_feed(|f| f.offset()),
-        false => server.log.add_replica(replica.clone()),
-    };
-    replica.acknowledged.store(offset, Relaxed);
-    out.raw(head(offset).as_bytes());
+    let bytes = snapshot_of_functions(tx);
+    if with_offset {
+        let offset = server.log.with_feed(|f| f.offset());
+        let id = server.repl_id.lock().clone();
+        out.raw(format!("+FULLRESYNC {id} {offset}\r\n").as_bytes());
+    }
     out.raw(format!("${}\r\n", bytes.len()).as_bytes());
     out.raw(&bytes);
-    crate::log_notice!("Synchronization with replica {} succeeded", replica.client.addr);
-    Ok(())
 }
 
 /// `SYNC`
@@ -166,7 +148,8 @@ fn sync(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
         return Ok(());
     }
     can_sync(tx)?;
-    full_sync(tx, out, |_| String::new())
+    full_sync(tx, out, false);
+    Ok(())
 }
 
 /// `PSYNC replication-id offset`
@@ -193,7 +176,8 @@ fn psync(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args[1] != b"?" {
         tx.server.stats.sync_partial_err.add(1);
     }
-    full_sync(tx, out, |offset| format!("+FULLRESYNC {id} {offset}\r\n"))
+    full_sync(tx, out, true);
+    Ok(())
 }
 
 /// Whether a replica can be served now.
@@ -209,21 +193,25 @@ fn can_sync(tx: &Tx<'_>) -> CommandResult {
 /// How many replicas have executed the stream up to an offset.
 pub fn replicas_at(server: &Server, offset: u64) -> usize {
     server.log.with_feed(|f| {
-        f.replicas().iter().filter(|r| r.acknowledged.load(Relaxed) >= offset).count()
+        f.replicas()
+            .iter()
+            .filter(|r| r.is_online() && r.acknowledged.load(Relaxed) >= offset)
+            .count()
     })
 }
 
 /// How many replicas have the stream up to an offset on their disks.
 pub fn replicas_synced_at(server: &Server, offset: u64) -> usize {
-    server
-        .log
-        .with_feed(|f| f.replicas().iter().filter(|r| r.synced.load(Relaxed) >= offset).count())
+    let has = |r: &&Arc<Replica>| r.is_online() && r.synced.load(Relaxed) >= offset;
+    server.log.with_feed(|f| f.replicas().iter().filter(has).count())
 }
 
 /// Replicas that were heard not longer ago than `min-replicas-max-lag` says.
 pub fn good_replicas(server: &Server) -> usize {
     let most = server.config.min_replicas_max_lag();
-    server.log.with_feed(|f| f.replicas().iter().filter(|r| r.lag() <= most as i64).count())
+    server.log.with_feed(|f| {
+        f.replicas().iter().filter(|r| r.is_online() && r.lag() <= most as i64).count()
+    })
 }
 
 /// Answers those who wait for replicas that have come so far.
@@ -320,8 +308,9 @@ fn role(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     out.array(3);
     out.bulk(b"master");
     out.int(offset as i64);
-    out.array(replicas.len());
-    for r in replicas {
+    let online: Vec<_> = replicas.iter().filter(|r| r.is_online()).collect();
+    out.array(online.len());
+    for r in online {
         out.array(3);
         out.bulk_str(&r.address());
         out.bulk_str(&r.port.load(Relaxed).to_string());
@@ -444,6 +433,7 @@ pub fn cron(server: &'static Server, now: i64) {
         }
     }
     server.log.replica_cron(server, now);
+    sync::cron(server, now);
     server.link.expire_own(server, now);
 }
 

@@ -61,8 +61,8 @@ impl SlowLog {
             time: server.clock_ms.load(Relaxed) / 1000,
             us,
             args: args.iter().take(kept).enumerate().map(shorten).collect(),
-            addr: session.shared.addr.clone(),
-            name: session.shared.name.lock().clone(),
+            addr: session.shared.addr.to_string(),
+            name: session.shared.name.lock().to_string(),
         };
         log.0 += 1;
         log.1.push_front(entry);

@@ -5,7 +5,7 @@ use super::error::{arity, err, NO_SUCH_KEY, SYNTAX, WRONGTYPE};
 use super::{int, is, CommandError, CommandResult, Tx};
 use crate::dispatch::table::{flags, key, Begin, Find, KeySpec, Row};
 use crate::keyspace::event::{self, class};
-use crate::keyspace::number::{format_u64, parse_u64};
+use crate::keyspace::number::{parse_u64, write_before};
 use crate::keyspace::stream::{AppendError, Entry, Stream, StreamId, TrimTo};
 use crate::keyspace::value::{Value, ValueMut};
 use crate::reply::Reply;
@@ -49,12 +49,11 @@ pub(super) fn interval_start(start: &[u8]) -> Result<StreamId, CommandError> {
 
 /// An id as a bulk string.
 pub(super) fn bulk_id(out: &mut Reply, id: StreamId) {
-    let (ms, seq) = (format_u64(id.ms), format_u64(id.seq));
     let mut text = [0u8; 41];
-    text[..ms.len()].copy_from_slice(&ms);
-    text[ms.len()] = b'-';
-    text[ms.len() + 1..][..seq.len()].copy_from_slice(&seq);
-    out.bulk(&text[..ms.len() + 1 + seq.len()]);
+    let dash = write_before(&mut text, 41, id.seq) - 1;
+    text[dash] = b'-';
+    let start = write_before(&mut text, dash, id.ms);
+    out.bulk(&text[start..]);
 }
 
 /// An entry: its id and its fields.

@@ -103,7 +103,7 @@ fn part_of(key: &[u8]) -> usize {
 fn encode(c: &Arc<ClientShared>, news: &News<'_>) -> Option<(Arc<ClientShared>, Vec<u8>)> {
     let own = c.has(flag::RESP3);
     let (redirect, target) = {
-        let t = c.tracking.lock();
+        let t = c.tracking();
         (t.redirect, t.target.upgrade())
     };
     let mut r = Reply::new(own);
@@ -173,7 +173,7 @@ impl Tracking {
         prefixes: &[&[u8]],
     ) {
         {
-            let mut t = c.tracking.lock();
+            let mut t = c.tracking();
             t.redirect = redirect.as_ref().map_or(0, |to| to.id);
             t.target = redirect.map_or(Weak::new(), |to| Arc::downgrade(&to));
         }
@@ -189,11 +189,11 @@ impl Tracking {
                 let at = all.entry(p.to_vec()).or_default();
                 if !at.clients.iter().any(|x| x.id == c.id) {
                     at.clients.push(c.clone());
-                    c.tracking.lock().prefixes.insert(p.to_vec());
+                    c.tracking().prefixes.insert(p.to_vec());
                 }
             }
             self.prefix_count.store(all.len(), Relaxed);
-            c.prefixes.store(c.tracking.lock().prefixes.len() as u32, Relaxed);
+            c.prefixes.store(c.tracking().prefixes.len() as u32, Relaxed);
         }
     }
 
@@ -202,7 +202,7 @@ impl Tracking {
         if !c.has(flag::TRACKING) {
             return;
         }
-        let own = std::mem::take(&mut c.tracking.lock().prefixes);
+        let own = std::mem::take(&mut c.tracking().prefixes);
         if !own.is_empty() {
             let mut all = self.prefixes.lock();
             for p in own {
@@ -277,7 +277,7 @@ impl Tracking {
             if current.is_none_or(|x| x.id != c.id) {
                 tell(c, &News::Key(key));
             } else if !c.has(flag::TRACK_NOLOOP) {
-                c.tracking.lock().pending.push(Some(key.to_vec()));
+                c.tracking().pending.push(Some(key.to_vec()));
                 c.put(flag::TRACK_PENDING, true);
             }
         }
@@ -293,7 +293,7 @@ impl Tracking {
         self.clear();
         for c in clients.values() {
             if current.is_some_and(|x| x.id == c.id) {
-                c.tracking.lock().pending.push(None);
+                c.tracking().pending.push(None);
                 c.put(flag::TRACK_PENDING, true);
             } else {
                 tell(c, &News::All);
@@ -306,7 +306,7 @@ impl Tracking {
     pub fn send_pending(&self, session: &mut Session, out: &mut Reply) {
         let c = session.shared.clone();
         c.put(flag::TRACK_PENDING, false);
-        let pending = std::mem::take(&mut c.tracking.lock().pending);
+        let pending = std::mem::take(&mut c.tracking().pending);
         if !c.has(flag::TRACKING) {
             return;
         }
@@ -473,7 +473,7 @@ fn overlap(a: &[u8], b: &[u8]) -> bool {
 
 /// Prefixes of one client must not overlap, with each other or with those it has.
 fn check_prefixes(c: &ClientShared, prefixes: &[&[u8]]) -> Result<(), CommandError> {
-    let own = c.tracking.lock();
+    let own = c.tracking();
     for (i, p) in prefixes.iter().enumerate() {
         let old = own.prefixes.iter().map(|x| (x.as_slice(), "an existing"));
         let new = prefixes[i + 1..].iter().map(|x| (*x, "another provided"));
@@ -583,7 +583,7 @@ pub fn caching(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResul
 /// Where a client's invalidations go: 0 to itself, -1 when it does not track.
 pub fn redirection(c: &ClientShared) -> i64 {
     if c.has(flag::TRACKING) {
-        c.tracking.lock().redirect as i64
+        c.tracking().redirect as i64
     } else {
         -1
     }
@@ -619,7 +619,7 @@ pub fn trackinginfo(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandRes
     out.bulk(b"redirect");
     out.int(redirection(c));
     out.bulk(b"prefixes");
-    let own = c.tracking.lock();
+    let own = c.tracking();
     out.array(own.prefixes.len());
     own.prefixes.iter().for_each(|p| out.bulk(p));
     Ok(())

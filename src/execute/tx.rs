@@ -9,6 +9,7 @@ use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
 use crate::keyspace::value::{Kind, ModuleValue, Value, ValueMut, ValueRef};
 use crate::lock::held::Access;
 use crate::module::abi;
+use crate::module::persona::{self, Persona};
 use crate::propagate::{to, Effect};
 use crate::server::Server;
 use crate::snapshot;
@@ -64,6 +65,8 @@ pub struct Tx<'a> {
     pub ready: Vec<(usize, Vec<u8>)>,
     /// What reads met past its time; it is deleted when the body is done.
     pub lapsed: lapsed::Lapsed,
+    /// The server that the module meets that calls this command.
+    pub persona: Persona,
     pub(super) mode: Mode,
     plan: Option<&'a Plan>,
 }
@@ -86,6 +89,7 @@ impl<'a> Tx<'a> {
             effects: Default::default(),
             ready: Vec::new(),
             lapsed: Default::default(),
+            persona: persona::DEFAULT,
             mode,
             plan,
         }
@@ -103,6 +107,7 @@ impl<'a> Tx<'a> {
             effects: Default::default(),
             ready: Vec::new(),
             lapsed: Default::default(),
+            persona: persona::DEFAULT,
             mode,
             plan: None,
         }

@@ -101,6 +101,23 @@ impl Block {
         }
     }
 
+    /// Appends bytes.
+    ///
+    /// # Safety
+    /// The block has `from` bytes.
+    #[inline]
+    pub(super) unsafe fn extend(&mut self, from: usize, bytes: &[u8]) {
+        let to = from + bytes.len();
+        if allocated(from) != allocated(to) {
+            self.reallocate(from, to);
+        }
+        // SAFETY: layout: there are `to` bytes now; nobody else has a reference to the block.
+        unsafe {
+            let end = unmarked(self.0).as_ptr().add(from);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), end, bytes.len());
+        }
+    }
+
     fn reallocate(&mut self, from: usize, to: usize) {
         let mark = self.0.addr().get() & MARK;
         // SAFETY: layout: allocated with the layout of `from` bytes, as the caller of `resize` says.

@@ -478,18 +478,30 @@ impl Entry {
         }
     }
 
+    /// Has the processor fetch the entry itself.
+    #[inline]
+    pub fn prefetch(&self) {
+        let at = self.base().addr();
+        super::table::prefetch(at);
+        super::table::prefetch(at.wrapping_add(64));
+    }
+
     /// Has the processor fetch what that points to.
     #[inline]
     pub fn prefetch_behind_value(&self) {
         match self.value() {
             ValueRef::Stream(stream) => stream.prefetch(),
             ValueRef::List(list) => list.prefetch(),
-            // Whatever the module keeps there, it begins there.
-            ValueRef::Module(value) => {
-                let at = value.ptr.addr();
-                (0..3).for_each(|line| super::table::prefetch(at.wrapping_add(64 * line)));
-            }
+            ValueRef::Module(value) => value.prefetch(),
             _ => {}
+        }
+    }
+
+    /// For the value of a module, one step further: see [`ModuleValue::prefetch_behind`].
+    #[inline]
+    pub fn prefetch_behind_module_value(&self) {
+        if let ValueRef::Module(value) = self.value() {
+            value.prefetch_behind();
         }
     }
 

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::block::Word;
-use super::listpack::{CorruptListpack, Listpack, LpItem, LpPos, LpPositions};
+use super::listpack::{Batch, CorruptListpack, Listpack, LpItem, LpPos, LpPositions};
 use super::number::NumBuf;
 use super::table::{self, hash_bytes, Table};
 use super::thin::Pair;
@@ -285,7 +285,10 @@ impl Hash {
                     false
                 }
                 None => {
-                    lp.extend([LpItem::parse(field), LpItem::parse(value)].into_iter());
+                    let mut items = Batch::default();
+                    items.text(field);
+                    items.text(value);
+                    lp.extend(&items);
                     true
                 }
             },

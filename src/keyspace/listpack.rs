@@ -7,6 +7,7 @@
 //! ```
 //! In memory it is one block of exactly these bytes but for the last, which says nothing that the total does not.
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::num::NonZeroU32;
 
 use super::block::Block;
@@ -237,6 +238,134 @@ impl<'a> Encoded<'a> {
     }
 }
 
+/// Elements in their final form, to be appended at once by [`Listpack::extend`].
+pub struct Batch {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+thread_local! {
+    /// The buffer of a thread's last batch.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Larger buffers are not kept.
+const SPARE_SIZE: usize = 16 * 1024;
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch { bytes: SPARE.take(), count: 0 }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= SPARE_SIZE {
+            self.bytes.clear();
+            SPARE.set(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Batch {
+    /// Adds an integer.
+    #[inline]
+    pub fn int(&mut self, value: i64) {
+        match value {
+            0..=127 => self.bytes.extend_from_slice(&[value as u8, 1]),
+            -4096..=4095 => {
+                let head = 0xc0 | (value >> 8) as u8 & 0x1f;
+                self.bytes.extend_from_slice(&[head, value as u8, 2]);
+            }
+            _ => {
+                let mut prefix = [0; MAX_PREFIX];
+                let len = Encoded::int(value, &mut prefix);
+                self.bytes.extend_from_slice(&prefix[..len]);
+                self.bytes.push(len as u8);
+            }
+        }
+        self.count += 1;
+    }
+
+    /// Adds a text; one that is a canonical integer is stored as one.
+    #[inline]
+    pub fn text(&mut self, text: &[u8]) {
+        match LpItem::parse(text) {
+            LpItem::Int(value) => self.int(value),
+            LpItem::Str(text) if text.len() < 64 => {
+                let len = text.len() as u8;
+                self.bytes.reserve(text.len() + 2);
+                self.bytes.push(0x80 | len);
+                self.bytes.extend_from_slice(text);
+                self.bytes.push(len + 1);
+                self.count += 1;
+            }
+            LpItem::Str(text) => self.long_text(text),
+        }
+    }
+
+    fn long_text(&mut self, text: &[u8]) {
+        let new = Encoded::of(LpItem::Str(text));
+        let len = new.len();
+        let mut back = [0; 5];
+        let back = &mut back[..back_len_size(len)];
+        write_back_len(back, len);
+        self.bytes.reserve(len + back.len());
+        self.bytes.extend_from_slice(&new.prefix[..new.prefix_len]);
+        self.bytes.extend_from_slice(text);
+        self.bytes.extend_from_slice(back);
+        self.count += 1;
+    }
+}
+
+/// Reads elements one behind the other; it looks at the listpack's length but once.
+#[derive(Clone, Copy)]
+pub struct Cursor<'a> {
+    buf: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// The place of the element that comes next; none at the end.
+    #[inline]
+    pub fn place(&self) -> Option<LpPos> {
+        (self.at < self.buf.len()).then(|| LpPos::at(self.at))
+    }
+
+    /// The next element, if it is an integer or the text of one.
+    #[inline]
+    pub fn int(&mut self) -> Option<i64> {
+        let small = *self.buf.get(self.at)?;
+        if small < 0x80 {
+            self.at += 2;
+            return Some(i64::from(small));
+        }
+        self.item()?.as_i64()
+    }
+
+    /// The next element.
+    #[inline]
+    pub fn item(&mut self) -> Option<LpItem<'a>> {
+        let (item, len) = decode(self.buf, self.at)?;
+        self.at += len + back_len_size(len);
+        Some(item)
+    }
+
+    /// Passes over an element.
+    #[inline]
+    pub fn skip(&mut self) -> Option<()> {
+        match *self.buf.get(self.at)? {
+            0..=0x7f => self.at += 2,
+            tag @ 0x80..=0xbf => self.at += 2 + usize::from(tag & 0x3f),
+            0xc0..=0xdf => self.at += 3,
+            _ => {
+                self.item()?;
+            }
+        }
+        Some(())
+    }
+}
+
 /// How many bytes the back length of an entry of `len` bytes takes. The odd limits are the format's.
 fn back_len_size(len: usize) -> usize {
     match len {
@@ -431,9 +560,23 @@ impl Listpack {
     }
 
     /// Offset behind the entry at `at`.
+    #[inline]
     fn skip(&self, at: usize) -> usize {
-        let (_, len) = self.entry(at);
-        at + len + back_len_size(len)
+        let mut cursor = Cursor { buf: self.buf(), at };
+        cursor.skip().expect("the position of an entry");
+        cursor.at
+    }
+
+    /// Reads elements beginning with the first.
+    #[inline]
+    pub fn cursor(&self) -> Cursor<'_> {
+        Cursor { buf: self.buf(), at: HEADER }
+    }
+
+    /// Reads elements beginning with the one at `pos`.
+    #[inline]
+    pub fn cursor_at(&self, pos: LpPos) -> Cursor<'_> {
+        Cursor { buf: self.buf(), at: pos.offset() }
     }
 
     fn position(&self, at: usize) -> Option<LpPos> {
@@ -491,6 +634,15 @@ impl Listpack {
         }
     }
 
+    /// The integer at a position, whether stored as one or as its text.
+    #[inline]
+    pub fn int(&self, pos: LpPos) -> Option<i64> {
+        match self.buf()[pos.offset()] {
+            small @ 0..=0x7f => Some(i64::from(small)),
+            _ => self.get(pos).as_i64(),
+        }
+    }
+
     /// The element at a position.
     pub fn get(&self, pos: LpPos) -> LpItem<'_> {
         self.entry(pos.offset()).0
@@ -537,26 +689,20 @@ impl Listpack {
     }
 
     /// Appends several elements at once.
-    pub fn extend<'a>(&mut self, items: impl Iterator<Item = LpItem<'a>> + Clone) {
-        let (mut more, mut added) = (0, 0);
-        for item in items.clone() {
-            let len = Encoded::of(item).len();
-            more += len + back_len_size(len);
-            added += 1;
-        }
+    pub fn extend(&mut self, items: &Batch) {
         let count = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
-            stored => usize::from(stored) + added,
+            stored => usize::from(stored) + items.count,
         };
-        let mut at = self.end();
-        check_len(at + more);
-        let buf = self.set_len(at + more);
-        for item in items {
-            let new = Encoded::of(item);
-            let size = new.len() + back_len_size(new.len());
-            new.write(&mut buf[at..at + size]);
-            at += size;
-        }
+        let before = self.stored();
+        let after = before + items.bytes.len();
+        check_len(after);
+        // SAFETY: layout: the block has the length that the header tells.
+        let buf = unsafe {
+            self.block.extend(before, &items.bytes);
+            self.block.bytes_mut(after)
+        };
+        buf[..4].copy_from_slice(&(after as u32 + 1).to_le_bytes());
         self.set_count(count);
     }
 
@@ -580,9 +726,17 @@ impl Listpack {
 
     /// Puts another element in the place of the one at `pos`; `pos` stays valid.
     pub fn replace<'a>(&mut self, pos: LpPos, item: impl Into<LpItem<'a>>) -> LpPos {
-        let at = pos.offset();
+        let (at, item) = (pos.offset(), item.into());
+        if let LpItem::Int(new @ 0..=127) = item {
+            // A counter, nearly always.
+            let byte = &mut self.buf_mut()[at];
+            if *byte <= 127 {
+                *byte = new as u8;
+                return pos;
+            }
+        }
         let old = self.skip(at) - at;
-        self.splice(at, old, 1, &Encoded::of(item.into()));
+        self.splice(at, old, 1, &Encoded::of(item));
         pos
     }
 

@@ -108,29 +108,49 @@ pub fn format_i64(value: i64) -> NumBuf {
 }
 
 /// The decimal text of `value`.
-pub fn format_u64(mut value: u64) -> NumBuf {
+pub fn format_u64(value: u64) -> NumBuf {
     let mut text = [0u8; 32];
-    let mut at = text.len();
-    while value >= 10 {
+    let start = write_before(&mut text, 32, value) as u8;
+    NumBuf { text, start, end: 32 }
+}
+
+/// Writes the decimal text of `value` so that it ends before `end`; returns where it begins.
+#[inline]
+pub fn write_before(text: &mut [u8], end: usize, mut value: u64) -> usize {
+    let mut at = end;
+    while value >= 100 {
         let pair = (value % 100) as usize * 2;
         value /= 100;
         at -= 2;
         text[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-        if value == 0 {
-            // The last pair may start with a zero that is not part of the number.
-            at += usize::from(text[at] == b'0');
-        }
     }
-    if value > 0 || at == text.len() {
+    if value >= 10 {
+        let pair = value as usize * 2;
+        at -= 2;
+        text[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    } else {
         at -= 1;
         text[at] = b'0' + value as u8;
     }
-    NumBuf { text, start: at as u8, end: 32 }
+    at
+}
+
+/// As [`write_before`], with a sign.
+#[inline]
+pub fn write_signed_before(text: &mut [u8], end: usize, value: i64) -> usize {
+    let mut at = write_before(text, end, value.unsigned_abs());
+    if value < 0 {
+        at -= 1;
+        text[at] = b'-';
+    }
+    at
 }
 
 /// Appends the decimal text of `value`.
 pub fn write_i64(buf: &mut Vec<u8>, value: i64) {
-    buf.extend_from_slice(&format_i64(value));
+    let mut text = [0; MAX_I64_TEXT];
+    let start = write_signed_before(&mut text, MAX_I64_TEXT, value);
+    buf.extend_from_slice(&text[start..]);
 }
 
 /// How many bytes [`format_i64`] gives for `value`.

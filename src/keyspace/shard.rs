@@ -144,29 +144,38 @@ const fn crc16_tables() -> [[u16; 256]; 8] {
 }
 static CRC16: [[u16; 256]; 8] = crc16_tables();
 
-fn crc16(bytes: &[u8]) -> u16 {
+/// The checksum, and whether there is an opening brace among the bytes.
+#[inline]
+fn crc16(bytes: &[u8]) -> (u16, bool) {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let mut chunks = bytes.chunks_exact(8);
-    let mut crc = 0u16;
+    let (mut crc, mut braces) = (0u16, 0u64);
     for chunk in &mut chunks {
-        let mut chunk: [u8; 8] = chunk.try_into().expect("eight bytes");
-        chunk[0] ^= (crc >> 8) as u8;
-        chunk[1] ^= crc as u8;
+        let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+        // The top bit of each byte that is a brace; of others at most when there is one.
+        let other = word ^ (ONES * b'{' as u64);
+        braces |= other.wrapping_sub(ONES) & !other & (ONES << 7);
+        let word = word ^ u64::from(crc.swap_bytes());
         crc = 0;
-        for (i, byte) in chunk.into_iter().enumerate() {
-            crc ^= CRC16[7 - i][usize::from(byte)];
+        for i in 0..8 {
+            crc ^= CRC16[7 - i][(word >> (8 * i)) as usize & 0xff];
         }
     }
-    let rest = chunks.remainder().iter();
-    rest.fold(crc, |c, &b| (c << 8) ^ CRC16[0][((c >> 8) ^ u16::from(b)) as usize & 0xff])
+    let mut brace = braces != 0;
+    for &byte in chunks.remainder() {
+        brace |= byte == b'{';
+        crc = (crc << 8) ^ CRC16[0][((crc >> 8) ^ u16::from(byte)) as usize & 0xff];
+    }
+    (crc, brace)
 }
 
 /// The cluster slot of a key: of its hash tag if it has one.
 pub fn slot_of(key: &[u8]) -> u16 {
-    let mut tagged = key;
-    if key.contains(&b'{') {
-        tagged = tag_of(key);
+    let (mut crc, brace) = crc16(key);
+    if brace {
+        crc = crc16(tag_of(key)).0;
     }
-    crc16(tagged) % 16384
+    crc % 16384
 }
 
 fn tag_of(key: &[u8]) -> &[u8] {
@@ -504,11 +513,11 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_the_cluster() {
-        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(crc16(b"123456789"), (0x31c3, false));
         assert_eq!(slot_of(b"foo"), 12182);
         assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"{user1000}.followers"));
-        assert_eq!(slot_of(b"foo{}{bar}"), crc16(b"foo{}{bar}") % 16384);
-        assert_eq!(slot_of(b"foo{{bar}}zap"), crc16(b"{bar") % 16384);
+        assert_eq!(slot_of(b"foo{}{bar}"), crc16(b"foo{}{bar}").0 % 16384);
+        assert_eq!(slot_of(b"foo{{bar}}zap"), crc16(b"{bar").0 % 16384);
         let by_byte = |bytes: &[u8]| {
             bytes
                 .iter()
@@ -516,7 +525,7 @@ mod tests {
         };
         for len in 0..40u8 {
             let bytes: Vec<u8> = (0..len).map(|i| i.wrapping_mul(151) ^ len).collect();
-            assert_eq!(crc16(&bytes), by_byte(&bytes));
+            assert_eq!(crc16(&bytes), (by_byte(&bytes), bytes.contains(&b'{')));
         }
     }
 }

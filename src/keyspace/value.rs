@@ -3,9 +3,11 @@ use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
 use super::stream::Stream;
+use super::table::prefetch;
 use super::zset::SortedSet;
 use std::borrow::Cow;
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 
 /// The type of a value, with the numbers of `REDISMODULE_KEYTYPE_*`.
@@ -40,9 +42,19 @@ pub struct ModuleType {
     pub owner: &'static crate::module::registry::Module,
     /// The callbacks, as the module gave them.
     pub methods: crate::module::abi::TypeMethods,
+    /// Every value of this type, so far, is in the server's heap, which stays mapped: its first words can be read
+    /// without its module's help.
+    pub in_heap: AtomicBool,
 }
 
 impl ModuleType {
+    /// Takes note of where the module keeps a value. Modules may pass numbers off as pointers.
+    pub fn note_value(&self, ptr: *mut c_void) {
+        if self.in_heap.load(Relaxed) && !crate::module::api::memory::owns(ptr) {
+            self.in_heap.store(false, Relaxed);
+        }
+    }
+
     /// The name as text.
     pub fn name_str(&self) -> &str {
         std::str::from_utf8(&self.name).unwrap_or("?")
@@ -64,6 +76,43 @@ unsafe impl Send for ModuleValue {}
 unsafe impl Sync for ModuleValue {}
 
 impl ModuleValue {
+    /// A value, as its module gave it.
+    pub fn new(ty: Arc<ModuleType>, ptr: *mut c_void) -> ModuleValue {
+        ty.note_value(ptr);
+        ModuleValue { ty, ptr }
+    }
+
+    /// Has the processor fetch the value itself.
+    #[inline]
+    pub fn prefetch(&self) {
+        // Whatever the module keeps there, it begins there.
+        let at = self.ptr.addr();
+        (0..3).for_each(|line| prefetch(at.wrapping_add(64 * line)));
+    }
+
+    /// Has the processor fetch what the first words of the value point to, if that is what they are. On the module
+    /// thread, with the module lock.
+    #[inline]
+    pub fn prefetch_behind(&self) {
+        const PAGE: usize = 4096;
+        let at = self.ptr.cast::<usize>();
+        if !self.ty.in_heap.load(Relaxed) || !at.is_aligned() {
+            return;
+        }
+        // Tagged pointers have their tags in the lowest bits.
+        let fetch = |word: usize| prefetch(word & !7);
+        // SAFETY: layout: `in_heap` says that the value is in the heap, where no page is ever unmapped, and the
+        // words are in its page; lock: who has the module lock is alone with the value, or all only read.
+        unsafe {
+            let first = at.read_volatile();
+            fetch(first);
+            prefetch((first & !7).wrapping_add(64));
+            if at.addr() % PAGE < PAGE - size_of::<usize>() {
+                fetch(at.add(1).read_volatile());
+            }
+        }
+    }
+
     /// Gives the pointer up without calling `free`.
     pub fn into_ptr(self) -> *mut c_void {
         let ptr = self.ptr;

@@ -1,6 +1,7 @@
 //! The latch of one shard: one byte, sleeps when contended, never spins for long.
-use parking_lot::lock_api::RawMutex as _;
+use parking_lot::lock_api::{RawMutex as _, RawMutexTimed as _};
 use parking_lot::RawMutex;
+use std::time::Duration;
 
 /// A short lock without data of its own. What it protects says so beside its field.
 pub struct Latch(RawMutex);
@@ -22,6 +23,13 @@ impl Latch {
     #[inline]
     pub fn lock(&self) {
         self.0.lock()
+    }
+
+    /// As [`Latch::lock`], for so long at most. Who waits in line here is handed a latch that others take again and
+    /// again, after half a millisecond on average: its release passes it on directly then.
+    #[cold]
+    pub fn try_lock_for(&self, most: Duration) -> bool {
+        self.0.try_lock_for(most)
     }
 
     /// Releases the latch.

@@ -114,7 +114,7 @@ pub fn follow(
     data: *mut c_void,
 ) {
     server.modules.auth.interested.fetch_add(1, Relaxed);
-    *client.follower.lock() = Some(Follower { module, callback, data: data as usize });
+    *client.follower.lock() = Some(Box::new(Follower { module, callback, data: data as usize }));
 }
 
 /// Tells the module that follows a client, if any, that it is somebody else, or gone: once. The caller has the module

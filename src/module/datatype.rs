@@ -8,6 +8,7 @@ use super::registry::Module;
 use super::string::RStr;
 use crate::keyspace::value::{ModuleType, ModuleValue};
 use std::ffi::c_void;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
 /// The 64 characters of type names, by value.
@@ -66,6 +67,7 @@ pub fn register(
         module: module.name().to_string(),
         owner: module,
         methods,
+        in_heap: AtomicBool::new(true),
     });
     let address = Arc::as_ptr(&ty);
     module.types.lock().push(ty);
@@ -179,7 +181,7 @@ pub fn copy(from: (&[u8], usize), to: (&[u8], usize), value: &ModuleValue) -> Co
     if new.is_null() {
         return Copied::Failed;
     }
-    Copied::Done(Box::new(ModuleValue { ty: value.ty.clone(), ptr: new }))
+    Copied::Done(Box::new(ModuleValue::new(value.ty.clone(), new)))
 }
 
 /// Bytes of a value as its module tells them; 0 without a method.

@@ -289,6 +289,7 @@ fn value(
         // SAFETY: ABI: registered for this signature; the key is held for writing; lock: held.
         unsafe { method(ctx.handle(), name.cast(), (&raw mut v.ptr).cast::<*mut c_void>()) }
     };
+    v.ty.note_value(v.ptr);
     // SAFETY: ABI: our own reference.
     unsafe { RStr::release(name) };
     s.figures.moves.hits += ctx.moves.hits;

@@ -1,7 +1,9 @@
 //! Loading and unloading of modules: checks, `dlopen`, `OnLoad`, rollback.
 use super::abi;
+use super::admission;
 use super::callback::{running, with_context};
 use super::context::{flag, Ctx};
+use super::persona;
 use super::registry::Module;
 use super::string::RStr;
 use crate::server::Server;
@@ -13,8 +15,17 @@ use std::sync::atomic::Ordering::Relaxed;
 type OnLoad = unsafe extern "C" fn(abi::Handle, *mut abi::Handle, c_int) -> c_int;
 type OnUnload = unsafe extern "C" fn(abi::Handle) -> c_int;
 
-/// Loads a module. The calling thread has the module lock. An error has been logged; the text is for the log's reader.
-pub fn load(server: &'static Server, path: &str, args: &[Vec<u8>]) -> Result<(), String> {
+/// Why a module was not loaded. The text has been logged.
+#[derive(Debug)]
+pub enum LoadError {
+    /// A content rule refused the file: the client is told too.
+    Refused(String),
+    /// Anything else: for the log's reader.
+    Failed(String),
+}
+
+/// Loads a module. The calling thread has the module lock.
+pub fn load(server: &'static Server, path: &str, args: &[Vec<u8>]) -> Result<(), LoadError> {
     load_with_configs(server, path, args, &[])
 }
 
@@ -24,10 +35,18 @@ pub fn load_with_configs(
     path: &str,
     args: &[Vec<u8>],
     configs: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(), String> {
+) -> Result<(), LoadError> {
     let fail = |text: String| {
         crate::log_warning!("{text}");
-        Err(text)
+        Err(LoadError::Failed(text))
+    };
+    let refuse = |text: String| {
+        crate::log_warning!("{text}");
+        Err(LoadError::Refused(text))
+    };
+    let admitted = match admission::ask(server, path) {
+        Ok(admitted) => admitted,
+        Err(text) => return refuse(text),
     };
     if let Ok(meta) = std::fs::metadata(path) {
         if meta.permissions().mode() & 0o111 == 0 {
@@ -47,16 +66,29 @@ pub fn load_with_configs(
             return failed;
         }
     };
-    let entry = ["ValkeyModule_OnLoad\0", "RedisModule_OnLoad\0"].iter().find_map(|name| {
+    if admission::has_rules(server) && !admitted.is_same(path) {
+        return refuse(format!(
+            "Module {path} is refused by 'module-allow-sha256': the file changed while it was looked at"
+        ));
+    }
+    let entry = |name: &str| {
         // SAFETY: ABI: a symbol of this name has this signature.
         unsafe { library.get::<OnLoad>(name.as_bytes()) }.ok()
-    });
-    let Some(entry) = entry else {
+    };
+    let (valkey, redis) = (entry("ValkeyModule_OnLoad\0"), entry("RedisModule_OnLoad\0"));
+    let for_valkey = valkey.is_some() && redis.is_none();
+    let Some(entry) = valkey.or(redis) else {
         return fail(format!(
             "Module {path} does not export RedisModule_OnLoad() symbol. Module not loaded."
         ));
     };
-    let module = Module::new(path, args);
+    let module = Module::new(path, admitted.hash, args);
+    match persona::of_file(&server.config.module_persona(), path) {
+        Some(persona) => persona::give(module, persona),
+        // No Redis would have loaded it.
+        None if for_valkey => persona::give(module, persona::VALKEY),
+        None => {}
+    }
     super::api::config::offer(configs);
     let mut ctx = Ctx::internal(Some(module));
     ctx.flags |= flag::ONLOAD;
@@ -87,6 +119,7 @@ pub fn load_with_configs(
     server.modules.modules.store(std::sync::Arc::new(list));
     server.modules.rebuild_table(server, None);
     crate::log_notice!("Module '{}' loaded from {path}", module.name());
+    crate::log_notice!("{}", about(module));
     if let Err(text) = super::api::config::check_loaded(module) {
         forget(server, module);
         return fail(text);
@@ -94,6 +127,31 @@ pub fn load_with_configs(
     crate::snapshot::parked::revive(server, module);
     change_event(server, module, abi::SUBEVENT_MODULE_LOADED);
     Ok(())
+}
+
+/// What was found out about a module by loading it.
+fn about(module: &Module) -> String {
+    let hash = module.hash.as_ref().map_or("unknown".into(), super::sha256::hex);
+    let missing: Vec<String> = module.missing.lock().iter().map(|m| m.0.clone()).collect();
+    let asked = module.asked.load(Relaxed);
+    let mut text = format!(
+        "Module '{}': SHA-256 {hash}; it asked for {asked} functions and found {}",
+        module.name(),
+        asked.saturating_sub(missing.len())
+    );
+    // Names of newer servers, and of ones that nobody can have, are many in every header.
+    let old: Vec<&str> = missing.iter().map(String::as_str).filter(|name| is_old(name)).collect();
+    if !old.is_empty() {
+        text.push_str(&format!(", without {}, which Redis 7.4 has", old.join(" ")));
+    }
+    if let Some(persona) = *module.persona.lock() {
+        text.push_str(&format!("; it meets {persona}"));
+    }
+    text
+}
+
+fn is_old(function: &str) -> bool {
+    crate::doctor::known(function).is_some_and(|known| known.is_promised())
 }
 
 fn error_text(e: &libloading::Error) -> String {

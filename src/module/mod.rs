@@ -2,6 +2,7 @@
 //!
 //! Rust to C goes through [`callback`] alone; C to Rust through the functions of [`api`], one family a file.
 pub mod abi;
+pub mod admission;
 pub mod api;
 pub mod auth;
 pub mod blocked;
@@ -18,7 +19,9 @@ pub mod event_loop;
 pub mod fork;
 pub mod key;
 pub mod loader;
+pub mod persona;
 pub mod registry;
+pub mod sha256;
 pub mod strict;
 pub mod string;
 pub mod thread;

@@ -21,6 +21,8 @@ pub struct Module {
     pub api_ver: AtomicI32,
     /// Path of the shared object.
     pub path: String,
+    /// The SHA-256 of that file, if it could be read.
+    pub hash: Option<super::sha256::Hash>,
     /// Arguments of the load.
     pub args: Vec<Vec<u8>>,
     /// Running `OnLoad`: registrations are allowed.
@@ -43,8 +45,12 @@ pub struct Module {
     pub blocked_clients: AtomicUsize,
     /// Depth of its running `Call`s.
     pub in_call: AtomicUsize,
-    /// API names that it asked for and did not get.
-    pub missing: Mutex<Vec<String>>,
+    /// Whom it meets, if that is not the server that clients see.
+    pub persona: Mutex<Option<super::persona::Persona>>,
+    /// How many API names it asked for.
+    pub asked: AtomicUsize,
+    /// API names that it asked for and did not get, each with the address of the pointer to it.
+    pub missing: Mutex<Vec<(String, usize)>>,
     /// Function that moves what belongs to it at large.
     pub defrag: Mutex<abi::DefragFn>,
     /// It registered configs, and it called `LoadConfigs`.
@@ -58,12 +64,13 @@ unsafe impl Sync for Module {}
 
 impl Module {
     /// A module about to be loaded.
-    pub fn new(path: &str, args: &[Vec<u8>]) -> &'static Module {
+    pub fn new(path: &str, hash: Option<super::sha256::Hash>, args: &[Vec<u8>]) -> &'static Module {
         Box::leak(Box::new(Module {
             name: OnceLock::new(),
             ver: AtomicI32::new(0),
             api_ver: AtomicI32::new(0),
             path: path.to_string(),
+            hash,
             args: args.to_vec(),
             onload: AtomicBool::new(true),
             options: AtomicI32::new(0),
@@ -75,6 +82,8 @@ impl Module {
             info: Mutex::new(None),
             blocked_clients: AtomicUsize::new(0),
             in_call: AtomicUsize::new(0),
+            persona: Mutex::new(None),
+            asked: AtomicUsize::new(0),
             missing: Mutex::default(),
             defrag: Mutex::new(None),
             configs_loaded: AtomicBool::new(false),

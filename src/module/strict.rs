@@ -2,6 +2,7 @@
 //! told. Breaches are logged, each once, with the function, the module and the thread; nothing else changes, so that a
 //! module can be watched under its real load.
 use super::api::LockClass;
+use super::registry::Module;
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -67,12 +68,22 @@ fn tell(what: String) {
     }
 }
 
-/// The module whose code is on this thread's stack, the innermost.
+/// The name of the module whose code is on this thread's stack, the innermost.
 pub fn caller() -> Option<String> {
+    calling_module().map(|m| m.name().to_string())
+}
+
+/// The module whose code is on this thread's stack, the innermost; one that is being loaded too.
+pub fn calling_module() -> Option<&'static Module> {
     let mut frames = [std::ptr::null_mut::<c_void>(); 24];
     // SAFETY: layout: room for the number of frames that is told.
     let n = unsafe { libc::backtrace(frames.as_mut_ptr(), frames.len() as c_int) };
-    let modules = Server::get().modules.list();
+    let server = Server::get();
+    let mut modules = server.modules.list();
+    if server.module_lock.is_mine() {
+        // SAFETY: lock: this thread has the module lock.
+        modules.extend(unsafe { server.holder() }.running.map(|(m, _)| m));
+    }
     frames[..n.max(0) as usize].iter().find_map(|frame| {
         // SAFETY: layout: a zeroed struct, filled for an address of this process.
         let file = unsafe {
@@ -82,7 +93,7 @@ pub fn caller() -> Option<String> {
             }
             CStr::from_ptr(info.dli_fname).to_string_lossy().into_owned()
         };
-        modules.iter().find(|m| m.path == file).map(|m| m.name().to_string())
+        modules.iter().copied().find(|m| m.path == file)
     })
 }
 

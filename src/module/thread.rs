@@ -4,12 +4,14 @@
 //! and the server's cron. Between two jobs it is at a hand-over point: held keys are released, and if a module's own
 //! thread waits for the lock, it gets it.
 use super::abi;
-use crate::connection::client::Client;
+use crate::connection::client::{flag, Client};
 use crate::connection::serving::Slot;
-use crate::dispatch::{run_input, Outcome, Side};
+use crate::dispatch::{ahead, run_input, Outcome, Side};
+use crate::keyspace::table::prefetch;
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
@@ -25,6 +27,10 @@ pub enum Job {
         slot: Arc<Slot>,
         /// The number of its serving thread.
         thread: usize,
+        /// The place of the first key that the request names, if it was looked at.
+        key: Option<ahead::Place>,
+        /// All replies before this request's are sent.
+        direct: bool,
     },
     /// Anything else.
     Task(Box<dyn FnOnce() + Send>),
@@ -60,6 +66,24 @@ impl Queue {
         self.batch.lock().pop_front()
     }
 
+    /// Has the processor fetch what the next jobs will touch: these are clients that were last used by other processors,
+    /// with keys from anywhere. Returns how many jobs that were.
+    fn fetch_ahead(&self, server: &Server) -> usize {
+        let mut places: SmallVec<[ahead::Place; ahead::MOST]> = SmallVec::new();
+        let batch = self.batch.lock();
+        let jobs = || batch.iter().take(ahead::MOST);
+        if jobs().len() > 1 {
+            for job in jobs() {
+                let Job::Client { client, key, .. } = job else { continue };
+                let at = (&raw const **client).addr();
+                (0..size_of::<Client>().div_ceil(64)).for_each(|line| prefetch(at + 64 * line));
+                places.extend(*key);
+            }
+            ahead::fetch_places(server, &places);
+        }
+        jobs().len()
+    }
+
     /// Keeps everybody out of the queue while the guard lives: for a fork.
     pub fn freeze(&self) -> impl Drop + '_ {
         self.jobs.lock()
@@ -75,26 +99,92 @@ impl Queue {
         }
         std::mem::swap(&mut *jobs, into);
     }
+
+    /// Whether nothing new has come.
+    fn is_empty(&self) -> bool {
+        self.jobs.lock().is_empty()
+    }
 }
 
 /// Replies go back to the serving threads when this much time has passed since they last did.
 const RETURN_EVERY_NS: u64 = 100_000;
 
+/// How much of its time the module thread is asleep.
+struct Leisure {
+    since: u64,
+    asleep: u64,
+}
+
+impl Leisure {
+    /// Looked at over so long a time.
+    const SPAN_NS: u64 = 5_000_000;
+
+    /// The thread slept from `from` to `to`. Tells, when enough time is over, whether it has time for more.
+    fn slept(&mut self, from: u64, to: u64) -> Option<bool> {
+        self.asleep += to - from;
+        let span = to - self.since;
+        if span < Leisure::SPAN_NS {
+            return None;
+        }
+        let plenty = self.asleep * 4 > span;
+        *self = Leisure { since: to, asleep: 0 };
+        Some(plenty)
+    }
+}
+
+/// A client on its way back.
+struct Return {
+    slot: Arc<Slot>,
+    client: Box<Client>,
+    /// Its replies may be sent from here.
+    direct: bool,
+}
+
 /// Clients on their way back, by serving thread.
 struct Returns {
-    by_thread: Vec<Vec<(Arc<Slot>, Box<Client>)>>,
+    by_thread: Vec<Vec<Return>>,
     last: u64,
     waiting: bool,
 }
 
+/// Replies up to this size are sent from the module thread.
+const DIRECT_MOST: usize = 4096;
+/// An output buffer up to this size may stay with a client.
+const KEEP_OUTPUT: usize = 512;
+
 impl Returns {
+    fn new(server: &Server) -> Returns {
+        let threads = server.serving.get().map_or(1, Vec::len);
+        let by_thread = (0..threads).map(|_| Vec::new()).collect();
+        Returns { by_thread, last: mono_ns(), waiting: false }
+    }
+
+    /// Nothing else is to be done: sends replies right from here, which saves waking the serving threads for it. What
+    /// cannot be sent so goes back.
+    fn answer(&mut self, server: &Server) {
+        if !self.waiting {
+            return;
+        }
+        for clients in &mut self.by_thread {
+            let mut left = Vec::new();
+            for mut r in clients.drain(..) {
+                match r.direct && send_replies(server, &mut r.client) {
+                    true => r.slot.put_answered(r.client),
+                    false => left.push(r),
+                }
+            }
+            *clients = left;
+        }
+        self.send(server);
+    }
+
     fn send(&mut self, server: &Server) {
         if !self.waiting {
             return;
         }
         for (t, clients) in server.serving.get().into_iter().flatten().zip(&mut self.by_thread) {
             if !clients.is_empty() {
-                t.give_back(clients);
+                t.give_back(clients.drain(..).map(|r| (r.slot, r.client)));
             }
         }
         self.waiting = false;
@@ -102,14 +192,45 @@ impl Returns {
     }
 }
 
+/// Sends all that a client is owed. False when there is more to do for it than that, or its socket did not take all.
+fn send_replies(server: &Server, client: &mut Client) -> bool {
+    let shared = &client.session.shared;
+    let out = &mut client.out.buf;
+    if out.is_empty()
+        || out.len() > DIRECT_MOST
+        || !client.input.is_empty()
+        || client.session.close
+        || client.session.waiting.is_some()
+        || client.session.freeing.is_some()
+        || shared.wanted.load(Relaxed) != 0
+        || shared.has(flag::KILLED | flag::REPLICA | flag::MASTER | flag::LAST_REPLY)
+        || server.aof.before_replies(server).is_some()
+    {
+        return false;
+    }
+    let fd = shared.fd.lock();
+    let Some(fd) = *fd else { return false };
+    let how = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: layout: the descriptor is open while it stands under the lock; the buffer lives here.
+    let sent = unsafe { libc::send(fd, out.as_ptr().cast(), out.len(), how) };
+    // An error shows again on the serving thread.
+    let sent = usize::try_from(sent).unwrap_or(0);
+    if sent > 0 {
+        server.stats.writes.add(1);
+        server.stats.net_output_bytes.add(sent as u64);
+        out.drain(..sent);
+    }
+    if out.capacity() > KEEP_OUTPUT && out.is_empty() {
+        *out = Vec::new();
+    }
+    out.is_empty()
+}
+
 /// The body of the module thread; ends when the server shuts down.
 pub fn run(server: &'static Server) {
-    let threads = server.serving.get().map_or(1, Vec::len);
-    let mut returns = Returns {
-        by_thread: (0..threads).map(|_| Vec::new()).collect(),
-        last: mono_ns(),
-        waiting: false,
-    };
+    let mut returns = Returns::new(server);
+    let mut leisure = Leisure { since: mono_ns(), asleep: 0 };
+    let mut has_time = true;
     let mut jobs = Vec::new();
     let mut next_cron = now_ms();
     // SAFETY: layout: a plain system call.
@@ -125,15 +246,23 @@ pub fn run(server: &'static Server) {
         for at in due.into_iter().flatten() {
             wait = wait.min((at - now).max(0));
         }
+        let before = mono_ns();
         server.queue.take(&mut jobs, Duration::from_millis(wait as u64));
+        has_time = leisure.slept(before, mono_ns()).unwrap_or(has_time);
         server.module_lock.lock();
         super::event::loop_event(abi::SUBEVENT_EVENTLOOP_AFTER_SLEEP);
         server.queue.batch.lock().extend(jobs.drain(..));
-        while let Some(job) = server.queue.next() {
+        let mut fetched = 0;
+        loop {
+            if fetched == 0 {
+                fetched = server.queue.fetch_ahead(server);
+            }
+            fetched = fetched.saturating_sub(1);
+            let Some(job) = server.queue.next() else { break };
             match job {
                 Job::Task(task) => task(),
-                Job::Client { client, slot, thread } => {
-                    run_client(server, &mut returns, client, slot, thread);
+                Job::Client { client, slot, thread, direct, .. } => {
+                    run_client(server, &mut returns, (client, slot, direct), thread);
                 }
             }
             end_unit(server);
@@ -158,7 +287,10 @@ pub fn run(server: &'static Server) {
         super::event::loop_event(abi::SUBEVENT_EVENTLOOP_BEFORE_SLEEP);
         server.aof.write_if_needed(server);
         server.module_lock.unlock();
-        returns.send(server);
+        match has_time && server.queue.is_empty() {
+            true => returns.answer(server),
+            false => returns.send(server),
+        }
     }
 }
 
@@ -172,20 +304,15 @@ pub fn is_current(server: &Server) -> bool {
 /// Inside of a module's job that yields: runs the requests of clients that have come meanwhile; everything else waits
 /// for the end of the job. On the module thread, with the module lock.
 pub fn run_waiting_clients(server: &'static Server) {
-    let threads = server.serving.get().map_or(1, Vec::len);
-    let mut returns = Returns {
-        by_thread: (0..threads).map(|_| Vec::new()).collect(),
-        last: mono_ns(),
-        waiting: false,
-    };
+    let mut returns = Returns::new(server);
     let (mut arrived, mut later) = (Vec::new(), VecDeque::new());
     server.queue.take(&mut arrived, Duration::ZERO);
     let mut jobs = std::mem::take(&mut *server.queue.batch.lock());
     jobs.extend(arrived);
     for job in jobs {
         match job {
-            Job::Client { client, slot, thread } => {
-                run_client(server, &mut returns, client, slot, thread);
+            Job::Client { client, slot, thread, direct, .. } => {
+                run_client(server, &mut returns, (client, slot, direct), thread);
             }
             task => later.push_back(task),
         }
@@ -213,8 +340,7 @@ pub fn unit_done(server: &'static Server, now: impl FnOnce() -> i64) -> Option<u
 fn run_client(
     server: &'static Server,
     returns: &mut Returns,
-    mut client: Box<Client>,
-    slot: Arc<Slot>,
+    (mut client, slot, direct): (Box<Client>, Arc<Slot>, bool),
     thread: usize,
 ) {
     let table = server.table.load_full();
@@ -230,13 +356,14 @@ fn run_client(
         crate::module::blocked::park_client(server, client, slot, thread);
         return;
     }
-    returns.by_thread[thread].push((slot, client));
+    let direct = direct && outcome == Outcome::NeedInput;
+    returns.by_thread[thread].push(Return { slot, client, direct });
     returns.waiting = true;
 }
 
 /// Sends a client home that was blocked.
 pub fn send_home(server: &Server, client: Box<Client>, slot: Arc<Slot>, thread: usize) {
     if let Some(t) = server.serving.get().and_then(|s| s.get(thread)) {
-        t.give_back(&mut vec![(slot, client)]);
+        t.give_back([(slot, client)]);
     }
 }

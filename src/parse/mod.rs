@@ -30,6 +30,10 @@ pub struct Limits {
     pub authenticated: bool,
 }
 
+/// Arguments for which an idle connection keeps room.
+const FEW_ARGS: usize = 4;
+/// Room made for more than those.
+const MORE_ARGS: usize = 64;
 /// Longest line without a line break.
 const MAX_LINE: usize = 64 * 1024;
 /// Most arguments of one request.
@@ -76,7 +80,7 @@ impl Parser {
 
     /// Gives back memory that an idle connection can do without.
     pub fn rest(&mut self) {
-        if !self.started && self.args.capacity() > 4 {
+        if !self.started && self.args.capacity() > FEW_ARGS {
             self.args = Vec::new();
             self.first = 0;
         }
@@ -126,18 +130,21 @@ impl Parser {
     }
 
     /// The number after the prefix at `self.pos`, and the position behind its line.
-    fn header(&mut self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
-        let rest = &buf[self.pos..];
+    #[inline]
+    fn header(&self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
         // Nearly all numbers have one or two digits.
-        match *rest {
-            [_, a @ b'0'..=b'9', b'\r', _, ..] => {
-                return Ok(Some((i64::from(a - b'0'), self.pos + 4)));
-            }
+        match buf[self.pos..] {
+            [_, a @ b'0'..=b'9', b'\r', _, ..] => Ok(Some((i64::from(a - b'0'), self.pos + 4))),
             [_, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
-                return Ok(Some((i64::from(a - b'0') * 10 + i64::from(b - b'0'), self.pos + 5)));
+                Ok(Some((i64::from(a - b'0') * 10 + i64::from(b - b'0'), self.pos + 5)))
             }
-            _ => {}
+            _ => self.long_header(buf, too_big),
         }
+    }
+
+    #[inline(never)]
+    fn long_header(&self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
+        let rest = &buf[self.pos..];
         let Some(cr) = find(rest, b'\r') else {
             if rest.len() > MAX_LINE {
                 return Err(format!("Protocol error: {too_big}"));
@@ -203,6 +210,10 @@ impl Parser {
                 self.need = end;
                 self.begun = start;
                 return Parsed::Incomplete;
+            }
+            if self.args.len() == self.args.capacity() {
+                // More than one short request: a pipeline, whose arguments come in their dozens.
+                self.args.reserve(if self.args.is_empty() { FEW_ARGS } else { MORE_ARGS });
             }
             self.args.push(Range { start: start as u32, len: len as u32 });
             self.pos = end;

@@ -6,7 +6,7 @@ use crate::lock::held::Access;
 use crate::module::abi;
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
-use crate::snapshot::cut::{self, Failure, Order};
+use crate::snapshot::cut::{self, Failure, Order, Purpose};
 use crate::snapshot::Format;
 use parking_lot::Mutex;
 use std::fs::File;
@@ -118,7 +118,9 @@ pub fn ask(server: &'static Server, in_exec: bool) -> Begun {
 }
 
 fn something_else_runs(server: &Server) -> bool {
-    server.persistence.saving.load(Relaxed) || crate::module::fork::child().is_some()
+    server.persistence.saving.load(Relaxed)
+        || cut::running_for(Purpose::Replicas)
+        || crate::module::fork::child().is_some()
 }
 
 /// Regular work: what was scheduled, and the automatic rewrite. The calling thread has the module lock.
@@ -180,13 +182,22 @@ fn run(server: &'static Server, began: i64, number: u64) {
         // It was switched off meanwhile.
         return;
     }
-    if cut::running() && !server.persistence.saving.load(Relaxed) {
+    if cut::running_for(Purpose::Rewrite) {
         // A snapshot that was called off is about to end, perhaps with the help of this thread: a little later.
         std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(5));
             server.queue.task(Box::new(move || run(server, began, number)));
         });
         return;
+    }
+    let later = || {
+        r.scheduled.store(true, Relaxed);
+        r.started.store(-1, Relaxed);
+        r.running.store(false, SeqCst);
+    };
+    if cut::running() {
+        // Another snapshot runs: after it.
+        return later();
     }
     let Ok(next) = prepare_next_incr(server) else { return ended(server, Err(()), began) };
     let format = match server.config.aof_use_rdb_preamble() {
@@ -206,12 +217,9 @@ fn run(server: &'static Server, began: i64, number: u64) {
             }
         }));
     });
-    let order = Order { path: temporary_base(), format, at_cut, done };
+    let order = Order { path: temporary_base(), format, purpose: Purpose::Rewrite, at_cut, done };
     if !cut::begin(server, order) {
-        // Another snapshot runs: after it.
-        r.scheduled.store(true, Relaxed);
-        r.started.store(-1, Relaxed);
-        r.running.store(false, SeqCst);
+        later();
     }
 }
 
@@ -261,10 +269,7 @@ pub fn kill(server: &Server) {
     if r.running.swap(false, SeqCst) {
         crate::log_notice!("Killing running AOF rewrite child: {}", std::process::id());
         r.started.store(-1, Relaxed);
-        // The snapshot that runs is ours, unless the task that begins it has not run yet.
-        if !server.persistence.saving.load(Relaxed) {
-            cut::abort();
-        }
+        cut::abort(Purpose::Rewrite);
         let _ = std::fs::remove_file(temporary_base());
     }
 }

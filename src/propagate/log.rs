@@ -3,7 +3,8 @@
 //! Appending is a copy into a buffer under one short lock: whoever appends has latches or holds keys, so nothing here may
 //! wait for a disk. The append-only file takes the bytes out ([`Log::take`]) and knows by the offset, which counts them
 //! all, what of the log is written and what is on the disk. Replicas are fed at once, by a copy into their mailboxes.
-use super::replica::{Feed, Replica, Waits};
+use super::replica::{stage, Feed, Replica, Waits};
+use super::sync::Waiting;
 use super::{encode, to, Effect};
 use crate::connection::client::{flag, ClientShared};
 use crate::server::Server;
@@ -56,6 +57,8 @@ pub struct Log {
     pending: Mutex<Pending>,
     /// Who waits for replicas.
     pub waits: Waits,
+    /// Replicas that wait for a snapshot.
+    pub waiting: Waiting,
 }
 
 impl Log {
@@ -197,13 +200,23 @@ impl Log {
 
     // ----- replicas ------------------------------------------------------------------------------------------------
 
-    /// Feeds a replica from now on. Returns the stream's offset. Nothing is being written meanwhile: the caller holds
-    /// everything.
-    pub fn add_replica(&self, replica: Arc<Replica>) -> u64 {
+    /// A replica waits for its snapshot.
+    pub fn expect_replica(&self, replica: Arc<Replica>) {
+        self.pending.lock().feed.add(replica, stage::WAITS);
+    }
+
+    /// Keeps the stream for an expected replica from now on. Returns the stream's offset. Nothing is being written
+    /// meanwhile: the world is stopped.
+    pub fn add_replica(&self, replica: &Replica) -> u64 {
         let mut p = self.pending.lock();
         self.set_reader(to::REPLICAS, true);
+        p.feed.begin(replica)
+    }
+
+    /// A replica has its snapshot, and gets the stream behind it.
+    pub fn put_online(&self, replica: &Replica) {
+        self.pending.lock().feed.put_online(replica);
         crate::module::event::replica_event(Server::get(), true);
-        p.feed.add(replica)
     }
 
     /// Feeds a replica that was away from where it was. False if the backlog does not go back so far.
@@ -212,7 +225,7 @@ impl Log {
         let Some(missed) = p.feed.since(offset) else { return false };
         let db = p.feed.stream.db;
         self.set_reader(to::REPLICAS, true);
-        p.feed.add(replica.clone());
+        p.feed.add(replica.clone(), stage::ONLINE);
         // It has seen all of the stream, so it knows the database.
         p.feed.stream.db = db;
         replica.client.push(&[head, &missed].concat());
@@ -223,8 +236,10 @@ impl Log {
     /// A client ended; it may have been a replica.
     pub fn remove_replica(&self, client: &Arc<ClientShared>) {
         if client.has(flag::REPLICA) {
-            self.pending.lock().feed.remove(client);
-            crate::module::event::replica_event(Server::get(), false);
+            let was_online = self.pending.lock().feed.remove(client);
+            if was_online {
+                crate::module::event::replica_event(Server::get(), false);
+            }
         }
     }
 

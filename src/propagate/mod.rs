@@ -16,6 +16,7 @@ use crate::server::{Holder, Server};
 pub mod link;
 pub mod log;
 pub mod replica;
+pub mod sync;
 
 /// Where effects go: bits.
 pub mod to {

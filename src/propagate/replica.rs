@@ -5,12 +5,26 @@
 //! has executed them.
 use super::log::Stream;
 use crate::connection::client::{flag, ClientShared};
+use crate::connection::limits;
 use crate::execute::blocking::Waiter;
 use crate::observe::clock::now_ms;
+use crate::server::Server;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, AtomicU8, Ordering::Relaxed};
 use std::sync::Arc;
+
+/// How far a replica is: values of [`Replica::stage`], in their order.
+pub mod stage {
+    /// It waits for a cut.
+    pub const WAITS: u8 = 0;
+    /// Its snapshot is being written.
+    pub const SNAPSHOT: u8 = 1;
+    /// Its snapshot is on its way.
+    pub const SENDING: u8 = 2;
+    /// It follows the stream.
+    pub const ONLINE: u8 = 3;
+}
 
 /// A replica, as its connection and the log see it.
 pub struct Replica {
@@ -26,6 +40,12 @@ pub struct Replica {
     pub synced: AtomicU64,
     /// When it said so, Unix milliseconds.
     pub heard: AtomicI64,
+    /// One of [`stage`]. Goes on under the log's lock, but to [`stage::SENDING`].
+    pub stage: AtomicU8,
+    /// The offset at which its snapshot was taken.
+    pub from: AtomicU64,
+    /// What was added to the stream since then, and waits until it has the snapshot. Under the log's lock.
+    kept_back: Mutex<Vec<u8>>,
 }
 
 impl Replica {
@@ -38,6 +58,39 @@ impl Replica {
             acknowledged: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             heard: AtomicI64::new(now_ms()),
+            stage: AtomicU8::new(stage::WAITS),
+            from: AtomicU64::new(0),
+            kept_back: Mutex::default(),
+        }
+    }
+
+    /// Its place in the synchronisation, as `INFO` calls it.
+    pub fn state(&self) -> &'static str {
+        match self.stage.load(Relaxed) {
+            stage::WAITS | stage::SNAPSHOT => "wait_bgsave",
+            stage::SENDING => "send_bulk",
+            _ => "online",
+        }
+    }
+
+    /// Whether it follows the stream.
+    pub fn is_online(&self) -> bool {
+        self.stage.load(Relaxed) == stage::ONLINE
+    }
+
+    /// Passes a piece of the stream on. Under the log's lock.
+    fn feed(&self, bytes: &[u8]) {
+        match self.stage.load(Relaxed) {
+            stage::WAITS => {}
+            stage::ONLINE => self.client.push(bytes),
+            _ => {
+                let mut kept = self.kept_back.lock();
+                kept.extend_from_slice(bytes);
+                // It counts as output, and too much of it ends the connection.
+                if limits::passes_with(Server::get(), &self.client, kept.len()) {
+                    *kept = Vec::new();
+                }
+            }
         }
     }
 
@@ -48,10 +101,7 @@ impl Replica {
             return ip;
         }
         let addr = &self.client.addr;
-        addr.rsplit_once(':')
-            .map_or(addr.as_str(), |(ip, _)| ip)
-            .trim_matches(['[', ']'])
-            .to_string()
+        addr.rsplit_once(':').map_or(&**addr, |(ip, _)| ip).trim_matches(['[', ']']).to_string()
     }
 
     /// Seconds since it was heard.
@@ -88,9 +138,7 @@ impl Feed {
     /// Sends these bytes.
     pub(super) fn send_bytes(&mut self, bytes: &[u8], backlog_size: usize) {
         self.offset += bytes.len() as u64;
-        for r in &self.replicas {
-            r.client.push(bytes);
-        }
+        self.replicas.iter().for_each(|r| r.feed(bytes));
         let tail = &bytes[bytes.len().saturating_sub(backlog_size)..];
         let over = (self.backlog.len() + tail.len()).saturating_sub(backlog_size);
         self.backlog.drain(..over.min(self.backlog.len()));
@@ -112,15 +160,29 @@ impl Feed {
         self.kept.then_some(self.backlog.len())
     }
 
-    /// Adds a replica. Its next command selects the database anew. Returns where it begins.
-    pub(super) fn add(&mut self, replica: Arc<Replica>) -> u64 {
+    /// Adds a replica, at a stage.
+    pub(super) fn add(&mut self, replica: Arc<Replica>, stage: u8) {
         replica.client.put(flag::REPLICA, true);
         replica.acknowledged.store(0, Relaxed);
         replica.heard.store(now_ms(), Relaxed);
+        replica.stage.store(stage, Relaxed);
+        self.replicas.push(replica);
+    }
+
+    /// The cut of a replica's snapshot: the stream is kept for it from here on, and selects the database anew. Returns
+    /// where that is.
+    pub(super) fn begin(&mut self, replica: &Replica) -> u64 {
+        replica.stage.store(stage::SNAPSHOT, Relaxed);
         self.stream.db = None;
         self.kept = true;
-        self.replicas.push(replica);
         self.offset
+    }
+
+    /// The snapshot is sent: what was kept back follows, and the stream from now on.
+    pub(super) fn put_online(&mut self, replica: &Replica) {
+        replica.client.push(&std::mem::take(&mut *replica.kept_back.lock()));
+        replica.heard.store(now_ms(), Relaxed);
+        replica.stage.store(stage::ONLINE, Relaxed);
     }
 
     /// The bytes from `offset` (counted from one, as the protocol does) to now, if the backlog has them all.
@@ -131,12 +193,18 @@ impl Feed {
             .then(|| self.backlog.range((have - missing) as usize..).copied().collect())
     }
 
-    /// Removes a client. True if nobody is fed any more.
-    pub(super) fn remove(&mut self, client: &Arc<ClientShared>) {
-        self.replicas.retain(|r| !Arc::ptr_eq(&r.client, client));
+    /// Removes a client. True if it followed the stream.
+    pub(super) fn remove(&mut self, client: &Arc<ClientShared>) -> bool {
+        let mut was_online = false;
+        self.replicas.retain(|r| {
+            let is_it = Arc::ptr_eq(&r.client, client);
+            was_online |= is_it && r.is_online();
+            !is_it
+        });
         if self.replicas.is_empty() {
             self.alone_since = now_ms();
         }
+        was_online
     }
 
     /// Drops the backlog when there has been no replica for `seconds` (0: never). True if it was dropped.

@@ -52,13 +52,23 @@ impl Reply {
         if self.muted {
             return;
         }
-        self.buf.push(prefix);
-        if (0..10).contains(&n) {
-            self.buf.push(b'0' + n as u8);
-        } else {
-            number::write_i64(&mut self.buf, n);
+        match n {
+            0..10 => self.buf.extend_from_slice(&[prefix, b'0' + n as u8, b'\r', b'\n']),
+            10..100 => {
+                let (tens, ones) = (b'0' + (n / 10) as u8, b'0' + (n % 10) as u8);
+                self.buf.extend_from_slice(&[prefix, tens, ones, b'\r', b'\n']);
+            }
+            _ => self.prefixed_long(prefix, n),
         }
-        self.buf.extend_from_slice(b"\r\n");
+    }
+
+    fn prefixed_long(&mut self, prefix: u8, n: i64) {
+        // A prefix, a sign, nineteen digits and a line break at most.
+        let mut text = [b'\n'; 23];
+        text[21] = b'\r';
+        let at = number::write_signed_before(&mut text, 21, n) - 1;
+        text[at] = prefix;
+        self.buf.extend_from_slice(&text[at..]);
     }
 
     /// `+OK`
@@ -128,9 +138,9 @@ impl Reply {
 
     /// An integer as a bulk string.
     pub fn bulk_int(&mut self, n: i64) {
-        let mut digits = Vec::with_capacity(20);
-        number::write_i64(&mut digits, n);
-        self.bulk(&digits);
+        let mut text = [0; 20];
+        let start = number::write_signed_before(&mut text, 20, n);
+        self.bulk(&text[start..]);
     }
 
     /// A string value of the keyspace as a bulk string.

@@ -85,7 +85,8 @@ pub fn push_reply(lua: Lua, bytes: &[u8], at: usize) -> Option<usize> {
         }
         b'*' | b'>' => {
             let len = number::parse_u64(line)? as usize;
-            lua.push_table(len.min(bytes.len() / 3) as i32, 0);
+            // Not made large at once: with nils among the elements (RESP3), `#` would not be that of Redis.
+            lua.push_table(0, 0);
             let mut next = after;
             for i in 1..=len {
                 next = push_reply(lua, bytes, next)?;

@@ -1,6 +1,7 @@
 //! The background threads of a snapshot, and the slices in which the module thread writes the values of modules. The
 //! theory is in [`super::cut`].
 use super::cut::{self, Cut, Failure, Item, Wanted, HUGE};
+use super::pace::Pace;
 use super::sink::Batch;
 use super::{encode, save, Writer};
 use crate::keyspace::entry::Entry;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Entries that are copied at one taking of a latch, and bytes of them.
-const STEP_ENTRIES: u64 = 16;
+const STEP_ENTRIES: usize = 32;
 /// See [`STEP_ENTRIES`].
 const STEP_BYTES: usize = 8 << 10;
 /// Compressed bytes that a thread collects before it goes to the file.
@@ -23,6 +24,8 @@ const PIECE: usize = 128 << 10;
 const SLICE_NS: u64 = 500_000;
 /// Places of a table that are searched for module values at one taking of its latch.
 const PLACES: u32 = 64;
+/// So long the walk waits in line for a latch before it looks what others wait for.
+const IN_LINE: Duration = Duration::from_millis(1);
 /// Serving threads per background thread.
 const SERVING_PER_WALKER: usize = 4;
 
@@ -33,7 +36,9 @@ enum Step {
     Done,
     /// There are more.
     More,
-    /// Somebody has the latch, or holds the shard: later.
+    /// Somebody has the latch.
+    Busy,
+    /// Somebody holds the shard: later.
     Later,
 }
 
@@ -43,6 +48,9 @@ struct Walker<'a> {
     cut: &'a Cut,
     /// What was copied under a latch.
     batch: Batch,
+    /// Entries at the places of a table that are looked at together.
+    found: Vec<Entry>,
+    pace: Pace,
     /// Compressed, of one database, on its way to the file.
     ready: Writer,
     ready_db: u16,
@@ -52,12 +60,16 @@ struct Walker<'a> {
 /// Writes everything that is due, then `tail`, and closes the file. The body of the background thread.
 pub(super) fn run(server: &'static Server, cut: &Arc<Cut>, tail: &[u8]) -> Result<(), Failure> {
     let next = AtomicUsize::new(0);
+    Pace::begin_thread();
     let serving = server.config.server_threads().max(1);
     std::thread::scope(|scope| {
         for _ in 1..serving.div_ceil(SERVING_PER_WALKER) {
             let builder = std::thread::Builder::new().name("snapshot".into());
             // Without it there is one thread less.
-            let _ = builder.spawn_scoped(scope, || Walker::new(server, cut).walk(&next));
+            let _ = builder.spawn_scoped(scope, || {
+                Pace::begin_thread();
+                Walker::new(server, cut).walk(&next);
+            });
         }
         Walker::new(server, cut).walk(&next);
     });
@@ -88,11 +100,10 @@ pub(super) fn run(server: &'static Server, cut: &Arc<Cut>, tail: &[u8]) -> Resul
     cut.failure().map_or(result, Err)
 }
 
-/// Takes a latch without waiting for it in the kernel; `meanwhile` is done while somebody else has it.
+/// Takes a latch; `meanwhile` is done now and then while somebody else has it, who may wait for just that.
 fn walker_latch(shard: &Shard, mut meanwhile: impl FnMut()) {
-    while !shard.latch.try_lock() {
+    while !shard.latch.try_lock_for(IN_LINE) {
         meanwhile();
-        std::thread::yield_now();
     }
 }
 
@@ -102,6 +113,8 @@ impl<'a> Walker<'a> {
             server,
             cut,
             batch: Batch::new(0, &cut.how),
+            found: Vec::new(),
+            pace: Pace::new(),
             ready: Writer::to_memory(cut.how.compress),
             ready_db: 0,
             ready_keys: 0,
@@ -126,18 +139,27 @@ impl<'a> Walker<'a> {
 
     fn walk_all(&mut self, mut shards: Vec<&'static Shard>) {
         while !shards.is_empty() {
-            let mut progress = false;
+            let (mut progress, mut busy) = (false, false);
             shards.retain(|shard| {
                 self.serve();
-                let step = self.step(shard);
-                // Whoever waits for this processor gets it now, and not when we are in the middle of a step.
-                std::thread::yield_now();
-                progress |= step != Step::Later;
+                let step = self.step(shard, None);
+                self.pace.breathe();
+                progress |= matches!(step, Step::Done | Step::More);
+                busy |= step == Step::Busy;
                 step != Step::Done
             });
-            if !progress {
-                self.cut.wait(Duration::from_millis(1));
+            if progress {
+                continue;
             }
+            if !busy {
+                self.cut.wait(Duration::from_millis(1));
+                continue;
+            }
+            // All that is left is in use all the time: the walk gets in line there.
+            shards.retain(|shard| {
+                self.serve();
+                self.step(shard, Some(IN_LINE)) != Step::Done
+            });
         }
     }
 
@@ -217,12 +239,13 @@ impl<'a> Walker<'a> {
         self.ready.clear();
     }
 
-    /// Copies some due values of a shard.
-    fn step(&mut self, shard: &'static Shard) -> Step {
-        if !shard.latch.try_lock() {
-            return Step::Later;
+    /// Copies some due values of a shard; waits so long for its latch, if at all.
+    fn step(&mut self, shard: &'static Shard, patience: Option<Duration>) -> Step {
+        let latch = &shard.latch;
+        if !(latch.try_lock() || patience.is_some_and(|most| latch.try_lock_for(most))) {
+            return Step::Busy;
         }
-        // SAFETY: lock: taken on the line above, released below.
+        // SAFETY: lock: taken above, released below.
         let data = unsafe { shard.data() };
         if !data.walk.natives_left() {
             // SAFETY: lock: taken above.
@@ -238,33 +261,45 @@ impl<'a> Walker<'a> {
         let most = if slowly { 1 } else { STEP_ENTRIES };
         let mut huge: Option<Entry> = None;
         let keys = self.batch.keys;
+        // First all are fetched, at the same time, then they are looked at.
+        let mut cursor = data.walk.cursor;
+        self.found.clear();
         loop {
-            let batch = &mut self.batch;
-            let cursor = data.table.scan(data.walk.cursor, |e| {
-                if e.mark() == mark || e.kind() == Kind::Module {
-                    return;
-                }
-                if !stopped && encode::cost(&e.value()) > HUGE {
-                    huge = Some(e);
-                    return;
-                }
-                e.set_mark(mark);
-                if !stopped {
-                    batch.add(e, &cut.how);
-                }
+            let found = &mut self.found;
+            cursor = data.table.scan(cursor, |e: Entry| {
+                e.prefetch();
+                found.push(e);
             });
-            if huge.is_some() {
-                // The cursor stays: there may be others at this place.
+            if cursor == 0 || found.len() >= most {
                 break;
             }
+        }
+        let mut all = true;
+        for &e in &self.found {
+            if e.mark() == mark || e.kind() == Kind::Module {
+                continue;
+            }
+            let full = self.batch.bytes() >= STEP_BYTES || (slowly && self.batch.keys > keys);
+            if full && !stopped {
+                all = false;
+                break;
+            }
+            if !stopped && encode::cost(&e.value()) > HUGE {
+                huge = Some(e);
+                all = false;
+                break;
+            }
+            e.set_mark(mark);
+            if !stopped {
+                self.batch.add(e, &cut.how);
+            }
+        }
+        // Otherwise it stays: there are others at these places.
+        if all {
             data.walk.cursor = cursor;
             if cursor == 0 {
                 data.walk.natives_done();
                 cut.natives_left.fetch_sub(1, SeqCst);
-                break;
-            }
-            if batch.keys - keys >= most || batch.bytes() >= STEP_BYTES {
-                break;
             }
         }
         let done = !data.walk.natives_left();
@@ -363,7 +398,7 @@ impl<'a> Walker<'a> {
     }
 
     /// `rdb-key-save-delay`, which tests use to make saves slow: microseconds for each key, or keys for each microsecond.
-    fn delay(&self, keys: u64) {
+    fn delay(&mut self, keys: u64) {
         let delay = self.server.config.rdb_key_save_delay();
         let us = match delay {
             0.. => keys.saturating_mul(delay as u64),
@@ -376,6 +411,7 @@ impl<'a> Walker<'a> {
                 break;
             }
             self.cut.wait(left.min(Duration::from_millis(20)));
+            self.serve_queue();
         }
     }
 }

@@ -1,5 +1,5 @@
 //! When files are written and read: commands, save points, start and end of the server.
-use super::cut::{self, Failure, Order};
+use super::cut::{self, Failure, Order, Purpose};
 use super::load::{load_file, Duplicates, Outcome};
 use super::save::Format;
 use crate::module::abi;
@@ -70,6 +70,11 @@ impl Default for Persistence {
             last_load_keys_expired: AtomicU64::new(0),
         }
     }
+}
+
+/// Whether an RDB file is written in the background, for the disk or for replicas.
+pub fn saves(server: &Server) -> bool {
+    server.persistence.saving.load(Relaxed) || cut::running_for(Purpose::Replicas)
 }
 
 /// Changes since the last save (`rdb_changes_since_last_save`).
@@ -241,7 +246,7 @@ pub fn background_save(server: &'static Server) -> bool {
     };
     let path = background_name();
     let (at_cut, done) = (Box::new(at_cut), Box::new(done));
-    let order = Order { path, format: Format::Rdb, at_cut, done };
+    let order = Order { path, format: Format::Rdb, purpose: Purpose::Save, at_cut, done };
     cut::begin(server, order)
 }
 
@@ -278,12 +283,13 @@ fn background_save_ended(
 pub fn abort_background_save(server: &Server) {
     if server.persistence.saving.load(Relaxed) {
         *CALLED_OFF.lock() = true;
-        cut::abort();
+        cut::abort(Purpose::Save);
     }
 }
 
 /// As [`abort_background_save`], for the end of the process: removes the file that has no name yet.
 pub fn kill_background_save(server: &Server) {
+    crate::propagate::sync::clean_up();
     if server.persistence.saving.load(Relaxed) {
         crate::log_warning!("There is a child saving an .rdb. Killing it!");
         abort_background_save(server);

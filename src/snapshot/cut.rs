@@ -42,7 +42,9 @@ use crate::module::abi;
 use crate::server::Server;
 use parking_lot::{Condvar, Mutex};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +66,18 @@ pub enum Failure {
     Error(String),
 }
 
+/// What a snapshot is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Purpose {
+    /// `BGSAVE`, and what begins one.
+    Save = 1,
+    /// The base of an append-only file.
+    Rewrite = 2,
+    /// Replicas.
+    Replicas = 3,
+}
+
 /// A snapshot that is wanted.
 pub struct Order {
     /// The file, under a name for the time being. Complete and on the disk when `done` is called without a failure;
@@ -71,6 +85,8 @@ pub struct Order {
     pub path: PathBuf,
     /// What is in the file.
     pub format: Format,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Called at the cut, while the world is stopped: nobody changes anything, and nobody appends to the log. Short. When
     /// it answers false there is no snapshot ([`Failure::Aborted`]).
     pub at_cut: Box<dyn FnOnce() -> bool + Send>,
@@ -117,7 +133,8 @@ pub struct Cut {
     written: AtomicU64,
 }
 
-static RUNNING: AtomicBool = AtomicBool::new(false);
+/// What the running snapshot is for, 0 without one.
+static RUNNING: AtomicU8 = AtomicU8::new(0);
 static CURRENT: Mutex<Option<Arc<Cut>>> = Mutex::new(None);
 /// Signalled when the saving of a huge value ends.
 static SAVED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
@@ -125,7 +142,12 @@ static SAVED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 /// Whether a snapshot runs, or is about to begin.
 #[inline]
 pub fn running() -> bool {
-    RUNNING.load(Relaxed)
+    RUNNING.load(Relaxed) != 0
+}
+
+/// Whether a snapshot for this purpose runs, or is about to begin.
+pub fn running_for(purpose: Purpose) -> bool {
+    RUNNING.load(Relaxed) == purpose as u8
 }
 
 /// The running snapshot.
@@ -133,9 +155,9 @@ pub fn current() -> Option<Arc<Cut>> {
     CURRENT.lock().clone()
 }
 
-/// Calls the running snapshot off. Its end is told as usual.
-pub fn abort() {
-    if let Some(cut) = current() {
+/// Calls the running snapshot off, if it is for this purpose. Its end is told as usual.
+pub fn abort(purpose: Purpose) {
+    if let Some(cut) = current().filter(|_| running_for(purpose)) {
         cut.fail(Failure::Aborted);
     }
 }
@@ -143,10 +165,10 @@ pub fn abort() {
 /// Takes the cut now and writes the file in the background. False if a snapshot runs already. The calling thread has the
 /// module lock, and is between two commands: no module has a key open.
 pub fn begin(server: &'static Server, order: Order) -> bool {
-    if RUNNING.swap(true, SeqCst) {
+    let Order { path, format, purpose, at_cut, done } = order;
+    if RUNNING.compare_exchange(0, purpose as u8, SeqCst, SeqCst).is_err() {
         return false;
     }
-    let Order { path, format, at_cut, done } = order;
     let how = How::of(server, format);
     let mut tail = Writer::to_memory(how.compress);
     let out = save::file_writer(server, &path, &how).and_then(|mut out| {
@@ -166,7 +188,7 @@ pub fn begin(server: &'static Server, order: Order) -> bool {
             if result.is_err() {
                 let _ = std::fs::remove_file(&path);
             }
-            RUNNING.store(false, SeqCst);
+            RUNNING.store(0, SeqCst);
             if let Some(done) = done.lock().take() {
                 done(result);
             }

@@ -116,7 +116,8 @@ impl Decoder<'_> {
                     }
                 }
                 if hash.is_empty() {
-                    return Err(RdbError::EmptyKey);
+                    // No version wrote one.
+                    return Err(r.corrupt("Zipmap integrity check failed."));
                 }
                 Value::Hash(Box::new(hash))
             }

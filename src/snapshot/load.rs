@@ -74,7 +74,13 @@ pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplic
     match result {
         Ok(()) => Outcome::Done,
         Err(e) => {
+            if let RdbError::Corrupt { at, cause } = &e {
+                crate::log_warning!("Internal error in RDB reading offset {at} -> {cause}");
+            }
             crate::log_warning!("Failed loading {}: {e}", path.display());
+            if matches!(e, RdbError::Corrupt { .. }) && super::control::starting(server) {
+                crate::log_warning!("Terminating server after rdb file reading failure.");
+            }
             Outcome::Failed
         }
     }

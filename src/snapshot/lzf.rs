@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 const TABLE_BITS: u32 = 16;
+const SLOTS: usize = 1 << TABLE_BITS;
 /// Longest literal that an item can have.
 const MAX_LITERAL: usize = 32;
 const MAX_OFFSET: usize = 1 << 13;
@@ -15,31 +16,44 @@ const MAX_MATCH: usize = (1 << 8) + (1 << 3);
 /// Where three bytes were seen last. Positions are counted from `base`, which grows with each text, so that older
 /// entries are below it and the table needs no cleaning.
 struct Seen {
-    at: Vec<u32>,
+    at: Option<Box<[u32; SLOTS]>>,
     base: u32,
 }
 
 thread_local! {
-    static SEEN: RefCell<Seen> = const { RefCell::new(Seen { at: Vec::new(), base: 1 }) };
+    static SEEN: RefCell<Seen> = const { RefCell::new(Seen { at: None, base: 1 }) };
 }
 
 impl Seen {
-    fn begin(&mut self, len: usize) -> bool {
-        let Ok(len) = u32::try_from(len) else { return false };
-        if self.at.is_empty() || self.base.checked_add(len).is_none_or(|end| end == u32::MAX) {
-            self.at = vec![0; 1 << TABLE_BITS];
+    /// Makes room for positions up to `len`; the table, and what stands for position 0.
+    fn begin(&mut self, len: usize) -> Option<Table<'_>> {
+        let len = u32::try_from(len).ok()?;
+        let full = self.base.checked_add(len).is_none_or(|end| end == u32::MAX);
+        if self.at.is_none() || full {
+            self.at = vec![0; SLOTS].into_boxed_slice().try_into().ok();
             self.base = 1;
         }
-        self.base.checked_add(len).is_some()
+        let base = self.base;
+        self.base = base.checked_add(len)?;
+        Some(Table { at: self.at.as_deref_mut()?, base })
     }
+}
 
+/// [`Seen`], for one text.
+struct Table<'t> {
+    at: &'t mut [u32; SLOTS],
+    base: u32,
+}
+
+impl Table<'_> {
     /// Notes the three bytes at `pos`, and tells where they (or others with the same hash) were before.
+    #[inline]
     fn swap(&mut self, text: &[u8], pos: usize) -> Option<usize> {
-        let word =
-            u32::from(text[pos]) << 16 | u32::from(text[pos + 1]) << 8 | u32::from(text[pos + 2]);
-        let slot = (word >> (24 - TABLE_BITS)).wrapping_sub(word.wrapping_mul(5)) as usize
-            & ((1 << TABLE_BITS) - 1);
-        let old = std::mem::replace(&mut self.at[slot], self.base + pos as u32);
+        let &[a, b, c] = text[pos..].first_chunk()?;
+        let word = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
+        // The table has a slot for each of these numbers, so nothing is checked.
+        let slot = (word >> (24 - TABLE_BITS)).wrapping_sub(word.wrapping_mul(5)) as u16;
+        let old = std::mem::replace(&mut self.at[usize::from(slot)], self.base + pos as u32);
         old.checked_sub(self.base).map(|p| p as usize)
     }
 }
@@ -48,12 +62,10 @@ impl Seen {
 pub fn compress(text: &[u8], max: usize) -> Option<Vec<u8>> {
     SEEN.with(|seen| {
         let mut seen = seen.borrow_mut();
-        if text.len() < 4 || max < 4 || !seen.begin(text.len()) {
+        if text.len() < 4 || max < 4 {
             return None;
         }
-        let out = compress_with(&mut seen, text, max);
-        seen.base += text.len() as u32;
-        out
+        compress_with(&mut seen.begin(text.len())?, text, max)
     })
 }
 
@@ -88,7 +100,7 @@ impl Out {
     }
 }
 
-fn compress_with(seen: &mut Seen, text: &[u8], max: usize) -> Option<Vec<u8>> {
+fn compress_with(seen: &mut Table<'_>, text: &[u8], max: usize) -> Option<Vec<u8>> {
     let end = text.len();
     let mut out = Out { bytes: Vec::with_capacity(max.min(end)), literal: 0 };
     out.begin_literal();

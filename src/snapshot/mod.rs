@@ -20,6 +20,7 @@ mod load;
 mod load_pool;
 mod lzf;
 pub mod module_io;
+mod pace;
 pub mod parked;
 mod payload;
 mod reader;

@@ -297,7 +297,7 @@ pub(super) fn call_load_of(
 ) -> Result<ModuleValue> {
     let (ptr, failed) = call_load(r, ty, version, key)?;
     // From here on the value frees itself.
-    let value = (!ptr.is_null()).then(|| ModuleValue { ty: ty.clone(), ptr });
+    let value = (!ptr.is_null()).then(|| ModuleValue::new(ty.clone(), ptr));
     if !failed && r.number()? != op::EOF {
         return Err(r.corrupt(format!(
             "The RDB file contains module data for the module '{}' that is not terminated by the proper module value EOF \

@@ -40,7 +40,7 @@ static VALUES: AtomicI64 = AtomicI64::new(0);
 fn nobody() -> &'static Module {
     static NOBODY: OnceLock<&'static Module> = OnceLock::new();
     NOBODY.get_or_init(|| {
-        let module = Module::new("", &[]);
+        let module = Module::new("", None, &[]);
         module.set_attributes("(not loaded)", 0, 1);
         module
     })
@@ -54,7 +54,14 @@ fn type_of_id(id: u64) -> Arc<ModuleType> {
         let mut name = [0; 9];
         name.copy_from_slice(name_of_id(id).as_bytes());
         let module = nobody().name().to_string();
-        Arc::new(ModuleType { name, id, module, owner: nobody(), methods: methods() })
+        Arc::new(ModuleType {
+            name,
+            id,
+            module,
+            owner: nobody(),
+            methods: methods(),
+            in_heap: false.into(),
+        })
     };
     types.get_or_insert_default().entry(id).or_insert_with(make).clone()
 }
@@ -123,7 +130,7 @@ pub fn is_type(ty: &ModuleType) -> bool {
 /// Reads a value after its id.
 pub(super) fn load(r: &mut Reader<'_>, id: u64) -> Result<ModuleValue> {
     let bytes = bytes(r)?;
-    Ok(ModuleValue { ty: type_of_id(id), ptr: new(bytes) })
+    Ok(ModuleValue::new(type_of_id(id), new(bytes)))
 }
 
 fn bytes(r: &mut Reader<'_>) -> Result<Bytes> {

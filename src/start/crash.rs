@@ -4,11 +4,14 @@
 //! Nothing here allocates or locks until all of that is written; the modules' own functions come last. If one of them
 //! crashes in turn, that is reported shortly, and the process ends.
 use crate::lock::owner::{thread_id, trail, Trail};
+use crate::module::registry::Module;
 use crate::observe::log::{log_from_signal_handler, log_raw, Level};
 use crate::server::Server;
 use std::ffi::{c_int, c_void, CStr};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+mod nil_call;
 
 const SIGNALS: [c_int; 5] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
@@ -29,6 +32,15 @@ impl Write for Line {
         self.bytes[self.len..self.len + n].copy_from_slice(&s.as_bytes()[..n]);
         self.len += n;
         Ok(())
+    }
+}
+
+/// The text of a line, cut where it is whole: nothing here may allocate.
+fn text_of(line: &Line) -> &str {
+    let bytes = &line.bytes[..line.len];
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default(),
     }
 }
 
@@ -127,33 +139,71 @@ fn stack() {
     }
 }
 
-/// Whose code an address is.
-fn owner_of(address: *const c_void) {
+/// The module whose code an address is.
+fn module_at(address: *const c_void) -> Option<&'static Module> {
     let server = Server::get();
+    let file = text(place(address).0);
+    let loaded = server.modules.modules.load();
+    // A module is listed when its OnLoad is through.
+    let loading = server.module_lock.owner.look().module;
+    let mut all = loaded.iter().copied().chain(loading);
+    all.find(|m| !file.is_empty() && m.path == file)
+}
+
+/// Says whose code an address is.
+fn owner_of(what: &str, address: *const c_void) {
     let (file, symbol, offset) = place(address);
-    let modules = server.modules.modules.load();
-    let module = modules.iter().find(|m| m.path == text(file));
+    let module = module_at(address);
     say!(
-        "In {} ({}+0x{offset:x}), which is {}{}",
+        "{what} {} ({}+0x{offset:x}), which is {}{}",
         text(file),
         text(symbol),
         if module.is_some() { "module " } else { "not a loaded module" },
         module.map_or("", |m| m.name())
     );
+    if let Some(hash) = module.and_then(|m| m.hash.as_ref()) {
+        let mut line = Line { bytes: [0; 512], len: 0 };
+        hash.iter().for_each(|byte| {
+            let _ = write!(line, "{byte:02x}");
+        });
+        say!("SHA-256 of that file: {}", text_of(&line));
+    }
 }
 
-/// A jump to nil: most likely a function that the running module asked for and that there is not.
-fn missing_function() {
-    let Some(module) = Server::get().module_lock.owner.look().module else { return };
+/// Says which module called the code that crashed, if that is not a module's.
+fn caller(at: *const c_void) {
+    if module_at(at).is_some() {
+        return;
+    }
+    let mut frames = [std::ptr::null_mut::<c_void>(); FRAMES];
+    // SAFETY: layout: room for the number of frames that is told.
+    let n = unsafe { libc::backtrace(frames.as_mut_ptr(), FRAMES as c_int) };
+    let frames = &frames[..n.max(0) as usize];
+    if let Some(frame) = frames.iter().find(|f| module_at(**f).is_some()) {
+        owner_of("Called by", *frame);
+    }
+}
+
+/// A jump to nil, from the instruction before `back`: most likely a function that a module asked for and that there is not.
+fn missing_function(back: *const c_void) {
+    let module = module_at(back).or_else(|| Server::get().module_lock.owner.look().module);
+    let Some(module) = module else { return };
+    if module_at(back).is_some() {
+        owner_of("A jump to nil in", back);
+    }
     let Some(missing) = module.missing.try_lock() else { return };
+    if let Some((name, _)) = missing.iter().find(|(_, at)| nil_call::loads(back as usize, *at)) {
+        say!("Module {} called {name}, which this server does not have", module.name());
+        return;
+    }
     let mut line = Line { bytes: [0; 512], len: 0 };
-    missing.iter().rev().for_each(|name| {
+    missing.iter().rev().for_each(|(name, _)| {
         let _ = write!(line, " {name}");
     });
-    let names = String::from_utf8_lossy(&line.bytes[..line.len]);
     say!(
-        "A jump to nil; functions that module {} asked for in vain, the last first:{names}",
-        module.name()
+        "A jump to nil; functions that module {} asked for in vain, the last first:{}",
+        module.name(),
+        text_of(&line)
     );
 }
 
@@ -174,8 +224,7 @@ fn circumstances() {
         trail.into_iter().flat_map(Trail::each).for_each(|c| {
             let _ = write!(line, " {c}");
         });
-        let calls = String::from_utf8_lossy(&line.bytes[..line.len]);
-        say!("Last API calls of {whose}, the latest first:{calls}");
+        say!("Last API calls of {whose}, the latest first:{}", text_of(&line));
     }
 }
 
@@ -190,9 +239,10 @@ fn modules() {
 extern "C" fn crashed(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let first = begin();
     // SAFETY: layout: the kernel gives the handler both; x86-64 has the program counter in this register.
-    let (address, at) = unsafe {
-        let context = &*context.cast::<libc::ucontext_t>();
-        ((*info).si_addr(), context.uc_mcontext.gregs[libc::REG_RIP as usize] as *const c_void)
+    let (address, at, stack_top) = unsafe {
+        let registers = &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
+        let at = registers[libc::REG_RIP as usize] as *const c_void;
+        ((*info).si_addr(), at, registers[libc::REG_RSP as usize] as usize)
     };
     if !first {
         say!(
@@ -206,9 +256,11 @@ extern "C" fn crashed(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     say!("Accessing address: {address:p}");
     say!("Crashed running the instruction at: {at:p}");
     if at.is_null() {
-        missing_function();
+        // A call leaves the address behind it on the stack.
+        missing_function(nil_call::read_word(stack_top).unwrap_or(0) as *const c_void);
     } else {
-        owner_of(at);
+        owner_of("In", at);
+        caller(at);
     }
     circumstances();
     stack();
@@ -222,7 +274,7 @@ pub fn assertion_failed(what: &str, file: &str, line: c_int) -> ! {
     say!("=== {}ASSERTION FAILED ===", if first { "" } else { "RECURSIVE " });
     say!("==> {file}:{line} '{what}' is not true");
     if first {
-        say!("In module {}", crate::module::strict::caller().unwrap_or_else(|| "?".into()));
+        caller(std::ptr::null());
         circumstances();
     }
     stack();

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The folder of the real modules; `make test` puts them there.
 pub fn real_modules() -> PathBuf {
@@ -274,4 +274,85 @@ pub fn info(c: &mut Client, section: &str, field: &str) -> String {
     let prefix = format!("{field}:");
     let line = text.text().lines().find(|l| l.starts_with(&prefix)).map(str::to_string);
     line.unwrap_or_else(|| panic!("no {field} in INFO {section}"))[prefix.len()..].to_string()
+}
+
+/// Asks until the answer is right; a test that waits in vain ends in a panic.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A command line without quotes as arguments.
+pub fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
+/// A reply as text, with arrays in brackets and spaces between their elements.
+pub fn show(reply: &Reply) -> String {
+    show_with(reply, " ")
+}
+
+/// As [`show`], with something else between elements.
+pub fn show_with(reply: &Reply, between: &str) -> String {
+    match reply {
+        Reply::Int(n) => n.to_string(),
+        Reply::Nil => "nil".into(),
+        Reply::Array(items) => {
+            let shown: Vec<String> = items.iter().map(|r| show_with(r, between)).collect();
+            format!("[{}]", shown.join(between))
+        }
+        Reply::Status(s) | Reply::Error(s) | Reply::Bulk(s) | Reply::Other(_, s) => s.clone(),
+    }
+}
+
+/// Runs a command given as one line and checks its reply, written as [`show`] writes it.
+pub fn check(c: &mut Client, line: &str, expected: &str) {
+    assert_eq!(show(&c.cmd(&words(line))), expected, "{line}");
+}
+
+/// As [`check`], for several.
+pub fn check_all(c: &mut Client, lines: &[(&str, &str)]) {
+    for (line, expected) in lines {
+        check(c, line, expected);
+    }
+}
+
+/// What `DEBUG DIGEST` makes of the whole data.
+pub fn digest(c: &mut Client) -> String {
+    c.cmd(&["DEBUG", "DIGEST"]).text().to_string()
+}
+
+/// Makes keys of all types in small and large encodings, in two databases, and a function.
+pub fn fill(c: &mut Client) {
+    for i in 0..300 {
+        let (n, long) = (i.to_string(), format!("element {i} ").repeat(i % 20));
+        c.cmd(&["SET", &format!("string:{i}"), &long]).ok();
+        c.cmd(&["RPUSH", "list", &n, &long]);
+        c.cmd(&["SADD", "set", &n, &format!("m{i}")]);
+        c.cmd(&["SADD", "ints", &n]);
+        c.cmd(&["HSET", "hash", &format!("f{i}"), &long]);
+        c.cmd(&["ZADD", "zset", &format!("{i}.5"), &format!("m{}", i * 7 % 300)]);
+        c.cmd(&["XADD", "stream", &format!("{}-{}", i + 1, i % 3), "field", &n, "other", &long]);
+    }
+    c.cmd(&["HSET", "small", "a", "1", "b", "2"]);
+    c.cmd(&["HPEXPIREAT", "small", "2000000000000", "FIELDS", "1", "a"]);
+    c.cmd(&["HPEXPIREAT", "hash", "2000000000000", "FIELDS", "1", "f7"]);
+    c.cmd(&["XGROUP", "CREATE", "stream", "group", "0"]).ok();
+    c.cmd(&["XREADGROUP", "GROUP", "group", "alice", "COUNT", "9", "STREAMS", "stream", ">"]);
+    c.cmd(&["XGROUP", "CREATECONSUMER", "stream", "group", "bob"]);
+    c.cmd(&["XDEL", "stream", "300-2"]);
+    c.cmd(&["XADD", "empty", "5-5", "a", "b"]);
+    c.cmd(&["XDEL", "empty", "5-5"]);
+    c.cmd(&["SET", "volatile", "x", "PXAT", "2000000000000"]).ok();
+    c.cmd(&[
+        "FUNCTION",
+        "LOAD",
+        "#!lua name=lib\nredis.register_function('f', function() return 7 end)",
+    ]);
+    c.cmd(&["SELECT", "9"]).ok();
+    c.cmd(&["SET", "elsewhere", "y"]).ok();
+    c.cmd(&["SELECT", "0"]).ok();
 }

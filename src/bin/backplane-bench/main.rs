@@ -12,15 +12,11 @@ mod load;
 mod memory;
 mod report;
 mod rows;
-// The tester and the benchmark start servers the same way; each uses its part of it.
-#[allow(dead_code)]
-#[path = "../backplane-diff/server.rs"]
-mod server;
 
+use backplane::client::process::{self, Server};
 use load::{closed, open, Batches, Limit, Outcome};
 use report::Report;
 use rows::{Random, Row, Words, ROWS};
-use server::Server;
 
 const USAGE: &str = "\
 backplane-bench [OPTION...]
@@ -38,6 +34,7 @@ backplane-bench [OPTION...]
   --ops N                 at most so many commands in one measurement (default 10000000)
   --repeat N              repetitions, the servers taking turns (default 3)
   --modules DIR           folder of the compiled modules (default: target/reference/lib)
+  --own-modules DIR       folder of our own test modules (default: own-modules in the build folder)
   --port N                listen on N, N+1, ... instead of free ports
   --json FILE             write the figures there too
 A cell is the median; its ratio is to the first server; ± is half the range of the repetitions.";
@@ -72,6 +69,7 @@ struct Setup {
     ops: u64,
     repeat: usize,
     modules: Option<PathBuf>,
+    own_modules: Option<PathBuf>,
     port: u16,
     json: Option<PathBuf>,
 }
@@ -124,7 +122,9 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
         time: Duration::from_secs(2),
         ops: 10_000_000,
         repeat: 3,
-        modules: server::reference_dir().map(|dir| dir.join("lib")),
+        modules: process::reference_dir().map(|dir| dir.join("lib")),
+        own_modules: process::built_server()
+            .and_then(|server| Some(server.parent()?.parent()?.join("own-modules"))),
         port: 0,
         json: None,
     };
@@ -145,6 +145,7 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
             "--ops" => setup.ops = number(&value()?)?,
             "--repeat" => setup.repeat = number(&value()?)?,
             "--modules" => setup.modules = Some(PathBuf::from(value()?)),
+            "--own-modules" => setup.own_modules = Some(PathBuf::from(value()?)),
             "--port" => setup.port = number(&value()?)?,
             "--json" => setup.json = Some(PathBuf::from(value()?)),
             "--help" | "-h" => return Err(USAGE.into()),
@@ -156,11 +157,11 @@ fn setup(mut args: impl Iterator<Item = String>, report: &mut Report) -> Result<
     }
     choose_rows(&rows, &mut setup)?;
     let reference = || {
-        let dir = server::reference_dir().ok_or("no reference server: run tools/get-modules")?;
+        let dir = process::reference_dir().ok_or("no reference server: run tools/get-modules")?;
         Ok::<_, String>(dir.join("bin/redis-server").display().to_string())
     };
     let built = || {
-        let path = server::built_server().ok_or("no backplane beside this program: build it")?;
+        let path = process::built_server().ok_or("no backplane beside this program: build it")?;
         Ok::<_, String>(path.display().to_string())
     };
     let split = |text: String| text.split_whitespace().map(str::to_string).collect::<Vec<_>>();
@@ -253,7 +254,10 @@ fn prepare(
         ["--save", "", "--maxclients", "11000"].iter().map(|arg| arg.to_string()).collect();
     args.extend(subject.args.iter().cloned());
     for name in modules {
-        let dir = setup.modules.as_ref().ok_or("no folder of modules: run tools/get-modules")?;
+        let dir = match rows::OWN_MODULES.contains(name) {
+            true => setup.own_modules.as_ref().ok_or("no folder of our own modules")?,
+            false => setup.modules.as_ref().ok_or("no folder of modules: run tools/get-modules")?,
+        };
         let path = dir.join(format!("{name}.so"));
         let path = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
         args.extend(["--loadmodule".to_string(), path.display().to_string()]);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::report::Report;
 use crate::rows::{Random, Words};
-use crate::server::Server;
 use crate::{in_turn, prepare, prepare_all, Fill, Setup};
+use backplane::client::process::Server;
 
 /// Makes the request that sets a key of this number.
 type Make = fn(&mut Random, u64) -> Words;

@@ -83,6 +83,9 @@ fn schema(index: &str, prefix: &str) -> Words {
     words(&[&head[..], &fields[..]].concat())
 }
 
+/// Modules of rows that are our own test modules.
+pub const OWN_MODULES: &[&str] = &["empty"];
+
 /// All rows but `stall`, which has a loop of its own.
 pub const ROWS: &[Row] = &[
     Row {
@@ -180,6 +183,22 @@ pub const ROWS: &[Row] = &[
             let name = format!("stream:{}", random.below(n));
             words(&["XADD", &name, "*", "field", &random.text(64)])
         },
+    },
+    Row {
+        name: "empty",
+        modules: &["empty"],
+        setup: no_setup,
+        fill: None,
+        entries: None,
+        command: |_, _| words(&["EMPTY"]),
+    },
+    Row {
+        name: "empty.open",
+        modules: &["empty"],
+        setup: no_setup,
+        fill: Some(set),
+        entries: None,
+        command: |random, n| words(&["EMPTY.OPEN", &key("key", random.below(n))]),
     },
     Row {
         name: "json.set",

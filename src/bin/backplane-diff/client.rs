@@ -1,15 +1,14 @@
 //! One side of the comparison: a server's connections and the values kept from its replies.
 use std::collections::{HashMap, VecDeque};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::resp::{encode, parse, Reply};
+use backplane::client::resp::Reply;
+use backplane::client::Wire;
 
 /// One connection.
 pub struct Conn {
-    stream: TcpStream,
-    buffer: Vec<u8>,
+    wire: Wire,
     /// Pushed messages that came before a command's own reply.
     pushed: VecDeque<Reply>,
     subscribed: bool,
@@ -17,51 +16,17 @@ pub struct Conn {
 
 impl Conn {
     fn open(addr: SocketAddr, proto: u8) -> std::io::Result<Conn> {
-        let stream = TcpStream::connect(addr)?;
-        stream.set_nodelay(true)?;
-        let mut conn =
-            Conn { stream, buffer: Vec::new(), pushed: VecDeque::new(), subscribed: false };
+        let wire = Wire::open(addr)?;
+        let mut conn = Conn { wire, pushed: VecDeque::new(), subscribed: false };
         if proto == 3 {
-            conn.stream.write_all(&encode(&["HELLO", "3"]))?;
-            conn.next(Duration::from_secs(10));
+            conn.wire.ask(&["HELLO", "3"], Duration::from_secs(10));
         }
         Ok(conn)
     }
 
     /// Writes bytes; an error shows in the next read.
     pub fn write(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
-    }
-
-    /// The next reply or push, whichever comes first on the wire.
-    fn next(&mut self, wait: Duration) -> Reply {
-        let limit = Instant::now() + wait;
-        loop {
-            match parse(&self.buffer) {
-                Ok(Some((reply, used))) => {
-                    self.buffer.drain(..used);
-                    return reply;
-                }
-                Ok(None) => {}
-                Err(why) => {
-                    self.buffer.clear();
-                    return Reply::Line(b'-', format!("UNREADABLE {why}").into_bytes());
-                }
-            }
-            let left = limit.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Reply::Timeout;
-            }
-            let _ = self.stream.set_read_timeout(Some(left));
-            let mut chunk = [0; 65536];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Reply::Closed,
-                Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Reply::Closed,
-            }
-        }
+        self.wire.write(bytes);
     }
 
     fn is_push(&self, reply: &Reply) -> bool {
@@ -76,7 +41,7 @@ impl Conn {
     pub fn reply_to(&mut self, args: &[Vec<u8>], wait: Duration) -> Reply {
         let Some(count) = confirmations(args) else {
             return loop {
-                let reply = self.next(wait);
+                let reply = self.wire.read(wait);
                 if !self.is_push(&reply) {
                     break reply;
                 }
@@ -85,7 +50,7 @@ impl Conn {
         };
         let mut replies = Vec::new();
         while replies.len() < count {
-            let reply = self.next(wait);
+            let reply = self.wire.read(wait);
             let confirms = match &reply {
                 Reply::Many(_, items) => {
                     items.first().and_then(Reply::text).is_some_and(is_subscription)
@@ -106,7 +71,7 @@ impl Conn {
 
     /// The next push set aside, or the next thing on the wire.
     pub fn read(&mut self, wait: Duration) -> Reply {
-        self.pushed.pop_front().unwrap_or_else(|| self.next(wait))
+        self.pushed.pop_front().unwrap_or_else(|| self.wire.read(wait))
     }
 }
 

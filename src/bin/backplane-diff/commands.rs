@@ -3,8 +3,9 @@
 //! Compared are `COMMAND`, `COMMAND INFO`, `LIST`, `COUNT` and `DOCS`, `ACL CAT`, and `COMMAND GETKEYS` and
 //! `GETKEYSANDFLAGS` for generated command lines. Texts are in each server's own words, so of summaries, notes and
 //! replacements it counts that they are there, of a cost its terms, of a history its versions.
-use crate::generate::{maker_of_lines, Link};
-use crate::resp::{compact, encode, Reply};
+use crate::generate::maker_of_lines;
+use backplane::client::resp::{compact, encode, Reply};
+use backplane::client::Wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,14 +21,14 @@ const OURS: &[&str] = &["module|locks"];
 const LINES: usize = 4000;
 
 struct Sides {
-    links: [Link; 2],
+    links: [Wire; 2],
     differences: usize,
     compared: usize,
 }
 
 /// Compares; prints what differs and returns how much was compared and how much differed.
 pub fn run(addrs: [SocketAddr; 2], seed: u64) -> Result<(usize, usize), String> {
-    let open = |addr: SocketAddr| Link::open(addr).map_err(|e| format!("{addr}: {e}"));
+    let open = |addr: SocketAddr| Wire::open(addr).map_err(|e| format!("{addr}: {e}"));
     let links = [open(addrs[0])?, open(addrs[1])?];
     let mut sides = Sides { links, differences: 0, compared: 0 };
     sides.ask(&["HELLO", "3"]);

@@ -1,5 +1,5 @@
 //! The normalisations that a script may declare for a reply, and the comparison itself.
-use crate::resp::{compact, Reply};
+use backplane::client::resp::{compact, Reply};
 
 /// What the comparison leaves out of account for one reply. Each stands in the script beside its command.
 #[derive(Clone, Debug, PartialEq)]
@@ -256,7 +256,7 @@ pub fn matches_glob(glob: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::parse;
+    use backplane::client::resp::parse;
 
     fn reply(text: &str) -> Reply {
         parse(text.replace(' ', "\r\n").as_bytes()).unwrap().unwrap().0

@@ -12,15 +12,13 @@ mod client;
 mod commands;
 mod compare;
 mod generate;
-mod resp;
 mod runner;
 mod script;
-mod server;
 
+use backplane::client::process::{self, Server};
 use client::Side;
 use runner::{Options, Runner, Tally};
 use script::Script;
-use server::Server;
 
 const USAGE: &str = "\
 backplane-diff [OPTION...] SCRIPT...
@@ -178,13 +176,13 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     if scripts.is_empty() && generate.commands == 0 && !commands {
         return Err(USAGE.into());
     }
-    let reference = server::reference_dir();
+    let reference = process::reference_dir();
     let default_a = || {
         let path = reference.as_ref().ok_or("no reference server: run tools/get-modules")?;
         Ok::<_, String>(Origin::Started(vec![path.join("bin/redis-server").display().to_string()]))
     };
     let default_b = || {
-        let path = server::built_server().ok_or("no backplane beside this program: build it")?;
+        let path = process::built_server().ok_or("no backplane beside this program: build it")?;
         Ok::<_, String>(Origin::Started(vec![path.display().to_string()]))
     };
     let origins = [a.map_or_else(default_a, Ok)?, b.map_or_else(default_b, Ok)?];
@@ -321,7 +319,7 @@ fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, Strin
         if matches!(origin, Origin::Running(_)) {
             let conn = side.conn("main").ok_or("a server does not answer")?;
             let flush = [b"FLUSHALL".to_vec()];
-            conn.write(&resp::encode(&flush));
+            conn.write(&backplane::client::resp::encode(&flush));
             conn.reply_to(&flush, options.wait);
         }
     }

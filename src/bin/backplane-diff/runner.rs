@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use crate::aof::{is_compared, same, Effect, Owed, Tail};
 use crate::client::Side;
 use crate::compare::{compare, matches_glob, Rule};
-use crate::resp::{compact, encode, pretty, quoted, Reply};
 use crate::script::{Action, Script, Step};
-use crate::server::Server;
+use backplane::client::process::Server;
+use backplane::client::resp::{compact, encode, pretty, quoted, Reply};
 
 /// How often `@until` asks.
 const POLL: Duration = Duration::from_millis(20);

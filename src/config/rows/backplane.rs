@@ -1,11 +1,18 @@
 //! Directives that only Backplane has. Patterns of `CONFIG GET` do not list them: tools that read and set back every
 //! directive know Redis' ones only.
 
-use super::{int, switch, Row, HIDDEN, IMMUTABLE};
+use super::{choice, int, special, switch, Row, Special, HIDDEN, IMMUTABLE, MULTI_ARG};
+use crate::config::enums::{module_load, MODULE_LOAD};
 
 pub(super) const ROWS: &[Row] = &[
     // Zero stands for "as many as cores": `Config::new` puts the number in.
     int("server-threads", 1, 128, 0).flags(IMMUTABLE | HIDDEN),
     switch("module-strict", false).flags(IMMUTABLE | HIDDEN),
     switch("module-exclusive", false).flags(HIDDEN),
+    // Can be closed at run time, and not be opened again.
+    choice("module-load", MODULE_LOAD, module_load::OPEN).flags(HIDDEN),
+    // Holds for modules that are loaded afterwards.
+    special("module-persona", Special::ModulePersona).flags(MULTI_ARG | HIDDEN),
+    special("module-allow-sha256", Special::ModuleAllowSha256)
+        .flags(MULTI_ARG | HIDDEN | IMMUTABLE),
 ];

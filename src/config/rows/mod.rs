@@ -69,6 +69,10 @@ pub enum Special {
     ReplicaOf,
     /// Percentiles of `INFO latencystats`.
     LatencyPercentiles,
+    /// Pairs of a module's name and the server that it meets.
+    ModulePersona,
+    /// SHA-256 hashes of files.
+    ModuleAllowSha256,
 }
 
 /// The type of a directive, with its default.

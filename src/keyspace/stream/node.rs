@@ -4,8 +4,7 @@
 //! `flags, ms - master ms, seq - master seq`, then either (flag "same fields") the values of the master's names, or
 //! the number of fields and name, value, name, value ...; then the number of listpack items before it in the entry,
 //! by which one walks backwards. A deleted entry stays, with a flag.
-use super::super::listpack::{Listpack, LpItem, LpPos};
-use super::super::number::parse_i64;
+use super::super::listpack::{Batch, Listpack, LpPos};
 use super::StreamId;
 
 const DELETED: i64 = 1;
@@ -47,48 +46,39 @@ impl Raw {
     }
 }
 
-fn int(lp: &Listpack, pos: LpPos) -> Option<i64> {
-    match lp.get(pos) {
-        LpItem::Int(value) => Some(value),
-        LpItem::Str(text) => parse_i64(text),
-    }
-}
-
-fn skip(lp: &Listpack, mut pos: LpPos, n: usize) -> Option<LpPos> {
+fn skip(lp: &Listpack, pos: LpPos, n: usize) -> Option<LpPos> {
+    let mut at = lp.cursor_at(pos);
     for _ in 0..n {
-        pos = lp.next(pos)?;
+        at.skip()?;
     }
-    Some(pos)
+    at.place()
 }
 
 /// Reads the master entry.
 pub(super) fn head(lp: &Listpack) -> Option<Head> {
-    let count_at = lp.first()?;
-    let deleted_at = lp.next(count_at)?;
-    let fields_at = lp.next(deleted_at)?;
-    let names = lp.next(fields_at)?;
-    let fields = usize::try_from(int(lp, fields_at)?).ok()?;
-    let terminator = skip(lp, names, fields)?;
-    let (count, deleted) = (int(lp, count_at)?, int(lp, deleted_at)?);
-    Some(Head { count, deleted, fields, names, terminator })
+    let mut at = lp.cursor();
+    let (count, deleted) = (at.int()?, at.int()?);
+    let fields = usize::try_from(at.int()?).ok()?;
+    let names = at.place()?;
+    for _ in 0..fields {
+        at.skip()?;
+    }
+    Some(Head { count, deleted, fields, names, terminator: at.place()? })
 }
 
 /// Reads the entry whose flags are at `flags_at`.
 pub(super) fn entry(lp: &Listpack, master: StreamId, head: &Head, flags_at: LpPos) -> Option<Raw> {
-    let flags = int(lp, flags_at)?;
-    let ms_at = lp.next(flags_at)?;
-    let seq_at = lp.next(ms_at)?;
-    let mut body = lp.next(seq_at)?;
+    let mut at = lp.cursor_at(flags_at);
+    let (flags, ms, seq) = (at.int()?, at.int()?, at.int()?);
     let mut fields = head.fields;
     if flags & SAME_FIELDS == 0 {
-        fields = usize::try_from(int(lp, body)?).ok()?;
-        body = lp.next(body)?;
+        fields = usize::try_from(at.int()?).ok()?;
     }
     let id = StreamId {
-        ms: master.ms.wrapping_add(int(lp, ms_at)? as u64),
-        seq: master.seq.wrapping_add(int(lp, seq_at)? as u64),
+        ms: master.ms.wrapping_add(ms as u64),
+        seq: master.seq.wrapping_add(seq as u64),
     };
-    Some(Raw { flags_at, flags, id, fields, body })
+    Some(Raw { flags_at, flags, id, fields, body: at.place()? })
 }
 
 /// The place of the entry's back length.
@@ -98,7 +88,7 @@ pub(super) fn back_length_at(lp: &Listpack, raw: &Raw) -> Option<LpPos> {
 
 /// The flags of the entry whose back length is at `pos`; `None` at the master's terminator.
 pub(super) fn flags_before(lp: &Listpack, pos: LpPos) -> Option<LpPos> {
-    let back = int(lp, pos)?;
+    let back = lp.int(pos)?;
     if back <= 0 {
         return None;
     }
@@ -118,11 +108,13 @@ pub(super) fn last_id(lp: &Listpack, master: StreamId) -> Option<StreamId> {
 
 /// A new node for a first entry with these names (every second of `fields`).
 pub(super) fn new_node<B: AsRef<[u8]>>(fields: &[B]) -> Listpack {
-    let mut lp = Listpack::new();
-    let n = LpItem::Int((fields.len() / 2) as i64);
-    let names = fields.iter().step_by(2).map(|name| LpItem::parse(name.as_ref()));
-    let zero = LpItem::Int(0);
-    lp.extend([zero, zero, n].into_iter().chain(names).chain([zero]));
+    let (mut lp, mut items) = (Listpack::new(), Batch::default());
+    for n in [0, 0, fields.len() as i64 / 2] {
+        items.int(n);
+    }
+    fields.iter().step_by(2).for_each(|name| items.text(name.as_ref()));
+    items.int(0);
+    lp.extend(&items);
     lp
 }
 
@@ -135,19 +127,21 @@ pub(super) fn append<B: AsRef<[u8]>>(
 ) -> Option<()> {
     let head = head(lp)?;
     let same = same_names(lp, &head, fields);
-    let n = fields.len() / 2;
+    let n = fields.len() as i64 / 2;
     set_count(lp, head.count + 1);
-    let ints = |values: [i64; 3]| values.into_iter().map(LpItem::Int);
-    let (ms, seq) = (id.ms.wrapping_sub(master.ms), id.seq.wrapping_sub(master.seq));
-    let id = |flags| ints([flags, ms as i64, seq as i64]);
-    let texts = fields.iter().map(|text| LpItem::parse(text.as_ref()));
+    let mut items = Batch::default();
+    items.int(if same { SAME_FIELDS } else { 0 });
+    items.int(id.ms.wrapping_sub(master.ms) as i64);
+    items.int(id.seq.wrapping_sub(master.seq) as i64);
     if same {
-        let values = texts.skip(1).step_by(2);
-        lp.extend(id(SAME_FIELDS).chain(values).chain([LpItem::Int(3 + n as i64)]));
+        fields.iter().skip(1).step_by(2).for_each(|value| items.text(value.as_ref()));
+        items.int(3 + n);
     } else {
-        let end = [LpItem::Int(4 + 2 * n as i64)];
-        lp.extend(id(0).chain([LpItem::Int(n as i64)]).chain(texts).chain(end));
+        items.int(n);
+        fields.iter().for_each(|text| items.text(text.as_ref()));
+        items.int(4 + 2 * n);
     }
+    lp.extend(&items);
     Some(())
 }
 
@@ -155,12 +149,9 @@ fn same_names<B: AsRef<[u8]>>(lp: &Listpack, head: &Head, fields: &[B]) -> bool 
     if head.fields != fields.len() / 2 {
         return false;
     }
-    let mut at = Some(head.names);
-    fields.iter().step_by(2).all(|name| {
-        let Some(pos) = at else { return false };
-        at = lp.next(pos);
-        lp.get(pos).eq_bytes(name.as_ref())
-    })
+    let mut at = lp.cursor_at(head.names);
+    let mut names = fields.iter().step_by(2);
+    names.all(|name| at.item().is_some_and(|item| item.eq_bytes(name.as_ref())))
 }
 
 /// Flags an entry as deleted; the counts are the caller's. Places behind it are no longer valid.
@@ -189,7 +180,7 @@ pub(super) fn is_valid(lp: &Listpack) -> bool {
 
 fn walk(lp: &Listpack) -> Option<()> {
     let head = head(lp)?;
-    if head.count < 0 || head.deleted < 0 || int(lp, head.terminator)? != 0 {
+    if head.count < 0 || head.deleted < 0 || lp.int(head.terminator)? != 0 {
         return None;
     }
     let mut next = lp.next(head.terminator);
@@ -197,7 +188,7 @@ fn walk(lp: &Listpack) -> Option<()> {
         let raw = entry(lp, StreamId::MIN, &head, next?)?;
         let back_at = back_length_at(lp, &raw)?;
         let items = if raw.has_names() { 4 + 2 * raw.fields } else { 3 + raw.fields };
-        if int(lp, back_at)? != items as i64 {
+        if lp.int(back_at)? != items as i64 {
             return None;
         }
         next = lp.next(back_at);

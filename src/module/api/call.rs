@@ -16,6 +16,7 @@ use crate::module::api::string::bytes_of;
 use crate::module::api::LockClass;
 use crate::module::border::set_errno;
 use crate::module::context::{flag, Auto, Ctx};
+use crate::module::persona;
 use crate::module::strict;
 use crate::module::string::RStr;
 use crate::propagate::{self, to, Effect};
@@ -249,6 +250,7 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let mut out = Reply::new(resp3);
     let mut tx = Tx::module(server, &mut session, ctx.time());
     tx.effects.allowed = f.targets();
+    tx.persona = persona::or_caller(ctx.module);
     // SAFETY: lock: the caller has the module lock, here and below.
     unsafe { server.holder() }.silent += u32::from(!f.replicate);
     dispatch::call(&mut tx, &command, args, &mut out);
@@ -365,11 +367,16 @@ pub unsafe extern "C" fn backplane_call_impl(
     reply
 }
 
-/// Adds an effect to the unit, if it goes anywhere. The calling thread has the module lock.
-fn add_effect<A: AsRef<[u8]>>(ctx: &Ctx, targets: u8, args: &[A]) {
+/// Adds an effect to the unit, if it goes anywhere; only then its arguments are made. The calling thread has the module
+/// lock.
+fn add_effect<L, A>(ctx: &Ctx, targets: u8, args: impl FnOnce() -> L)
+where
+    L: AsRef<[A]>,
+    A: AsRef<[u8]>,
+{
     let server = Server::get();
     if targets != 0 && server.log.active() {
-        propagate::leave(server, Effect::new(ctx.session().db, targets, args));
+        propagate::leave(server, Effect::new(ctx.session().db, targets, args().as_ref()));
     }
     server.dirty.add(1);
 }
@@ -388,14 +395,17 @@ pub unsafe extern "C" fn backplane_replicate_impl(
 ) -> c_int {
     super::enter(&"Replicate", LockClass::Locked);
     // SAFETY: ABI: a live context, C strings, and what the shim read.
-    let (ctx, name, format, args) = unsafe {
-        let name = CStr::from_ptr(command).to_bytes();
-        (&mut *ctx, name, CStr::from_ptr(format).to_bytes(), read_args(name, list, len))
+    let (ctx, name, format) = unsafe {
+        (&mut *ctx, CStr::from_ptr(command).to_bytes(), CStr::from_ptr(format).to_bytes())
     };
     let server = Server::get();
-    let known = server.modules.current_table(server).find(name).is_some();
+    let known = server.table.load().find(name).is_some()
+        || server.modules.current_table(server).find(name).is_some();
     let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
-    add_effect(ctx, Flags { replicate: true, ..f }.targets(), &args);
+    // SAFETY: ABI: as above.
+    add_effect(ctx, Flags { replicate: true, ..f }.targets(), || unsafe {
+        read_args(name, list, len)
+    });
     abi::OK
 }
 
@@ -406,9 +416,10 @@ api! {
         unsafe {
             let ctx = &mut *ctx;
             let count = if ctx.argv.is_null() { 0 } else { ctx.argc };
-            let args: SmallVec<[&[u8]; 8]> =
-                (0..count).map(|i| RStr::bytes(*ctx.argv.add(i))).collect();
-            add_effect(ctx, if count > 0 { to::ALL } else { 0 }, &args);
+            let args = || -> SmallVec<[&[u8]; 8]> {
+                (0..count).map(|i| RStr::bytes(*ctx.argv.add(i))).collect()
+            };
+            add_effect(ctx, if count > 0 { to::ALL } else { 0 }, args);
         }
         abi::OK
     }

@@ -6,6 +6,7 @@ use crate::connection::client::{flag, ClientShared};
 use crate::module::abi;
 use crate::module::border::set_errno;
 use crate::module::context::Ctx;
+use crate::module::persona;
 use crate::module::string::RStr;
 use crate::observe::clock::{mono_ns, now_ms, now_us};
 use crate::observe::{log, random};
@@ -18,8 +19,6 @@ use std::sync::Arc;
 
 /// The version of Redis that modules are told, as `0x00MMmmpp`.
 pub const SERVER_VERSION: c_int = 0x0007_0401;
-/// The newest version of `RedisModuleTypeMethods`.
-const TYPE_METHODS_VERSION: c_int = 5;
 /// The share of the memory limit from which on modules are warned.
 const MEMORY_WARNING: f32 = 0.75;
 
@@ -117,14 +116,14 @@ api! {
         abi::OPTIONS_FLAGS_NEXT - 1
     }
 
-    /// The version of Redis, as `0x00MMmmpp`.
+    /// The version of the server that the module meets, as `0x00MMmmpp`.
     [Free] fn GetServerVersion() -> c_int {
-        SERVER_VERSION
+        persona::of_caller().number()
     }
 
-    /// The newest version of the type methods.
+    /// The newest version of the type methods on that server.
     [Free] fn GetTypeMethodVersion() -> c_int {
-        TYPE_METHODS_VERSION
+        persona::of_caller().type_methods()
     }
 
     /// Unix time in milliseconds.
@@ -279,7 +278,7 @@ api! {
             set_errno(libc::EINVAL);
             return abi::ERR;
         }
-        *client.name.lock() = String::from_utf8_lossy(name).into_owned();
+        *client.name.lock() = String::from_utf8_lossy(name).into();
         abi::OK
     }
 

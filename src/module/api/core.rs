@@ -11,6 +11,7 @@ api! {
         let (ctx, name) = unsafe { (&*ctx, CStr::from_ptr(name)) };
         if let Some(m) = ctx.module {
             m.set_attributes(&name.to_string_lossy(), ver, api_ver);
+            crate::module::persona::named(Server::get(), m);
         }
     }
 

@@ -69,7 +69,7 @@ crate::api! {
         key.delete();
         // SAFETY: ABI: a type of a loaded module.
         let ty = unsafe { datatype::share(ty) };
-        key.put(Value::Module(Box::new(ModuleValue { ty, ptr: value })), Expiry::Clear);
+        key.put(Value::Module(Box::new(ModuleValue::new(ty, value))), Expiry::Clear);
         abi::OK
     }
 
@@ -87,6 +87,7 @@ crate::api! {
         }
         match key.value_mut() {
             Some(ValueMut::Module(m)) if Arc::as_ptr(&m.ty) == ty => {
+                m.ty.note_value(new);
                 let before = std::mem::replace(&mut m.ptr, new);
                 if !old.is_null() {
                     // SAFETY: ABI: where the module wants the old value.

@@ -6,6 +6,7 @@ use crate::module::api::LockClass;
 use crate::module::border::c_text;
 use crate::module::callback::running;
 use crate::module::context::{Auto, Ctx};
+use crate::module::persona;
 use crate::module::registry::Module;
 use crate::module::string::RStr;
 use crate::observe::log::{self, Level};
@@ -311,7 +312,12 @@ api! {
         // SAFETY: ABI: null or a C string.
         let section = unsafe { c_text(section) };
         let sections: Vec<&str> = section.iter().map(|s| &**s).collect();
-        let text = crate::execute::info::text_of(Server::get(), &sections);
+        let text = crate::execute::info::text_of(
+            Server::get(),
+            &sections,
+            // SAFETY: ABI: null or a live context.
+            persona::or_caller(unsafe { ctx.as_ref() }.and_then(|c| c.module)),
+        );
         let info = Box::into_raw(Box::new(ServerInfo::parse(text.as_bytes())));
         // SAFETY: ABI: null or a live context.
         if let Some(ctx) = unsafe { ctx.as_mut() } {
@@ -454,7 +460,7 @@ mod tests {
     use super::*;
 
     fn with_ctx(wanted: Option<&[String]>, f: impl FnOnce(&mut InfoCtx<'_>)) -> String {
-        let module = Module::new("test", &[]);
+        let module = Module::new("test", None, &[]);
         module.set_attributes("mod", 1, 1);
         let mut ctx = InfoCtx {
             module,

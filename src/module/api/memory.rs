@@ -17,6 +17,7 @@ mod heap {
     use super::align_for;
     use crate::observe::heap;
     use std::ffi::{c_int, c_void, CStr};
+    use std::sync::OnceLock;
     use tikv_jemalloc_sys as je;
 
     /// Up to this size the plain functions align as [`align_for`] asks: size classes are multiples of the powers of two
@@ -31,6 +32,34 @@ mod heap {
     /// Bytes in use, of modules and of the server.
     pub fn used() -> u64 {
         heap::used()
+    }
+
+    /// Whether an address, whatever it is, lies in a block of this heap.
+    pub fn owns(p: *mut c_void) -> bool {
+        static LOOK_UP: OnceLock<Option<[usize; 2]>> = OnceLock::new();
+        let number = LOOK_UP.get_or_init(|| {
+            let (mut at, mut len) = ([0; 2], 2);
+            // SAFETY: layout: the named control has two parts.
+            let failed = unsafe {
+                je::mallctlnametomib(c"arenas.lookup".as_ptr(), at.as_mut_ptr(), &mut len)
+            };
+            (failed == 0 && len == 2).then_some(at)
+        });
+        let Some(number) = number else { return false };
+        let mut arena: std::ffi::c_uint = 0;
+        let mut size = size_of_val(&arena);
+        let mut asked = p;
+        // SAFETY: layout: the control takes an address, which need not be valid, and gives the number of an arena.
+        unsafe {
+            je::mallctlbymib(
+                number.as_ptr(),
+                2,
+                (&raw mut arena).cast(),
+                &mut size,
+                (&raw mut asked).cast(),
+                size_of_val(&asked),
+            ) == 0
+        }
     }
 
     /// Allocates `size` bytes, not zero.
@@ -140,6 +169,11 @@ mod heap {
     use super::align_for;
     use std::ffi::c_void;
 
+    /// Not to be told of this heap.
+    pub fn owns(_: *mut c_void) -> bool {
+        false
+    }
+
     /// Allocates `size` bytes, not zero.
     pub fn alloc(size: usize, zero: bool) -> *mut c_void {
         let mut p = std::ptr::null_mut();
@@ -221,7 +255,7 @@ mod heap {
     }
 }
 
-pub use heap::NAME;
+pub use heap::{owns, NAME};
 
 /// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
 pub fn purge() -> bool {

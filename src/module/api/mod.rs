@@ -3,12 +3,15 @@
 //! [`get_api`] is what word 0 of every context points to. A name that is not in any table is absent, as on an older
 //! Redis, and remembered with the module that asked.
 use super::context::{Auto, Ctx};
+use super::persona::Persona;
+use super::registry::Module;
 use super::strict;
 use super::string::RStr;
 use crate::lock::owner::{self, Label};
 use crate::server::Server;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void, CStr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::OnceLock;
 
 /// When a function may be called.
@@ -180,6 +183,15 @@ fn index() -> &'static HashMap<&'static str, Addr> {
     })
 }
 
+/// The address of a function under this name, for a module: none if the server that the module meets does not have it.
+fn find(name: &str, module: Option<&Module>) -> Option<&'static Addr> {
+    // Valkey renamed this one, the only one.
+    let own = if name == "DefragValkeyModuleString" { "DefragRedisModuleString" } else { name };
+    let known = |p: Persona| p.has(name) || p.has(own);
+    let persona = module.and_then(|m| *m.persona.lock());
+    index().get(own).filter(|_| persona.is_none_or(known))
+}
+
 /// `GetApi`: stores the address of a function and returns 0, or returns 1 and leaves the target alone.
 ///
 /// # Safety
@@ -191,17 +203,22 @@ pub unsafe extern "C" fn get_api(name: *const c_char, target: *mut *const c_void
         .strip_prefix(b"RedisModule_")
         .or_else(|| text.strip_prefix(b"ValkeyModule_"))
         .and_then(|b| std::str::from_utf8(b).ok());
-    match bare.and_then(|b| index().get(b)) {
+    let server = Server::get();
+    // SAFETY: lock: this thread has it. Modules resolve names inside OnLoad, under the module lock.
+    let holder = server.module_lock.is_mine().then(|| unsafe { server.holder() });
+    let module = holder.and_then(|h| h.running).map(|(m, _)| m);
+    if let Some(m) = module {
+        m.asked.fetch_add(1, Relaxed);
+    }
+    match bare.and_then(|b| find(b, module)) {
         Some(addr) => {
             // SAFETY: ABI: this function's contract.
             unsafe { *target = addr.0 };
             0
         }
         None => {
-            // SAFETY: lock: modules resolve names inside OnLoad, under the module lock.
-            let module = unsafe { Server::get().holder() }.running;
-            if let (Some((m, _)), Some(b)) = (module, bare) {
-                m.missing.lock().push(b.to_string());
+            if let (Some(m), Some(b)) = (module, bare) {
+                m.missing.lock().push((b.to_string(), target as usize));
             }
             1
         }

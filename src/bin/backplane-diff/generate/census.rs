@@ -1,7 +1,7 @@
 //! The whole keyspace of both servers, read type by type and compared.
 use super::pair::{Cmd, Difference, Kind, Pair, Scene};
 use crate::compare::Rule;
-use crate::resp::Reply;
+use backplane::client::resp::Reply;
 
 /// Databases that commands reach.
 const DATABASES: usize = 4;

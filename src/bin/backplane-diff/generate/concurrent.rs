@@ -3,11 +3,12 @@
 //! On keys of their own, their replies must be those of the reference, whatever the others do in between. On keys that
 //! they share no reply can be foretold, but what is atomic must look so: sums stay, nothing is lost or seen twice.
 use super::census;
-use super::pair::{Cmd, Group, Link, Pair, Scene};
+use super::pair::{Cmd, Group, Pair, Scene};
 use super::rows::{self, FAMILIES};
 use super::words::Words;
 use super::{Maker, Request};
-use crate::resp::{compact, encode, Reply};
+use backplane::client::resp::{compact, encode, Reply};
+use backplane::client::Wire;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -71,7 +72,7 @@ fn sequence(pair: &mut Pair, seed: u64, resp: u8) -> Result<usize, String> {
         let families = FAMILIES.iter().filter(|family| ALONE.contains(&family.name));
         let families = families.map(|family| rows::read(family.rows)).collect();
         let words = Words::new(seed * 100 + i as u64, &format!(":c{i}"));
-        let open = |addr: SocketAddr| Link::open(addr).map_err(|e| format!("{addr}: {e}"));
+        let open = |addr: SocketAddr| Wire::open(addr).map_err(|e| format!("{addr}: {e}"));
         let mut links = [open(addrs[0])?, open(addrs[1])?];
         if resp == 3 {
             let hello = encode(&["HELLO", "3"]);
@@ -109,11 +110,11 @@ fn sequence(pair: &mut Pair, seed: u64, resp: u8) -> Result<usize, String> {
 }
 
 /// A client that waits for each reply.
-struct Client(Link);
+struct Client(Wire);
 
 impl Client {
     fn open(addr: SocketAddr) -> Result<Client, String> {
-        Link::open(addr).map(Client).map_err(|e| format!("{addr}: {e}"))
+        Wire::open(addr).map(Client).map_err(|e| format!("{addr}: {e}"))
     }
 
     fn ask(&mut self, line: &str) -> Reply {

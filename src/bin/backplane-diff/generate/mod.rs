@@ -17,7 +17,6 @@ mod template;
 mod words;
 
 use crate::compare::Rule;
-pub use pair::Link;
 use pair::{Cmd, Difference, Group, Kind, Pair, Scene, DIRECTIVES};
 use rows::{Row, FAMILIES};
 use std::collections::BTreeMap;
@@ -324,7 +323,7 @@ fn sequence_of(
     }
     outcome.commands += commands;
     if let Err(found) = result {
-        if found.replies[0] == crate::resp::Reply::Closed && pair.reference_died() {
+        if found.replies[0] == backplane::client::resp::Reply::Closed && pair.reference_died() {
             outcome.reference_died += 1;
             println!(
                 "seed {seed}: the reference died ({}); not compared further",
@@ -368,7 +367,7 @@ fn report(
             println!("{}", shrink::script(scene, &few, &found));
             *outcome.failures.entry(found.sort()).or_insert(0) += 1;
         }
-        None if found.replies.contains(&crate::resp::Reply::Timeout) => {
+        None if found.replies.contains(&backplane::client::resp::Reply::Timeout) => {
             // A stall of the whole machine: the same commands on new servers are answered.
             println!("# answered when sent again\n");
             outcome.stalls += 1;

@@ -1,11 +1,12 @@
 //! Both servers side by side: what is sent goes to both, what comes back is compared.
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use backplane::client::process::Server;
+use backplane::client::resp::{compact, encode, Reply};
+use backplane::client::Wire;
 
 use crate::compare::{compare, Rule};
-use crate::resp::{compact, encode, parse, Reply};
-use crate::server::Server;
 
 /// One command and how its reply is compared.
 #[derive(Clone, Debug)]
@@ -65,67 +66,6 @@ impl Cmd {
 
 /// Commands that are kept or left out together.
 pub type Group = Vec<Cmd>;
-
-/// A connection.
-pub struct Link {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    start: usize,
-}
-
-impl Link {
-    /// Opens one.
-    pub fn open(addr: SocketAddr) -> std::io::Result<Link> {
-        let stream = TcpStream::connect(addr)?;
-        stream.set_nodelay(true)?;
-        Ok(Link { stream, buffer: Vec::new(), start: 0 })
-    }
-
-    /// Writes; an error shows in the next read.
-    pub fn write(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
-    }
-
-    /// The next reply or push.
-    pub fn read(&mut self, wait: Duration) -> Reply {
-        let limit = Instant::now() + wait;
-        loop {
-            match parse(&self.buffer[self.start..]) {
-                Ok(Some((reply, used))) => {
-                    self.start += used;
-                    if self.start == self.buffer.len() {
-                        self.buffer.clear();
-                        self.start = 0;
-                    }
-                    return reply;
-                }
-                Ok(None) => {}
-                Err(why) => {
-                    self.buffer.clear();
-                    self.start = 0;
-                    return Reply::Line(b'-', format!("UNREADABLE {why}").into_bytes());
-                }
-            }
-            let left = limit.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Reply::Timeout;
-            }
-            let _ = self.stream.set_read_timeout(Some(left));
-            let mut chunk = [0; 65536];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Reply::Closed,
-                Ok(n) => {
-                    self.buffer.drain(..self.start);
-                    self.start = 0;
-                    self.buffer.extend_from_slice(&chunk[..n]);
-                }
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Reply::Closed,
-            }
-        }
-    }
-}
 
 /// Where a difference showed.
 #[derive(Clone, Debug, PartialEq)]
@@ -213,7 +153,7 @@ pub struct Pair {
     args: Vec<String>,
     port: u16,
     servers: [Option<Server>; 2],
-    links: Vec<[Link; 2]>,
+    links: Vec<[Wire; 2]>,
     wait: Duration,
     changes: [i64; 2],
 }
@@ -279,7 +219,7 @@ impl Pair {
         self.links.clear();
         let addrs = self.addrs()?;
         for _ in [WORK, ADMIN, EVENTS] {
-            let open = |addr: SocketAddr| Link::open(addr).map_err(|e| format!("{addr}: {e}"));
+            let open = |addr: SocketAddr| Wire::open(addr).map_err(|e| format!("{addr}: {e}"));
             self.links.push([open(addrs[0])?, open(addrs[1])?]);
         }
         let mut first: Vec<Vec<String>> = Vec::new();

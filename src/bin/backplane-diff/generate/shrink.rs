@@ -2,7 +2,7 @@
 use super::census;
 use super::pair::{Cmd, Difference, Group, Kind, Pair, Scene};
 use crate::compare::Rule;
-use crate::resp::{compact, quoted};
+use backplane::client::resp::{compact, quoted};
 
 /// Replays of one failure at most.
 const REPLAYS: usize = 400;

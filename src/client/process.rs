@@ -24,20 +24,52 @@ pub struct Server {
 impl Server {
     /// Starts `command` with `args` and a port (a free one where `port` is 0), and waits for its first PONG.
     pub fn start(command: &[String], args: &[String], port: u16) -> Result<Server, String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("backplane-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        Server::start_in(fresh_dir()?, command, args, port)
+    }
+
+    /// As [`Server::start`], in a folder that may hold data. The folder goes when the server is dropped.
+    pub fn start_in(
+        dir: PathBuf,
+        command: &[String],
+        args: &[String],
+        port: u16,
+    ) -> Result<Server, String> {
+        // Somebody may take a free port before the server has it.
+        for _ in 0..3 {
+            match Server::try_start(&dir, command, args, port) {
+                Err(why) if port == 0 && why.contains("Address already in use") => {}
+                Err(why) => {
+                    let _ = std::fs::remove_dir_all(&dir);
+                    return Err(why);
+                }
+                Ok((command, child, addr)) => return Ok(Server { command, child, dir, addr }),
+            }
+        }
+        let _ = std::fs::remove_dir_all(&dir);
+        Err("no port was free".into())
+    }
+
+    fn try_start(
+        dir: &Path,
+        command: &[String],
+        args: &[String],
+        port: u16,
+    ) -> Result<(Vec<String>, Child, SocketAddr), String> {
         let port = if port == 0 { free_port()? } else { port };
         let mut command = command.to_vec();
         command.extend(["--port".into(), port.to_string(), "--bind".into(), "127.0.0.1".into()]);
         command.extend(["--dir".into(), dir.display().to_string()]);
         command.extend(args.iter().cloned());
-        let child = spawn(&command, &dir)?;
+        let mut child = spawn(&command, dir)?;
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Server { command, child, dir, addr };
-        server.wait_ready()?;
-        Ok(server)
+        match wait_ready(&mut child, addr, dir, &command[0]) {
+            Ok(()) => Ok((command, child, addr)),
+            Err(why) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(why)
+            }
+        }
     }
 
     /// Stops it with `SHUTDOWN SAVE` and starts it again with the same arguments and folder.
@@ -58,35 +90,19 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.child = spawn(&self.command, &self.dir)?;
-        self.wait_ready()
+        self.revive()
     }
 
-    fn wait_ready(&mut self) -> Result<(), String> {
-        let limit = Instant::now() + START_LIMIT;
-        loop {
-            if !self.alive() {
-                return Err(format!(
-                    "{} ended at its start:\n{}",
-                    self.command[0],
-                    self.log_tail(12)
-                ));
-            }
-            if let Ok(mut stream) = TcpStream::connect(self.addr) {
-                let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-                let mut reply = [0; 5];
-                if stream.write_all(b"PING\r\n").is_ok()
-                    && stream.read_exact(&mut reply).is_ok()
-                    && &reply == b"+PONG"
-                {
-                    return Ok(());
-                }
-            }
-            if Instant::now() > limit {
-                return Err(format!("{} does not answer:\n{}", self.command[0], self.log_tail(12)));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    /// Ends it with `SIGKILL`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again after it ended, with the same arguments and folder.
+    pub fn revive(&mut self) -> Result<(), String> {
+        self.child = spawn(&self.command, &self.dir)?;
+        wait_ready(&mut self.child, self.addr, &self.dir, &self.command[0])
     }
 
     /// Whether the process still runs.
@@ -96,10 +112,7 @@ impl Server {
 
     /// The last lines of what it printed.
     pub fn log_tail(&self, lines: usize) -> String {
-        let text = std::fs::read(self.dir.join("output")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+        log_tail(&self.dir, lines)
     }
 
     /// Its folder.
@@ -115,9 +128,49 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A folder that nobody else uses.
+pub fn fresh_dir() -> Result<PathBuf, String> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("backplane-{}-{n}", std::process::id()));
+    std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    Ok(dir)
+}
+
+/// The last lines of what the server in `dir` printed.
+fn log_tail(dir: &Path, lines: usize) -> String {
+    let text = std::fs::read(dir.join("output")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// Waits for the first PONG.
+fn wait_ready(child: &mut Child, addr: SocketAddr, dir: &Path, name: &str) -> Result<(), String> {
+    let limit = Instant::now() + START_LIMIT;
+    loop {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return Err(format!("{name} ended at its start:\n{}", log_tail(dir, 12)));
+        }
+        if let Ok(mut stream) = TcpStream::connect(addr) {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+            let mut reply = [0; 5];
+            if stream.write_all(b"PING\r\n").is_ok()
+                && stream.read_exact(&mut reply).is_ok()
+                && &reply == b"+PONG"
+            {
+                return Ok(());
+            }
+        }
+        if Instant::now() > limit {
+            return Err(format!("{name} does not answer:\n{}", log_tail(dir, 12)));
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
