@@ -67,7 +67,7 @@ numbers! { i64, number => number;
 }
 
 numbers! { u64, number => number as u64;
-    cluster_replica_validity_factor cluster_migration_barrier cluster_port
+    module_yield cluster_replica_validity_factor cluster_migration_barrier cluster_port
     cluster_announce_bus_port cluster_announce_port cluster_announce_tls_port cluster_node_timeout
     cluster_ping_interval cluster_link_sendbuf_limit active_defrag_cycle_min
     active_defrag_cycle_max active_defrag_threshold_lower active_defrag_threshold_upper

@@ -16,12 +16,13 @@ use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, AtomicU8, Ordering::Relaxed, Ordering::SeqCst,
 };
 use std::sync::{mpsc, Arc};
 use std::time::Duration;
+use tokio::net::TcpSocket;
 
 /// Where the link stands: values of [`Link::state`].
 pub mod state {
@@ -273,7 +274,10 @@ impl Follower {
         let timeout = Duration::from_secs(self.server.config.repl_timeout().max(1));
         let address = (self.host.as_str(), self.port).to_socket_addrs()?.next();
         let address = address.ok_or_else(|| End::Broken("the host has no address".into()))?;
-        let stream = TcpStream::connect_timeout(&address, timeout)?;
+        let stream = match self.connect_from_own(address, timeout) {
+            Some(stream) => stream,
+            None => TcpStream::connect_timeout(&address, timeout)?,
+        };
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(timeout))?;
@@ -287,6 +291,26 @@ impl Follower {
         let end = entered.and_then(|()| self.follow_stream(&mut c));
         self.link().tell(self.server, false);
         end
+    }
+
+    /// Connects from the address that `bind-source-addr` names; `None` without one, or where that fails: then any
+    /// address will do, as on Redis.
+    fn connect_from_own(&self, to: SocketAddr, timeout: Duration) -> Option<TcpStream> {
+        let source = self.server.config.bind_source_addr().filter(|ip| !ip.is_empty())?;
+        let source: IpAddr = std::str::from_utf8(&source).ok()?.parse().ok()?;
+        let socket = || match to {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let stream = runtime.block_on(async {
+            let socket = socket().ok()?;
+            socket.bind(SocketAddr::new(source, 0)).ok()?;
+            tokio::time::timeout(timeout, socket.connect(to)).await.ok()?.ok()
+        })?;
+        let stream = stream.into_std().ok()?;
+        stream.set_nonblocking(false).ok()?;
+        Some(stream)
     }
 
     /// Sends a command and returns the line that answers it.
@@ -546,14 +570,19 @@ impl Follower {
         let mut buf = vec![0; PIECE];
         let mut last_ack = 0;
         let mut executed = VecDeque::new();
+        let arrived = |n: usize| {
+            link.read.fetch_add(n as u64, SeqCst);
+            link.heard.store(now_ms(), Relaxed);
+        };
+        arrived(c.ahead.len());
         loop {
             if !self.is_wanted() {
                 return Err(End::Unwanted);
             }
-            if !c.ahead.is_empty() {
+            // What arrives while clients are paused (`CLIENT PAUSE`) waits as well.
+            server.pause.end_if_over(now_ms());
+            if !c.ahead.is_empty() && !server.pause.active() {
                 let piece = std::mem::take(&mut c.ahead);
-                link.read.fetch_add(piece.len() as u64, SeqCst);
-                link.heard.store(now_ms(), Relaxed);
                 let client = self.client.clone();
                 self.on_module_thread(move |server| execute(server, &mut client.lock(), piece))?;
             }
@@ -564,7 +593,10 @@ impl Follower {
             }
             match c.stream.read(&mut buf) {
                 Ok(0) => return Err(End::Broken("the primary closed the connection".into())),
-                Ok(n) => c.ahead.extend_from_slice(&buf[..n]),
+                Ok(n) => {
+                    arrived(n);
+                    c.ahead.extend_from_slice(&buf[..n]);
+                }
                 Err(e)
                     if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
                 {

@@ -9,6 +9,8 @@ pub(super) const ROWS: &[Row] = &[
     int("server-threads", 1, 128, 0).flags(IMMUTABLE | HIDDEN),
     switch("module-strict", false).flags(IMMUTABLE | HIDDEN),
     switch("module-exclusive", false).flags(HIDDEN),
+    // For hunting races: one of so many calls of modules gives the processor away.
+    int("module-yield", 0, 1_000_000, 0).flags(IMMUTABLE | HIDDEN),
     // Can be closed at run time, and not be opened again.
     choice("module-load", MODULE_LOAD, module_load::OPEN).flags(HIDDEN),
     // Holds for modules that are loaded afterwards.
