@@ -236,8 +236,10 @@ impl Log {
     /// A client ended; it may have been a replica.
     pub fn remove_replica(&self, client: &Arc<ClientShared>) {
         if client.has(flag::REPLICA) {
-            self.pending.lock().feed.remove(client);
-            crate::module::event::replica_event(Server::get(), false);
+            let was_online = self.pending.lock().feed.remove(client);
+            if was_online {
+                crate::module::event::replica_event(Server::get(), false);
+            }
         }
     }
 

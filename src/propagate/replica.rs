@@ -193,12 +193,18 @@ impl Feed {
             .then(|| self.backlog.range((have - missing) as usize..).copied().collect())
     }
 
-    /// Removes a client. True if nobody is fed any more.
-    pub(super) fn remove(&mut self, client: &Arc<ClientShared>) {
-        self.replicas.retain(|r| !Arc::ptr_eq(&r.client, client));
+    /// Removes a client. True if it followed the stream.
+    pub(super) fn remove(&mut self, client: &Arc<ClientShared>) -> bool {
+        let mut was_online = false;
+        self.replicas.retain(|r| {
+            let is_it = Arc::ptr_eq(&r.client, client);
+            was_online |= is_it && r.is_online();
+            !is_it
+        });
         if self.replicas.is_empty() {
             self.alone_since = now_ms();
         }
+        was_online
     }
 
     /// Drops the backlog when there has been no replica for `seconds` (0: never). True if it was dropped.
