@@ -141,7 +141,7 @@ async fn finish<S: Socket>(
 /// Serves one connection until it ends.
 ///
 /// Not an `async fn`: its future would have room for the arguments twice.
-#[allow(clippy::manual_async_fn)]
+#[expect(clippy::manual_async_fn, reason = "smaller, as said above")]
 pub fn serve<S: Socket>(
     server: &'static Server,
     cached: Arc<Cached>,

@@ -12,10 +12,13 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-/// `DEBUG SLEEP seconds`: the module thread sleeps, with the module lock.
-fn sleep(args: &[&[u8]], out: &mut Reply) {
+/// `DEBUG SLEEP seconds`: nobody reaches any key meanwhile, which is as near as several threads come to the one of Redis
+/// that sleeps.
+fn sleep(tx: &Tx<'_>, args: &[&[u8]], out: &mut Reply) {
     let seconds = crate::keyspace::number::parse_f64(args[2]).unwrap_or(0.0);
+    let stopped = tx.server.keyspace.stop();
     std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    drop(stopped);
     out.ok();
 }
 
@@ -211,7 +214,7 @@ fn debug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let server = tx.server;
     match (args[1].to_ascii_lowercase().as_slice(), args.len()) {
         (b"help", 2) => help(args, out),
-        (b"sleep", 3) => sleep(args, out),
+        (b"sleep", 3) => sleep(tx, args, out),
         (b"log", 3) => {
             crate::log_warning!("DEBUG LOG: {}", text(args[2]));
             out.ok();

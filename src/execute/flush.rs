@@ -162,7 +162,7 @@ pub fn empty_all(server: &'static Server) {
     let mut session = Session::internal();
     let tx = Tx::module(server, &mut session, crate::observe::clock::now_ms());
     // It only refuses inside a script, where nothing is loaded.
-    let _ = crate::script::function::flush(&tx);
+    let _ = crate::script::function::flush(&tx, false);
 }
 
 /// `FLUSHALL [ASYNC|SYNC]`

@@ -94,7 +94,8 @@ fn flush(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if !is_flush(args) {
         return Err(err("ERR FUNCTION FLUSH only supports SYNC|ASYNC option"));
     }
-    function::flush(tx)?;
+    let asked = args.get(2).map(|word| is(word, "async"));
+    function::flush(tx, asked.unwrap_or_else(|| tx.server.config.lazyfree_lazy_user_flush()))?;
     tx.dirty += 1;
     out.ok();
     Ok(())

@@ -383,7 +383,7 @@ fn stats_fields(server: &Server, f: &mut Fields) {
     f.put("pubsub_channels", server.pubsub.channel_count());
     f.put("pubsub_patterns", server.pubsub.pattern_count());
     f.put("pubsubshard_channels", server.pubsub.shard_channel_count());
-    f.put("latest_fork_usec", 0);
+    f.put("latest_fork_usec", s.last_fork_us.load(Relaxed));
     f.put("total_forks", s.forks.get());
     f.put("migrate_cached_sockets", super::migrate::kept());
     f.put("slave_expires_tracked_keys", server.link.own_expiring());

@@ -51,9 +51,11 @@ pub fn reset() {
     FREED.store(0, Relaxed);
 }
 
-fn free_all(entries: Vec<Entry>) {
-    let n = entries.len() as u64;
-    entries.into_iter().for_each(Entry::free);
+/// A batch: how many things there are, and what frees them.
+type Batch = (u64, Box<dyn FnOnce() + Send>);
+
+fn free((n, free): Batch) {
+    free();
     PENDING.fetch_sub(n, Relaxed);
     FREED.fetch_add(n, Relaxed);
     DONE.lock().finish();
@@ -99,18 +101,28 @@ pub fn poll_freed(batch: u64, cx: &mut Context<'_>) -> Poll<()> {
 
 /// Frees entries, which are in no table any more and hold no modules' values, in the background.
 pub fn free_later(entries: Vec<Entry>) {
-    static QUEUE: OnceLock<Mutex<Sender<Vec<Entry>>>> = OnceLock::new();
+    let n = entries.len() as u64;
+    queue(n, Box::new(move || entries.into_iter().for_each(Entry::free)));
+}
+
+/// Drops something that counts as `n` things in the background.
+pub fn drop_later(n: u64, it: impl Send + 'static) {
+    queue(n, Box::new(move || drop(it)));
+}
+
+fn queue(n: u64, free_them: Box<dyn FnOnce() + Send>) {
+    static QUEUE: OnceLock<Mutex<Sender<Batch>>> = OnceLock::new();
     let queue = QUEUE.get_or_init(|| {
-        let (sender, receiver) = channel::<Vec<Entry>>();
-        let body = move || receiver.into_iter().for_each(free_all);
-        // Without the thread the receiver is gone, and the entries are freed where they come back.
+        let (sender, receiver) = channel::<Batch>();
+        let body = move || receiver.into_iter().for_each(free);
+        // Without the thread the receiver is gone, and what comes back is freed where it came from.
         drop(std::thread::Builder::new().name("lazy-free".into()).spawn(body));
         Mutex::new(sender)
     });
     BATCHES.fetch_add(1, Relaxed);
-    PENDING.fetch_add(entries.len() as u64, Relaxed);
-    let sent = queue.lock().send(entries);
+    PENDING.fetch_add(n, Relaxed);
+    let sent = queue.lock().send((n, free_them));
     if let Err(back) = sent {
-        free_all(back.0);
+        free(back.0);
     }
 }

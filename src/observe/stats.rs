@@ -89,7 +89,10 @@ pub struct Stats {
     pub reads: Counter,
     pub writes: Counter,
     pub error_replies: Counter,
+    /// Forks of modules, and cuts of snapshots.
     pub forks: Counter,
+    /// How long everybody waited for the last of them.
+    pub last_fork_us: AtomicU64,
     /// Commands that took the module path, by reason.
     pub module_path: [Counter; crate::dispatch::table::REASONS],
     /// Native commands that waited for a held key.
@@ -328,7 +331,9 @@ impl ErrorStats {
                  of lua error_reply, please check INFO ERRORSTATS, this can be re-enabled via CONFIG RESETSTAT."
             );
             crate::log_warning!("Current errors code list: {}", codes.join(", "));
-            e.counts = BTreeMap::from([("ERRORSTATS_DISABLED".to_string(), 1)]);
+            let off = BTreeMap::from([("ERRORSTATS_DISABLED".to_string(), 1)]);
+            let counts = std::mem::replace(&mut e.counts, off);
+            crate::keyspace::lazy_free::drop_later(counts.len() as u64, counts);
             e.off = true;
         }
     }

@@ -33,7 +33,7 @@ pub struct Limits {
 /// Arguments for which an idle connection keeps room.
 const FEW_ARGS: usize = 4;
 /// Room made for more than those.
-const MORE_ARGS: usize = 64;
+const MORE_ARGS: usize = 128;
 /// Longest line without a line break.
 const MAX_LINE: usize = 64 * 1024;
 /// Most arguments of one request.
@@ -130,20 +130,8 @@ impl Parser {
     }
 
     /// The number after the prefix at `self.pos`, and the position behind its line.
-    #[inline]
-    fn header(&self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
-        // Nearly all numbers have one or two digits.
-        match buf[self.pos..] {
-            [_, a @ b'0'..=b'9', b'\r', _, ..] => Ok(Some((i64::from(a - b'0'), self.pos + 4))),
-            [_, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
-                Ok(Some((i64::from(a - b'0') * 10 + i64::from(b - b'0'), self.pos + 5)))
-            }
-            _ => self.long_header(buf, too_big),
-        }
-    }
-
     #[inline(never)]
-    fn long_header(&self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
+    fn header(&self, buf: &[u8], too_big: &str) -> Result<Option<(i64, usize)>, String> {
         let rest = &buf[self.pos..];
         let Some(cr) = find(rest, b'\r') else {
             if rest.len() > MAX_LINE {
@@ -163,7 +151,11 @@ impl Parser {
         if !self.started {
             self.inline = false;
             self.first = self.args.len();
-            match self.header(buf, "too big mbulk count string") {
+            let short = match *buf {
+                [_, n @ b'1'..=b'9', b'\r', _, ..] => Ok(Some((i64::from(n - b'0'), 4))),
+                _ => self.header(buf, "too big mbulk count string"),
+            };
+            match short {
                 Err(e) => return Parsed::Error(e),
                 Ok(None) => return Parsed::Incomplete,
                 Ok(Some((n, next))) => {
@@ -185,27 +177,19 @@ impl Parser {
             }
         }
         while self.left > 0 {
-            if self.pos >= buf.len() {
-                return Parsed::Incomplete;
-            }
-            if buf[self.pos] != b'$' {
-                return Parsed::Error(format!(
-                    "Protocol error: expected '$', got '{}'",
-                    buf[self.pos] as char
-                ));
-            }
-            let (len, start) = match self.header(buf, "too big bulk count string") {
-                Err(e) => return Parsed::Error(e),
-                Ok(None) => return Parsed::Incomplete,
-                Ok(Some(x)) => x,
+            // Nearly all lengths have one or two digits, and are within every limit.
+            let (len, start) = match buf[self.pos..] {
+                [b'$', a @ b'0'..=b'9', b'\r', _, ..] => (usize::from(a - b'0'), self.pos + 4),
+                [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
+                    (usize::from(a - b'0') * 10 + usize::from(b - b'0'), self.pos + 5)
+                }
+                _ => match self.bulk_header(buf, limits) {
+                    Err(e) => return Parsed::Error(e),
+                    Ok(None) => return Parsed::Incomplete,
+                    Ok(Some(x)) => x,
+                },
             };
-            if len < 0 || len > limits.max_bulk {
-                return Parsed::Error("Protocol error: invalid bulk length".into());
-            }
-            if len > 16384 && !limits.authenticated {
-                return Parsed::Error("Protocol error: unauthenticated bulk length".into());
-            }
-            let end = start + len as usize + 2;
+            let end = start + len + 2;
             if buf.len() < end {
                 self.need = end;
                 self.begun = start;
@@ -220,6 +204,24 @@ impl Parser {
             self.left -= 1;
         }
         Parsed::Request(self.pos)
+    }
+
+    /// The length of an argument, and where it begins.
+    fn bulk_header(&self, buf: &[u8], limits: Limits) -> Result<Option<(usize, usize)>, String> {
+        let Some(&first) = buf.get(self.pos) else { return Ok(None) };
+        if first != b'$' {
+            return Err(format!("Protocol error: expected '$', got '{}'", first as char));
+        }
+        let Some((len, start)) = self.header(buf, "too big bulk count string")? else {
+            return Ok(None);
+        };
+        if len < 0 || len > limits.max_bulk {
+            return Err("Protocol error: invalid bulk length".into());
+        }
+        if len > 16384 && !limits.authenticated {
+            return Err("Protocol error: unauthenticated bulk length".into());
+        }
+        Ok(Some((len as usize, start)))
     }
 
     fn inline_request(&mut self, buf: &[u8]) -> Parsed {

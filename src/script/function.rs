@@ -414,10 +414,21 @@ pub fn delete(tx: &Tx<'_>, name: &[u8]) -> CommandResult {
     Ok(())
 }
 
-/// Deletes all libraries (`FUNCTION FLUSH`), and their interpreter.
-pub fn flush(tx: &Tx<'_>) -> CommandResult {
+/// An interpreter that nobody uses any more, on its way to the thread that frees it.
+struct Unused(#[allow(dead_code, reason = "it is dropped")] Functions);
+
+// SAFETY: lock: nobody else has a pointer into the interpreter any more.
+unsafe impl Send for Unused {}
+
+/// Deletes all libraries (`FUNCTION FLUSH`), and their interpreter; in the background when `lazily` says so.
+pub fn flush(tx: &Tx<'_>, lazily: bool) -> CommandResult {
     functions(tx)?;
-    engines(tx).functions = None;
+    let old = engines(tx).functions.take();
+    if let Some(old) = old.filter(|_| lazily) {
+        // The interpreter counts as well, as on Redis.
+        let things = old.set.owners.len() as u64 + 1;
+        crate::keyspace::lazy_free::drop_later(things, Unused(old));
+    }
     for figure in [&FIGURES.libraries, &FIGURES.functions, &FIGURES.function_memory] {
         figure.store(0, Relaxed);
     }

@@ -182,7 +182,7 @@ fn empty_all(server: &'static Server) {
     let mut session = crate::connection::client::Session::internal();
     let tx = crate::execute::Tx::module(server, &mut session, now_ms());
     // It fails while a function runs, which no function can bring about.
-    let _ = crate::script::function::flush(&tx);
+    let _ = crate::script::function::flush(&tx, false);
 }
 
 /// Puts the data of a file in place of all that is there (`RdbLoad`). The error is an errno.
@@ -262,7 +262,8 @@ fn background_save_ended(
     match result {
         Ok(()) => {
             crate::log_notice!("Background saving terminated with success");
-            p.dirty_at_save.store(dirty_at_cut, Relaxed);
+            // Unless something newer was saved meanwhile (`FLUSHALL`).
+            p.dirty_at_save.fetch_max(dirty_at_cut, Relaxed);
             p.last_save.store(now, Relaxed);
             p.last_bgsave_failed.store(false, Relaxed);
         }

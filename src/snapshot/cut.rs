@@ -39,6 +39,7 @@ use crate::keyspace::shard::{Shard, ShardData};
 use crate::keyspace::value::Kind;
 use crate::lock::held::Access;
 use crate::module::abi;
+use crate::observe::clock::mono_ns;
 use crate::server::Server;
 use parking_lot::{Condvar, Mutex};
 use std::path::PathBuf;
@@ -208,6 +209,7 @@ pub fn begin(server: &'static Server, order: Order) -> bool {
             return true;
         }
     };
+    let began = mono_ns();
     let stopped = server.keyspace.stop();
     let sizes = sink::count(&server.keyspace);
     let total = sizes.iter().map(|s| s.0).sum();
@@ -229,6 +231,9 @@ pub fn begin(server: &'static Server, order: Order) -> bool {
         }
     }
     drop(stopped);
+    // What a fork is to Redis.
+    server.stats.forks.add(1);
+    server.stats.last_fork_us.store((mono_ns() - began) / 1000, Relaxed);
     *CURRENT.lock() = Some(cut.clone());
     super::background::begin_modules(server, &cut);
     // The receiver is there: the thread waits for this.
