@@ -3,7 +3,7 @@ MODULES = target/reference/lib
 LOAD = $(foreach m,rediscompat redisearch redistimeseries rejson redisbloom,--loadmodule $(MODULES)/$(m).so)
 BIN = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: build run test bench modules diff lint clean clients fuzz rust-modules
+.PHONY: build run test bench modules diff matrix lint clean clients fuzz rust-modules
 
 build:
 	cargo build --release
@@ -30,9 +30,14 @@ test: modules lint
 	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --aof $(AOF_DIFFS)
 	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --commands
 	$(BIN)/debug/backplane-diff --server-b $(BIN)/debug/backplane --generate 100000
+	$(BIN)/debug/backplane matrix --seconds 5
 
 diff: build modules
 	$(BIN)/release/backplane-diff tests/diff/*.txt
+
+# Every check on every real module; ARGS takes its options, such as --seconds and --suites.
+matrix: build modules
+	$(BIN)/release/backplane matrix --json $(BIN)/matrix.json --html $(BIN)/matrix.html $(ARGS)
 
 bench: build modules
 	$(MAKE) -s -C modules-test OUT=$(abspath $(BIN))/own-modules $(abspath $(BIN))/own-modules/empty.so

@@ -4,7 +4,8 @@
  *   NAME.field section name a field of GetServerInfo
  *   NAME.info section       INFO through Call
  *   NAME.hello              HELLO 3 through Call
- *   NAME.found              names of some functions that GetApi found in OnLoad */
+ *   NAME.found              names of some functions that GetApi found in OnLoad
+ *   NAME.node id            1 if GetClusterNodeInfoForClient knows the node, 0 if not; null where it is missing */
 #include "check.h"
 
 #include <pthread.h>
@@ -77,6 +78,16 @@ static int functions(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return REDISMODULE_OK;
 }
 
+static int node(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2) return RedisModule_WrongArity(ctx);
+    if (RedisModule_GetClusterNodeInfoForClient == NULL) return RedisModule_ReplyWithNull(ctx);
+    char ip[64], primary[REDISMODULE_NODE_ID_LEN];
+    int port, flags;
+    int status = RedisModule_GetClusterNodeInfoForClient(
+        ctx, RedisModule_GetClientId(ctx), text_of(argv[1]), ip, primary, &port, &flags);
+    return RedisModule_ReplyWithLongLong(ctx, status == REDISMODULE_OK);
+}
+
 int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     int (*get_api)(const char *, void *) = ((void **)ctx)[0];
     for (size_t i = 0; i < WANTED; i++) get_api(wanted[i], &found[i]);
@@ -90,5 +101,6 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND(NAME ".info", info, "", 0, 0, 0);
     COMMAND(NAME ".hello", hello, "", 0, 0, 0);
     COMMAND(NAME ".found", functions, "", 0, 0, 0);
+    COMMAND(NAME ".node", node, "", 0, 0, 0);
     return REDISMODULE_OK;
 }

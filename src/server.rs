@@ -39,6 +39,10 @@ pub struct Holder {
     pub no_memory: bool,
     /// What the present unit leaves for the effect log.
     pub effects: Vec<crate::propagate::Effect>,
+    /// Depth of modules' calls that are not to be replicated, with all that they lead to.
+    pub silent: u32,
+    /// Counts commands on the module path that changed something, while the log has a reader.
+    pub changes: u64,
     /// The unit's time in Unix milliseconds, from its first look at the clock; 0 before it.
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
@@ -67,6 +71,8 @@ impl Default for Holder {
             spare_session: None,
             ready: Default::default(),
             effects: Vec::new(),
+            silent: 0,
+            changes: 0,
             client: None,
             rename_from: std::ptr::null_mut(),
             current: None,

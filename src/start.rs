@@ -86,7 +86,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     crate::log_notice!("Server initialized");
     // Before modules: one may crash while it is loaded.
     crash::listen(server);
-    crate::module::strict::start(server.config.module_strict());
+    crate::module::strict::start(server.config.module_strict(), server.config.module_yield());
     spawn("watchdog", move || crate::module::watchdog::run(server));
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {

@@ -75,7 +75,7 @@ fn class(class: LockClass) -> &'static str {
 fn document() -> String {
     let (facts, callers) = (facts(), callers());
     let mut families: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
-    let mut count = 0;
+    let (mut count, mut others) = (0, Vec::new());
     for e in all() {
         let fact =
             facts.get(e.name).unwrap_or_else(|| panic!("{} is not in api-facts.csv", e.name));
@@ -91,7 +91,10 @@ fn document() -> String {
             fact.used_by
         );
         families.entry(&fact.family).or_default().insert(e.name, line);
-        count += 1;
+        match fact.since.starts_with(|c: char| c.is_ascii_digit()) {
+            true => count += 1,
+            false => others.push(e.name),
+        }
     }
     let absent: Vec<&String> = facts.keys().filter(|n| !all().any(|e| e.name == **n)).collect();
     let mut text = format!(
@@ -103,8 +106,11 @@ fn document() -> String {
          that replies to it; **main**: on the module thread. `module-strict yes` has breaches logged, with the function, the\n\
          module and the thread. The columns: since which Redis; whether Valkey has it; lock class; test modules that\n\
          call it; real modules that use it (`docs/api-facts.csv`).\n",
-        facts.len()
+        facts.values().filter(|f| f.since.starts_with(|c: char| c.is_ascii_digit())).count()
     );
+    if !others.is_empty() {
+        let _ = writeln!(text, "\nBeside these, from Valkey: {}.", others.join(", "));
+    }
     if !absent.is_empty() {
         let _ = writeln!(text, "\nAbsent: {absent:?}");
     }

@@ -360,6 +360,45 @@ fn files() {
     eprintln!("{} inputs, {} in the pool", fuzz.runs, fuzz.pool.len());
 }
 
+/// Append-only files: a server loads them, in the place of what it has.
+#[test]
+fn append_only_files() {
+    /// Far more than a file of this size can need, with the limit for strings below.
+    const MOST_MEMORY: u64 = 256 << 20;
+    let mut fuzz = Fuzz::new("aof");
+    let args = ["--server-threads", "2", "--appendonly", "yes", "--rdbchecksum", "no"];
+    let limits = ["--proto-max-bulk-len", "1mb", "--aof-load-truncated", "no"];
+    let mut server = Server::start(&[&args[..], &limits].concat());
+    let base = server.dir.join("appendonlydir/appendonly.aof.1.base.rdb");
+    assert!(base.exists());
+    let mut c = server.client();
+    while let Some(input) = fuzz.next() {
+        std::fs::write(&base, &input).unwrap();
+        let look = AssertUnwindSafe(|| {
+            let reply = c.cmd(&["DEBUG", "LOADAOF"]);
+            (reply, c.cmd(&["DEBUG", "DIGEST"]).text().len(), c.cmd(&["DBSIZE"]).int() as u64)
+        });
+        match catch_unwind(look) {
+            Ok((Reply::Status(_), _, keys)) => fuzz.outcome(&input, (1 << 20) | (keys << 8)),
+            Ok((Reply::Error(_), _, keys)) => {
+                fuzz.outcome(&input, (keys << 8) | (input.len() as u64 / 64))
+            }
+            other => {
+                eprintln!("input {}: {}\n{other:?}\n{}", fuzz.runs, show(&input), server.log());
+                panic!("no reply to a file");
+            }
+        }
+        if fuzz.runs % 64 == 0 {
+            let info = c.cmd(&["INFO", "memory"]);
+            let peak = info.text().lines().find_map(|l| l.strip_prefix("used_memory_peak:"));
+            let peak: u64 = peak.expect("INFO has it").parse().unwrap();
+            assert!(peak < MOST_MEMORY, "{peak} bytes after input {}: {}", fuzz.runs, show(&input));
+        }
+    }
+    server.assert_alive();
+    eprintln!("{} inputs, {} in the pool", fuzz.runs, fuzz.pool.len());
+}
+
 /// A connection that sends many requests before it reads.
 struct Pipeline {
     client: Client,

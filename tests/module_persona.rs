@@ -30,6 +30,10 @@ fn without_a_directive_a_module_meets_what_clients_meet() {
     let args = ["--loadmodule", &path];
     for s in [Server::start(&args), Server::reference(&args)] {
         let c = &mut s.client();
+        assert_eq!(
+            texts(&c.cmd(&["persona.found"]))[..2],
+            ["RedisModule_CreateCommand", "RedisModule_RegisterAuthCallback"]
+        );
         assert_eq!(versions(c, "persona"), [0x70401, 5, 0x70401, 5, 0x70401, 5]);
         assert_eq!(server_lines(c, "persona")[..2], ["# Server", "redis_version:7.4.1"]);
         assert_eq!(c.cmd(&["persona.field", "server", "redis_version"]).text(), "7.4.1");
@@ -67,12 +71,14 @@ fn a_persona_by_the_modules_name() {
         ["# Server", "redis_version:7.2.4", "server_name:valkey", "valkey_version:8.0.1"]
     );
     assert_eq!(c.cmd(&["persona_valkey.field", "server", "redis_version"]).text(), "7.2.4");
+    assert_eq!(c.cmd(&["persona_valkey.node", &"0".repeat(40)]), Reply::Int(0));
     assert_eq!(hello(c, "persona_valkey"), ["server", "valkey", "version", "8.0.1"]);
 }
 
 #[test]
 fn a_persona_by_the_files_name_hides_functions() {
     let found = |persona: &str| {
+        let valkey = persona.starts_with("valkey");
         let s = Server::start(&[
             "--module-persona",
             "persona.so",
@@ -81,6 +87,8 @@ fn a_persona_by_the_files_name_hides_functions() {
             &own("persona"),
         ]);
         let c = &mut s.client();
+        let node = c.cmd(&["persona.node", "x"]);
+        assert_eq!(node == Reply::Int(0), valkey && !persona.contains("-7"), "{persona}: {node:?}");
         texts(&c.cmd(&["persona.found"]))
     };
     let all = [

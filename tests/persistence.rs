@@ -155,3 +155,37 @@ fn module_values_and_their_auxiliary_data() {
     assert_eq!(c.cmd(&["dt.range", "copy"]), before);
     drop(s);
 }
+
+#[test]
+fn what_is_allowed_is_answered_while_data_is_loaded() {
+    let dir = fresh_dir("slow-load");
+    let mut s = Server::start_in(dir.clone(), &["--save", "3600 1"]);
+    s.client().cmd(&["DEBUG", "POPULATE", "50000"]).ok();
+    s.client().send(&["SHUTDOWN", "SAVE"]);
+    s.child.wait().unwrap();
+    let port = s.port;
+    let child = Server::command(&dir, port, &["--key-load-delay", "1000"]).spawn().unwrap();
+    let s = Server { child, port, dir };
+    let mut c = loop {
+        match std::net::TcpStream::connect(("127.0.0.1", port)) {
+            // It may have met itself.
+            Ok(stream) if stream.local_addr().unwrap() != stream.peer_addr().unwrap() => {
+                break common::Client::on(stream);
+            }
+            _ => std::thread::sleep(std::time::Duration::from_millis(20)),
+        }
+    };
+    let loading = |c: &mut common::Client| {
+        assert_eq!(common::info(c, "persistence", "loading"), "1");
+    };
+    loading(&mut c);
+    // This needs the thread that loads.
+    c.cmd(&["DEBUG", "LOG", "meanwhile"]).ok();
+    c.cmd(&["CONFIG", "SET", "maxmemory", "0"]).ok();
+    let refused = c.cmd(&["DEBUG", "RELOAD"]);
+    assert!(matches!(refused, Reply::Error(_)), "{refused:?}");
+    let refused = c.cmd(&["SET", "k", "v"]);
+    assert_eq!(refused.text(), "LOADING Redis is loading the dataset in memory");
+    loading(&mut c);
+    assert!(s.log().contains("DEBUG LOG: meanwhile"));
+}

@@ -257,6 +257,23 @@ fn writers_go_on_while_replicas_wait_for_their_snapshot() {
 }
 
 #[test]
+fn a_snapshot_that_nobody_waits_for_is_called_off() {
+    let primary = Server::start(&["--rdb-key-save-delay", "1000000"]);
+    let mut p = primary.client();
+    for i in 0..1000 {
+        p.cmd(&["SET", &format!("key:{i}"), "x"]).ok();
+    }
+    let saves = |p: &mut Client| info(p, "persistence", "rdb_bgsave_in_progress") == "1";
+    let replica = Stream::ask(&primary);
+    until("the snapshot begins", || saves(&mut p));
+    drop(replica);
+    until("the snapshot ends", || !saves(&mut p));
+    assert!(primary.log().contains("it is called off"));
+    p.cmd(&["CONFIG", "SET", "rdb-key-save-delay", "0"]).ok();
+    let _ = Stream::attach(&primary);
+}
+
+#[test]
 fn replicas_that_come_under_load_have_all_writes() {
     let all = [Server::start(&[]), Server::start(&[]), Server::start(&[])];
     let [mut p, mut a, mut b] = all.each_ref().map(Server::client);

@@ -28,9 +28,20 @@ impl Dice {
 
 #[test]
 fn no_torn_read_and_no_deadlock() {
+    stress(&[]);
+}
+
+/// The same while calls of the module give the processor away by chance, so that other threads come in between.
+#[test]
+fn no_torn_read_when_modules_are_interrupted() {
+    stress(&["--module-yield", "3"]);
+}
+
+fn stress(more: &[&str]) {
     let seconds = std::env::var("STRESS_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
     let module = own_modules().join("timer_thread.so").display().to_string();
-    let mut server = Server::start(&["--server-threads", "4", "--loadmodule", &module]);
+    let mut server =
+        Server::start(&[&["--server-threads", "4", "--loadmodule", &module], more].concat());
     let mut c = server.client();
     for i in 0..ACCOUNTS as u64 {
         c.cmd(&["SET", &account(i), "1000"]).ok();

@@ -43,7 +43,7 @@ macro_rules! objects {
 }
 
 numbers! { bool, number => number != 0;
-    module_strict cluster_require_full_coverage cluster_replica_no_failover cluster_enabled
+    module_strict module_exclusive cluster_require_full_coverage cluster_replica_no_failover cluster_enabled
     cluster_allow_reads_when_down cluster_allow_pubsubshard_when_down
     cluster_allow_replica_migration activerehashing lazyfree_lazy_eviction lazyfree_lazy_expire
     lazyfree_lazy_server_del lazyfree_lazy_user_del lazyfree_lazy_user_flush jemalloc_bg_thread
@@ -67,7 +67,7 @@ numbers! { i64, number => number;
 }
 
 numbers! { u64, number => number as u64;
-    cluster_replica_validity_factor cluster_migration_barrier cluster_port
+    module_yield cluster_replica_validity_factor cluster_migration_barrier cluster_port
     cluster_announce_bus_port cluster_announce_port cluster_announce_tls_port cluster_node_timeout
     cluster_ping_interval cluster_link_sendbuf_limit active_defrag_cycle_min
     active_defrag_cycle_max active_defrag_threshold_lower active_defrag_threshold_upper

@@ -300,7 +300,9 @@ fn deal(server: &Server, threads: &[Arc<ServingThread>], next: &mut usize, mut s
     }
     // Counted here: the serving thread, which knows the client by then, may be far behind a burst of new ones.
     server.connections.fetch_add(1, Relaxed);
-    threads[*next % threads.len()].give(socket);
+    // On one thread the requests of several connections run in the order in which they arrived.
+    let thread = if server.config.module_exclusive() { 0 } else { *next % threads.len() };
+    threads[thread].give(socket);
     *next += 1;
 }
 

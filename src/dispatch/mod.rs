@@ -408,6 +408,12 @@ fn execute(
     now: i64,
 ) -> Step {
     let table = names.table;
+    if server.config.module_exclusive()
+        && matches!(side, Side::Serving(_))
+        && crate::module::busy::waits_for_modules(server, args)
+    {
+        return hand_over(server, Reason::Exclusive);
+    }
     if matches!(side, Side::Serving(_)) && crate::acl::check::needs_module(session, table, args) {
         return hand_over(server, Reason::ModuleCommand);
     }
@@ -678,6 +684,11 @@ fn call_body(
     let start = if follows { tx.session.clock_ns } else { mono_ns() };
     let (errors, dirty) = (out.errors, tx.dirty);
     let tracked = tx.server.tracking.any();
+    let changes = match tx.mode() {
+        Mode::Native => 0,
+        // SAFETY: lock: the module path has the module lock.
+        Mode::Module => unsafe { tx.server.holder() }.changes,
+    };
     let result = match &command.body {
         Body::Native(f) => f(tx, args, out),
         Body::Module(m) => crate::module::command::run(m, tx, args, out),
@@ -713,7 +724,7 @@ fn call_body(
         tx.server.dirty.add(tx.dirty - dirty);
     }
     if tx.server.log.active() {
-        crate::propagate::finish(tx, command, args, changed);
+        crate::propagate::finish(tx, command, args, changed, changes);
     }
 }
 

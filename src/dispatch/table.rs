@@ -260,13 +260,22 @@ pub enum Reason {
     Value,
     /// A transaction that contains such a command.
     Transaction,
+    /// `module-exclusive yes`.
+    Exclusive,
 }
 
 /// Number of [`Reason`]s.
-pub const REASONS: usize = 6;
+pub const REASONS: usize = 7;
 /// Their names in `INFO`.
-pub const REASON_NAMES: [&str; REASONS] =
-    ["module_command", "command_filter", "module_events", "server_wide", "value", "transaction"];
+pub const REASON_NAMES: [&str; REASONS] = [
+    "module_command",
+    "command_filter",
+    "module_events",
+    "server_wide",
+    "value",
+    "transaction",
+    "exclusive",
+];
 
 /// The way a command goes, decided when the table is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

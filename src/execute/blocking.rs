@@ -46,8 +46,8 @@ pub enum Needs {
     Entries(Vec<StreamId>),
     /// A stream with an entry that is new to this group, or anything else: then the group is gone, which is an error.
     Group(Vec<u8>),
-    /// No key: the log on the disk, up to this offset (`WAITAOF`).
-    Disk(u64),
+    /// No key: the log on the disk, ours up to the first offset, those of replicas up to the second (`WAITAOF`).
+    Disk(u64, u64),
     /// Replicas that have executed the stream up to this offset (`WAIT`).
     Replicas(u64),
 }
@@ -225,7 +225,9 @@ impl Waiter {
     pub fn time_out(&self, server: &Server, client: &mut Client) {
         let start = client.out.buf.len();
         match self.wait.needs {
-            Needs::Disk(offset) => super::generic::reply_synced(server, offset, &mut client.out),
+            Needs::Disk(ours, theirs) => {
+                super::generic::reply_synced(server, ours, theirs, &mut client.out);
+            }
             Needs::Replicas(offset) => {
                 client.out.int(super::replication::replicas_at(server, offset) as i64);
             }
@@ -552,9 +554,6 @@ pub fn force_all(server: &'static Server) {
     let clients: Vec<_> = server.clients.lock().values().cloned().collect();
     for shared in clients {
         let Some(waiter) = shared.waiter.lock().clone() else { continue };
-        if waiter.wait.keys.is_empty() {
-            continue;
-        }
         let Some(mut parked) = waiter.take() else { continue };
         let client = &mut *parked.client;
         let start = client.out.buf.len();

@@ -296,6 +296,10 @@ fn kill(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             crate::connection::limits::remove(tx.server, &c);
         }
     }
+    if wanted.kind == Some(Type::Master) {
+        // The link is no connection of the kind that the others are.
+        killed += i64::from(tx.server.link.cut(tx.server));
+    }
     if !old_form {
         out.int(killed);
     } else if killed == 0 {

@@ -5,6 +5,7 @@ use super::{is, CommandError, CommandResult, Expiry, Tx};
 use crate::dispatch::table::{flags, key, keys, PathRule, Row};
 use crate::keyspace::event::{self, class};
 use crate::keyspace::value::{StringValue, Value, ValueRef};
+use crate::propagate::replica::Awaited;
 use crate::reply::Reply;
 use crate::server::Server;
 
@@ -241,13 +242,13 @@ fn copy(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 /// Answers a `WAITAOF`: whether the log is on the disk up to an offset, and on how many replicas.
-pub fn reply_synced(server: &Server, offset: u64, out: &mut Reply) {
+pub fn reply_synced(server: &Server, ours: u64, theirs: u64, out: &mut Reply) {
     out.array(2);
-    out.int(i64::from(server.aof.synced().is_some_and(|at| at >= offset)));
-    out.int(0);
+    out.int(i64::from(server.aof.synced().is_some_and(|at| at >= ours)));
+    out.int(super::replication::replicas_synced_at(server, theirs) as i64);
 }
 
-/// `WAITAOF numlocal numreplicas timeout`: there are no replicas.
+/// `WAITAOF numlocal numreplicas timeout`
 fn waitaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let local = super::int_between(args[1], 0, 1)?;
     let replicas = super::int(args[2])?;
@@ -261,23 +262,35 @@ fn waitaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         ));
     }
     let (server, offset) = (tx.server, tx.session.written);
-    let synced = server.aof.synced().is_some_and(|at| at >= offset);
-    if replicas == 0 && (local == 0 || synced) || tx.session.deny_blocking {
-        reply_synced(server, offset, out);
+    let stream = server.log.with_feed(|f| f.offset());
+    let synced = local == 0 || server.aof.synced().is_some_and(|at| at >= offset);
+    let enough = super::replication::replicas_synced_at(server, stream) as i64 >= replicas;
+    if synced && enough || tx.session.deny_blocking {
+        reply_synced(server, offset, stream, out);
         return Ok(());
     }
     tx.wait_for(
         Wait {
             keys: Vec::new(),
-            needs: Needs::Disk(offset),
+            needs: Needs::Disk(offset, stream),
             form: Form::Keys(Vec::new()),
             timeout,
             null_is_bulk: false,
         },
         out,
     )?;
-    if let (true, Some(w)) = (replicas == 0, &tx.session.waiting) {
-        server.aof.wait_for(offset, w.waiter.clone());
+    match &tx.session.waiting {
+        Some(w) if replicas == 0 => server.aof.wait_for(offset, w.waiter.clone()),
+        Some(w) => {
+            let ours = (local > 0).then_some(offset);
+            let replicas = replicas as usize;
+            let waiter = w.waiter.clone();
+            super::replication::wait_for(
+                server,
+                Awaited { replicas, offset: stream, disk: Some(ours), waiter },
+            );
+        }
+        None => {}
     }
     Ok(())
 }
@@ -289,6 +302,9 @@ pub(super) fn check_timeout(arg: &[u8]) -> Result<i64, CommandError> {
         .ok_or(err("ERR timeout is not an integer or out of range"))?;
     if ms < 0 {
         return Err(err("ERR timeout is negative"));
+    }
+    if ms.checked_add(crate::observe::clock::now_ms()).is_none() {
+        return Err(err("ERR timeout is out of range"));
     }
     Ok(ms)
 }

@@ -200,6 +200,13 @@ pub fn replicas_at(server: &Server, offset: u64) -> usize {
     })
 }
 
+/// How many replicas have the stream up to an offset on their disks.
+pub fn replicas_synced_at(server: &Server, offset: u64) -> usize {
+    server
+        .log
+        .with_feed(|f| f.replicas().iter().filter(|r| r.synced.load(Relaxed) >= offset).count())
+}
+
 /// Replicas that were heard not longer ago than `min-replicas-max-lag` says.
 pub fn good_replicas(server: &Server) -> usize {
     let most = server.config.min_replicas_max_lag();
@@ -209,15 +216,20 @@ pub fn good_replicas(server: &Server) -> usize {
 }
 
 /// Answers those who wait for replicas that have come so far.
-fn answer_waits(server: &'static Server) {
+pub fn answer_waits(server: &'static Server) {
     let done: Vec<Awaited> = {
         let mut waits = server.log.waits.0.lock();
         if waits.is_empty() {
             return;
         }
         let all = std::mem::take(&mut *waits);
-        let (done, rest) =
-            all.into_iter().partition(|w| replicas_at(server, w.offset) >= w.replicas);
+        let (done, rest) = all.into_iter().partition(|w| match w.disk {
+            None => replicas_at(server, w.offset) >= w.replicas,
+            Some(ours) => {
+                ours.is_none_or(|at| server.aof.synced().is_some_and(|synced| synced >= at))
+                    && replicas_synced_at(server, w.offset) >= w.replicas
+            }
+        });
         *waits = rest;
         done
     };
@@ -255,17 +267,22 @@ fn wait(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     };
     tx.wait_for(wait, out)?;
     if let Some(w) = &tx.session.waiting {
-        let awaited = Awaited { replicas: wanted as usize, offset, waiter: w.waiter.clone() };
-        {
-            let mut waits = server.log.waits.0.lock();
-            // Those whose time was over are still here.
-            waits.retain(|w| Arc::strong_count(&w.waiter) > 1);
-            waits.push(awaited);
-        }
-        server.log.tell_replicas(server, &[b"REPLCONF", b"GETACK", b"*"]);
-        answer_waits(server);
+        let waiter = w.waiter.clone();
+        wait_for(server, Awaited { replicas: wanted as usize, offset, disk: None, waiter });
     }
     Ok(())
+}
+
+/// Has a client wait for replicas, and asks them where they are.
+pub fn wait_for(server: &'static Server, awaited: Awaited) {
+    {
+        let mut waits = server.log.waits.0.lock();
+        // Those whose time was over are still here.
+        waits.retain(|w| Arc::strong_count(&w.waiter) > 1);
+        waits.push(awaited);
+    }
+    server.log.tell_replicas(server, &[b"REPLCONF", b"GETACK", b"*"]);
+    answer_waits(server);
 }
 
 // ----- what operators ask ------------------------------------------------------------------------------------------------

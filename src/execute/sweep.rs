@@ -48,7 +48,7 @@ impl Tx<'_> {
         });
         self.server.stats.expired_fields.add(fields.len() as u64);
         for f in &fields {
-            self.propagate_also(&[b"HDEL", key, f]);
+            self.leave_deletion(db, &[b"HDEL", key, f]);
         }
         self.notify(&event::HEXPIRED, key);
         self.delete_if_empty(key);

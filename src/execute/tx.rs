@@ -356,15 +356,14 @@ impl<'a> Tx<'a> {
         });
         if gone {
             self.server.stats.expired_keys.add(1);
-            if self.server.log.active() {
-                let lazily = self.server.config.lazyfree_lazy_expire();
-                self.leave(Effect::new(db, to::ALL, &[deletion(lazily), key]));
-            }
             // Watchers are not told: `EXEC` looks itself whether a key that was alive at `WATCH` still is.
             if self.server.tracking.any() {
                 self.tell_trackers_of_expiry(key);
             }
             self.notify_in(db, &event::EXPIRED_KEY, key);
+            // Behind what the event led to, as on Redis.
+            let lazily = self.server.config.lazyfree_lazy_expire();
+            self.leave_deletion(db, &[deletion(lazily), key]);
         }
     }
 
@@ -386,7 +385,7 @@ impl<'a> Tx<'a> {
         self.server.stats.evicted_keys.add(1);
         self.modified(key);
         self.notify(&event::EVICTED_KEY, key);
-        self.propagate_also(&[deletion(lazily), key]);
+        self.leave_deletion(self.db(), &[deletion(lazily), key]);
         freed
     }
 

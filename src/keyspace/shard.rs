@@ -5,7 +5,7 @@ use super::table::{prefetch, Table, TableItem};
 use super::value::{Kind, ValueRef};
 use crate::connection::client::ClientShared;
 use crate::execute::blocking::Waiter;
-use crate::lock::held::HeldSet;
+use crate::lock::held::{Access, HeldSet};
 use crate::lock::latch::Latch;
 use crate::snapshot::{Batch, Cut, Walk};
 use parking_lot::{Mutex, MutexGuard};
@@ -82,16 +82,19 @@ impl Shard {
         super::table::prefetch_bucket((base, count), hash);
     }
 
-    /// Has the processor fetch the entry of a hash, if the latch is free, and calls `f` with it.
+    /// Has the processor fetch the entry of a hash, if the latch is free, and calls `f` with it, unless the holder of the
+    /// module lock may be changing its value: that needs no latch.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64, f: impl FnOnce(Entry)) {
         if !self.latch.try_lock() {
             return;
         }
         // SAFETY: lock: taken on the line above.
-        let found = unsafe { self.data() }.table.prefetch(hash);
-        if let Some(entry) = found {
-            f(entry);
+        let data = unsafe { self.data() };
+        if let Some(entry) = data.table.prefetch(hash) {
+            if !data.held.conflicts(hash, Access::Read) {
+                f(entry);
+            }
         }
         // SAFETY: lock: taken above.
         unsafe { self.latch.unlock() };

@@ -182,10 +182,12 @@ impl<'a> Lab<'a> {
     }
 }
 
-/// The telling lines of a log.
+/// The telling lines of a log, without their times: its last warnings, or else its last lines.
 fn last_words(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(4)..].join(" / ")
+    let warnings: Vec<&str> = lines.iter().filter_map(|l| Some(l.split_once(" # ")?.1)).collect();
+    let tell = if warnings.is_empty() { &lines } else { &warnings };
+    tell[tell.len().saturating_sub(3)..].join(" / ")
 }
 
 /// A word as a shell wants it.
@@ -218,7 +220,12 @@ impl Host {
 
     /// Sends words and reads the reply.
     pub fn words<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Reply {
-        let reply = self.wire.ask(words, WAIT);
+        self.words_within(words, WAIT)
+    }
+
+    /// As [`Host::words`], with a limit of its own.
+    pub fn words_within<A: AsRef<[u8]>>(&mut self, words: &[A], wait: Duration) -> Reply {
+        let reply = self.wire.ask(words, wait);
         let text: Vec<String> = words.iter().map(|w| shown(w.as_ref())).collect();
         let who = if self.side == Side::Ours { "" } else { "reference " };
         self.note(format!("{who}> {}", cut(&text.join(" "), 300)));
@@ -274,6 +281,24 @@ impl Host {
             Stop::Fails(format!("{} does not start again. {}", self.side.name(), last_words(&why)))
         })?;
         self.reconnect()
+    }
+
+    /// Whether it still runs, a moment after it closed a connection: it writes a report before it is gone.
+    pub fn survives(&mut self) -> bool {
+        let limit = Instant::now() + Duration::from_secs(3);
+        while self.server.alive() {
+            let pong = self.wire().is_ok_and(|mut wire| {
+                compact(&wire.ask(&["PING"], Duration::from_secs(1))) == "PONG"
+            });
+            if pong {
+                return true;
+            }
+            if Instant::now() > limit {
+                return false;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        false
     }
 
     /// What a server that is gone had to say; nothing while it lives.
@@ -482,6 +507,14 @@ mod tests {
         assert_eq!(lines.len(), KEPT.0 + 1 + KEPT.1);
         assert_eq!((lines[0].as_str(), lines[60].as_str()), ("line 0", "line 99"));
         assert_eq!(lines[40], "... 40 lines");
+    }
+
+    #[test]
+    fn a_log_is_cut_to_what_tells() {
+        let log =
+            "12:M 1 Jan 2026 10:00:00.000 * Loaded\n12:M 1 Jan 2026 10:00:00.001 # It broke.\n";
+        assert_eq!(last_words(log), "It broke.");
+        assert_eq!(last_words("one\n\ntwo\n"), "one / two");
     }
 
     #[test]

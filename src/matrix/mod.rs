@@ -124,7 +124,7 @@ pub struct Matrix {
     pub subjects: Vec<Subject>,
     /// Every pair of both, check by check.
     pub cells: Vec<Cell>,
-    /// First line of `--version` of the server under test.
+    /// Version of the server under test.
     pub server: String,
     /// The same of the reference.
     pub reference: Option<String>,
@@ -324,11 +324,10 @@ fn one(setup: &Setup, subjects: &[Subject], check: usize, subject: usize) -> Cel
         eprintln!("{} of {}", row.name, subjects[subject].id);
     }
     let verdict: Verdict = match row.needs_load {
-        true => match subjects[subject].facts(&Lab::new(setup, subjects, subject)) {
-            Ok(_) => (row.run)(&lab),
-            Err(_) => Err(Stop::NotApplicable("The module does not load.".into())),
-        },
-        false => (row.run)(&lab),
+        true if subjects[subject].facts_for(&lab).is_none() => {
+            Err(Stop::NotApplicable("The module does not load.".into()))
+        }
+        _ => (row.run)(&lab),
     };
     let (state, text) = match verdict {
         Ok(text) => (State::Ok, text),
@@ -374,7 +373,13 @@ fn progress(setup: &Setup, subjects: &[Subject], cell: &Cell, done: usize, total
 fn version(command: &str) -> String {
     let output = std::process::Command::new(command).arg("--version").output();
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
-    text.lines().next().unwrap_or(command).to_string()
+    short(&text).unwrap_or_else(|| command.to_string())
+}
+
+/// What matters of the line that `--version` prints: `7.4.1 (build backplane-0.1.0)`.
+fn short(line: &str) -> Option<String> {
+    let word = |name: &str| line.split_whitespace().find_map(|w| w.strip_prefix(name));
+    Some(format!("{} (build {})", word("v=")?, word("build=")?))
 }
 
 #[cfg(test)]
@@ -389,6 +394,13 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), CHECKS.len());
+    }
+
+    #[test]
+    fn versions() {
+        let line = "Redis server v=7.4.1 sha=00000000:0 malloc=libc bits=64 build=backplane-0.1.0";
+        assert_eq!(short(line).as_deref(), Some("7.4.1 (build backplane-0.1.0)"));
+        assert_eq!(short(""), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use super::lab::{Lab, Side, Stop};
 use super::workload::{of, Workload};
+use crate::client::process::fresh_dir;
 use crate::client::resp::Reply;
 use crate::client::words::split;
 
@@ -64,18 +65,25 @@ impl Subject {
     }
 
     /// Whether it loads here, and what it is called then. Asked once.
-    pub fn facts(&self, lab: &Lab) -> Result<&Facts, &str> {
+    fn facts(&self, lab: &Lab) -> Result<&Facts, &str> {
         let facts = self.loads.get_or_init(|| {
-            let mut host = lab.start(Side::Ours, &[]).map_err(|stop| match stop {
-                Stop::Differs(text)
-                | Stop::Fails(text)
-                | Stop::NoReference(text)
-                | Stop::NotApplicable(text) => text,
-            })?;
+            let dir = fresh_dir()?;
+            let mut host =
+                lab.start_in(Side::Ours, dir, &[self], &[]).map_err(|stop| match stop {
+                    Stop::Differs(text)
+                    | Stop::Fails(text)
+                    | Stop::NoReference(text)
+                    | Stop::NotApplicable(text) => text,
+                })?;
             find(&host.ask("MODULE LIST"), &self.path)
                 .ok_or_else(|| "MODULE LIST does not show it.".to_string())
         });
         facts.as_ref().map_err(String::as_str)
+    }
+
+    /// As [`Subject::facts`], without a trace in the record of `lab`.
+    pub fn facts_for(&self, lab: &Lab) -> Option<&Facts> {
+        self.facts(&Lab::new(lab.setup, lab.subjects, lab.index)).ok()
     }
 
     /// As [`Subject::facts`], where it has been asked before.

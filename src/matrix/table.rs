@@ -1,6 +1,7 @@
 //! The result as a table for a terminal.
 use std::fmt::Write;
 
+use super::lab::cut;
 use super::{Matrix, State};
 
 /// What stands in the cell of a table.
@@ -57,7 +58,8 @@ pub fn text(matrix: &Matrix, colours: bool) -> String {
     let _ = writeln!(out, "\n{} in {:.0} s", counts.join(", "), matrix.time.as_secs_f64());
     for cell in matrix.cells.iter().filter(|cell| cell.state.is_bad()) {
         let (check, module) = (matrix.checks[cell.check].name, &matrix.subjects[cell.subject].id);
-        let _ = writeln!(out, "\n{check} of {module} {}: {}", cell.state.name(), cell.text);
+        let _ =
+            writeln!(out, "\n{check} of {module} {}: {}", cell.state.name(), cut(&cell.text, 1000));
         let _ = writeln!(out, "  {}", cell.command);
     }
     reasons(matrix, &mut out);
@@ -83,6 +85,6 @@ fn reasons(matrix: &Matrix, out: &mut String) {
         let more = places.len().saturating_sub(4);
         let first = places[..places.len() - more].join(", ");
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let _ = writeln!(out, "{first}{rest}: {text}");
+        let _ = writeln!(out, "{first}{rest}: {}", cut(text, 400));
     }
 }

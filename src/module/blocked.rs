@@ -378,9 +378,10 @@ pub fn count_waiting() -> usize {
     WAITING.lock().as_ref().map_or(0, |w| w.by_client.len())
 }
 
-/// When the next blocked client gives up, Unix milliseconds.
+/// When the next blocked client gives up, Unix milliseconds: when its time is over, so a timer of the same millisecond
+/// comes first.
 pub fn next_due() -> Option<i64> {
-    WAITING.lock().as_ref().and_then(|w| w.due.first().map(|d| d.0))
+    WAITING.lock().as_ref().and_then(|w| w.due.first().map(|d| d.0 + 1))
 }
 
 /// Ends the wait of clients whose time is over. The calling thread has the module lock.
@@ -388,13 +389,15 @@ pub fn run_due(server: &'static Server, now: i64) {
     loop {
         let next = with_waiting(|w| {
             let &(due, id) = w.due.first()?;
-            if due > now {
+            if due >= now {
                 return None;
             }
             w.due.remove(&(due, id));
-            w.by_number.get(&id).cloned()
+            Some(w.by_number.get(&id).cloned())
         });
         let Some(b) = next else { return };
+        // One that the module unblocked already gets its reply.
+        let Some(b) = b.filter(|b| !b.state.lock().unblocked) else { continue };
         give_up(server, &b, None);
         super::thread::end_unit(server);
     }

@@ -5,6 +5,7 @@
 //! yields to clients for longer than `busy-reply-threshold` also asks that all other commands are refused with `-BUSY`.
 use super::context::{flag, Ctx};
 use super::thread;
+use crate::execute::is;
 use crate::observe::clock::now_ms;
 use crate::server::Server;
 use parking_lot::Mutex;
@@ -29,6 +30,17 @@ pub fn error_text() -> String {
     }
 }
 
+/// `module-exclusive yes`: whether a request that a serving thread got waits for the module lock. All do, as nothing
+/// runs beside a module on Redis, but those that reach a running script, which would never end without them, and those
+/// in a pause of `CLIENT PAUSE`, who wait on their serving threads.
+pub fn waits_for_modules(server: &Server, args: &[&[u8]]) -> bool {
+    let reaches_scripts = |name: &[u8]| is(name, "script") || is(name, "function");
+    let goes_on = server.pause.active()
+        || crate::script::run::runs_somewhere()
+        || reaches_scripts(args[0]) && args.len() == 2;
+    !goes_on
+}
+
 /// The unit of a context that yielded is over.
 pub fn end() {
     *TEXT.lock() = None;
@@ -50,7 +62,13 @@ pub fn yield_now(ctx: &mut Ctx, clients: bool, text: Option<String>) {
     if now < ctx.next_yield || YIELDING.swap(true, Relaxed) {
         return;
     }
-    if clients && !loading {
+    if !clients && !loading {
+        // Nobody's command may run, and what else Redis sees to meanwhile never stops here.
+        ctx.next_yield = now + between;
+        YIELDING.store(false, Relaxed);
+        return;
+    }
+    if !loading {
         *TEXT.lock() = text;
         ON.store(true, Relaxed);
         ctx.flags |= flag::YIELDED;

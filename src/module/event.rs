@@ -183,6 +183,18 @@ pub fn link_event(server: &'static Server, up: bool) {
     server.queue.task(Box::new(move || plain_event(abi::EVENT_MASTER_LINK_CHANGE, sub)));
 }
 
+/// A replica is fed from now on, or is gone. From any thread.
+pub fn replica_event(server: &'static Server, online: bool) {
+    if !listened(abi::EVENT_REPLICA_CHANGE) {
+        return;
+    }
+    let sub = match online {
+        true => abi::SUBEVENT_REPLICA_CHANGE_ONLINE,
+        false => abi::SUBEVENT_REPLICA_CHANGE_OFFLINE,
+    };
+    server.queue.task(Box::new(move || plain_event(abi::EVENT_REPLICA_CHANGE, sub)));
+}
+
 /// Fires an event that has no data. The calling thread has the module lock.
 pub fn plain_event(id: u64, sub: u64) {
     server_event(id, sub, std::ptr::null_mut(), None);

@@ -8,9 +8,14 @@ use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void, CStr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering::Relaxed};
 
-static ON: AtomicBool = AtomicBool::new(false);
+/// Bits of what is done at each call.
+static WATCHING: AtomicU8 = AtomicU8::new(0);
+const CHECK: u8 = 1;
+const YIELD: u8 = 2;
+/// `module-yield`: one of so many calls gives the processor away; 0 for none.
+static YIELD_ONE_OF: AtomicU64 = AtomicU64::new(0);
 /// Breaches and leaks seen, those that were not logged again included.
 static SEEN: AtomicU64 = AtomicU64::new(0);
 static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -27,18 +32,59 @@ pub struct Live {
 }
 
 thread_local! {
+    static DICE: Cell<u64> = const { Cell::new(0) };
     static LIVE: Cell<Live> = const { Cell::new(Live { keys: 0, replies: 0, strings: 0 }) };
 }
 
 /// Whether calls are checked.
 #[inline]
 pub fn on() -> bool {
-    ON.load(Relaxed)
+    WATCHING.load(Relaxed) & CHECK != 0
 }
 
-/// Takes the directive on, when the server starts.
-pub fn start(on: bool) {
-    ON.store(on, Relaxed);
+/// Whether anything is to be done at calls.
+#[inline]
+pub fn watching() -> bool {
+    WATCHING.load(Relaxed) != 0
+}
+
+/// Takes the directives on, when the server starts: whether to check, and how often calls give the processor away.
+pub fn start(check: bool, yield_one_of: u64) {
+    YIELD_ONE_OF.store(yield_one_of, Relaxed);
+    let yields = if yield_one_of > 0 { YIELD } else { 0 };
+    WATCHING.store(if check { CHECK } else { 0 } | yields, Relaxed);
+}
+
+/// What is done at a call when something is.
+#[cold]
+pub fn at_call(function: &'static str, class: LockClass) {
+    let what = WATCHING.load(Relaxed);
+    if what & CHECK != 0 {
+        check(function, class);
+    }
+    if what & YIELD != 0 {
+        maybe_yield();
+    }
+}
+
+/// Gives the processor away at some calls, by chance, for a moment or for up to 200 microseconds: other threads run where
+/// they otherwise hardly would.
+fn maybe_yield() {
+    let mut dice = DICE.get();
+    if dice == 0 {
+        dice = u64::from(crate::lock::owner::thread_id()).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    }
+    dice ^= dice << 13;
+    dice ^= dice >> 7;
+    dice ^= dice << 17;
+    DICE.set(dice);
+    let one_of = YIELD_ONE_OF.load(Relaxed).max(1);
+    if (dice >> 32) % one_of == 0 {
+        match dice % 4 {
+            0 => std::thread::sleep(std::time::Duration::from_micros(dice % 200)),
+            _ => std::thread::yield_now(),
+        }
+    }
 }
 
 /// Breaches and leaks seen.

@@ -120,6 +120,7 @@ impl Aof {
 
     /// Wakes whoever waits for an offset up to this one.
     pub(super) fn wake_waiting(&self, offset: u64) {
+        crate::execute::replication::answer_waits(Server::get());
         let done: Vec<Waiting> = {
             let mut waiting = self.waiting.lock();
             if waiting.is_empty() {

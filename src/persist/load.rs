@@ -125,6 +125,9 @@ pub fn load_at_start(server: &'static Server) -> bool {
 
 /// `DEBUG LOADAOF`: what the files say in place of all that is there. The calling thread has the module lock.
 pub fn reload(server: &'static Server) -> bool {
+    if server.persistence.starting.load(Relaxed) {
+        return false;
+    }
     let aof = &server.aof;
     aof.write_out(server, true);
     let was_active = server.log.has_file();

@@ -13,7 +13,8 @@ use crate::dispatch::{run_input, Outcome, Side};
 use crate::observe::clock::now_ms;
 use crate::server::Server;
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::cell::Cell;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{
@@ -54,6 +55,10 @@ pub struct Link {
     pub down_since: AtomicI64,
     /// The primary wants to know at once how far we are.
     asked: AtomicBool,
+    /// Somebody wants the connection ended (`CLIENT KILL TYPE master`); a new one follows.
+    cut: AtomicBool,
+    /// Modules know that the link is up.
+    told_up: AtomicBool,
     /// Keys with an expiry that this replica's own clients set: no primary will delete them.
     own_expiring: Mutex<HashSet<(usize, Vec<u8>)>>,
 }
@@ -90,6 +95,25 @@ impl Link {
     /// The primary asked how far we are (`REPLCONF GETACK`).
     pub fn ask(&self) {
         self.asked.store(true, Relaxed);
+    }
+
+    /// Ends the connection to the primary, if there is one; the link comes back. Modules are told at once. False without one.
+    pub fn cut(&self, server: &'static Server) -> bool {
+        let is_up = self.is_replica() && self.is_up();
+        if is_up {
+            self.cut.store(true, SeqCst);
+            self.down_since.store(now_ms(), Relaxed);
+            self.state.store(state::CONNECT, SeqCst);
+            self.tell(server, false);
+        }
+        is_up
+    }
+
+    /// Tells modules of the link, once for each change.
+    fn tell(&self, server: &'static Server, up: bool) {
+        if self.told_up.swap(up, SeqCst) != up {
+            crate::module::event::link_event(server, up);
+        }
     }
 
     /// A client of a writable replica made a key expire.
@@ -168,6 +192,8 @@ struct Follower {
     /// The stream's id, once there was a full synchronization.
     id: Option<String>,
     client: Arc<Mutex<Box<Client>>>,
+    /// How much of the stream is on our disk.
+    synced: Cell<u64>,
 }
 
 /// A connection with what was read ahead.
@@ -187,7 +213,8 @@ fn primary_client() -> Arc<Mutex<Box<Client>>> {
 
 impl Follower {
     fn new(server: &'static Server, generation: u64, host: String, port: u16) -> Follower {
-        Follower { server, generation, host, port, id: None, client: primary_client() }
+        let (id, client, synced) = (None, primary_client(), Cell::new(0));
+        Follower { server, generation, host, port, id, client, synced }
     }
 
     fn link(&self) -> &'static Link {
@@ -245,10 +272,12 @@ impl Follower {
         let mut c = Connection { stream, ahead: Vec::new() };
         self.introduce(&mut c)?;
         self.synchronize(&mut c)?;
-        self.enter(state::CONNECTED)?;
-        crate::module::event::link_event(self.server, true);
-        let end = self.follow_stream(&mut c);
-        crate::module::event::link_event(self.server, false);
+        self.link().cut.store(false, SeqCst);
+        // Who sees the link up finds that modules know it.
+        self.link().tell(self.server, true);
+        let entered = self.enter(state::CONNECTED);
+        let end = entered.and_then(|()| self.follow_stream(&mut c));
+        self.link().tell(self.server, false);
         end
     }
 
@@ -473,6 +502,7 @@ impl Follower {
     /// Puts the snapshot in place of all data.
     fn load(&mut self, file: std::path::PathBuf, id: String, offset: u64) -> Result<(), End> {
         self.client = primary_client();
+        self.synced.set(0);
         let stream_id = id.clone();
         let loaded = self.on_module_thread(move |server| {
             crate::log_notice!("MASTER <-> REPLICA sync: Flushing old data");
@@ -527,6 +557,7 @@ impl Follower {
         let (server, link) = (self.server, self.link());
         let mut buf = vec![0; PIECE];
         let mut last_ack = 0;
+        let mut executed = VecDeque::new();
         let arrived = |n: usize| {
             link.read.fetch_add(n as u64, SeqCst);
             link.heard.store(now_ms(), Relaxed);
@@ -535,6 +566,9 @@ impl Follower {
         loop {
             if !self.is_wanted() {
                 return Err(End::Unwanted);
+            }
+            if link.cut.load(SeqCst) {
+                return Err(End::Broken("it was asked to end".into()));
             }
             // What arrives while clients are paused (`CLIENT PAUSE`) waits as well.
             server.pause.end_if_over(now_ms());
@@ -546,7 +580,7 @@ impl Follower {
             let now = now_ms();
             if now - last_ack >= 1000 || link.asked.swap(false, Relaxed) {
                 last_ack = now;
-                self.acknowledge(c)?;
+                self.acknowledge(c, &mut executed)?;
             }
             match c.stream.read(&mut buf) {
                 Ok(0) => return Err(End::Broken("the primary closed the connection".into())),
@@ -568,10 +602,29 @@ impl Follower {
         }
     }
 
-    fn acknowledge(&self, c: &mut Connection) -> Result<(), End> {
-        let offset = self.link().offset.load(SeqCst).to_string();
+    /// Tells the primary how far the stream was executed, and how much of that is on our disk, if we write a file.
+    /// `executed`: offsets of the stream that were acknowledged, with those of the file that stand for them.
+    fn acknowledge(
+        &self,
+        c: &mut Connection,
+        executed: &mut VecDeque<(u64, u64)>,
+    ) -> Result<(), End> {
+        let offset = self.link().offset.load(SeqCst);
+        let mut words = vec![b"REPLCONF".to_vec(), b"ACK".to_vec(), offset.to_string().into()];
+        match self.server.aof.synced() {
+            None => executed.clear(),
+            Some(synced) => {
+                // The file is ahead of the stream, or level with it: what is read second can only be larger.
+                executed.push_back((offset, self.server.log.offset()));
+                let safe = executed.iter().take_while(|e| e.1 <= synced).count();
+                if let Some((at, _)) = executed.drain(..safe).next_back() {
+                    self.synced.set(at);
+                }
+                words.extend([b"FACK".to_vec(), self.synced.get().to_string().into()]);
+            }
+        }
         let mut ack = Vec::new();
-        super::encode(&mut ack, &[b"REPLCONF".as_slice(), b"ACK", offset.as_bytes()]);
+        super::encode(&mut ack, &words);
         Ok(c.stream.write_all(&ack)?)
     }
 }

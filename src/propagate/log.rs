@@ -14,6 +14,9 @@ use std::sync::atomic::{
 };
 use std::sync::Arc;
 
+/// Replicas get what a large unit wrote in pieces of this size: what passes a replica's output limit is not kept.
+const FEED_AT: usize = 64 * 1024;
+
 /// Commands for one kind of reader.
 #[derive(Default)]
 pub(super) struct Stream {
@@ -100,14 +103,18 @@ impl Log {
         target: u8,
         args: &[&[u8]],
     ) -> u64 {
-        self.add(server, now, target, |s, _| s.command(db, |out| encode(out, args)))
+        self.add(server, now, target, |s, _, _| s.command(db, |out| encode(out, args)))
     }
 
     /// Appends the effects of one unit; `transaction` puts them between `MULTI` and `EXEC`. Returns the file's offset
     /// behind them. The caller has its latches or holds its keys.
     pub fn append(&self, server: &Server, now: i64, effects: &[Effect], transaction: bool) -> u64 {
         let target = effects.iter().fold(0, |all, e| all | e.to);
-        self.add(server, now, target, |s, bit| {
+        // What nobody reads does not make it more than one command.
+        let readers = self.readers.load(Relaxed);
+        let read = effects.iter().filter(|e| e.to & readers != 0).map(|e| e.times);
+        let transaction = transaction && read.sum::<usize>() > 1;
+        self.add(server, now, target, |s, bit, full| {
             let mut own = effects.iter().filter(|e| e.to & bit != 0).peekable();
             let transaction = transaction && own.peek().is_some();
             // Without a database of their own, as Redis writes them.
@@ -115,7 +122,10 @@ impl Log {
                 encode(&mut s.bytes, &[b"MULTI"]);
             }
             for e in own {
-                s.command(e.db, |out| out.extend_from_slice(&e.resp));
+                for _ in 0..e.times {
+                    s.command(e.db, |out| out.extend_from_slice(&e.resp));
+                    full(s);
+                }
             }
             if transaction {
                 encode(&mut s.bytes, &[b"EXEC"]);
@@ -123,7 +133,14 @@ impl Log {
         })
     }
 
-    fn add(&self, server: &Server, now: i64, target: u8, write: impl Fn(&mut Stream, u8)) -> u64 {
+    /// `write` puts commands into a stream, for readers of this kind, and may have the full stream passed on.
+    fn add(
+        &self,
+        server: &Server,
+        now: i64,
+        target: u8,
+        write: impl Fn(&mut Stream, u8, &mut dyn FnMut(&mut Stream)),
+    ) -> u64 {
         // A replica's own replicas get the primary's stream, not what it led to here.
         let target = if server.link.is_replica() { target & !to::REPLICAS } else { target };
         if target & self.readers.load(Relaxed) == 0 {
@@ -132,8 +149,16 @@ impl Log {
         let mut p = self.pending.lock();
         let target = target & self.readers.load(Relaxed);
         if target & to::REPLICAS != 0 {
-            write(&mut p.feed.stream, to::REPLICAS);
-            p.feed.send(server.config.repl_backlog_size() as usize);
+            let backlog = server.config.repl_backlog_size() as usize;
+            let mut stream = std::mem::take(&mut p.feed.stream);
+            write(&mut stream, to::REPLICAS, &mut |s| {
+                if s.bytes.len() >= FEED_AT {
+                    p.feed.send_bytes(&s.bytes, backlog);
+                    s.bytes.clear();
+                }
+            });
+            p.feed.stream = stream;
+            p.feed.send(backlog);
         }
         if target & to::AOF == 0 {
             return p.offset;
@@ -144,7 +169,7 @@ impl Log {
             let line = format!("#TS:{}\r\n", p.timestamp);
             p.file.bytes.extend_from_slice(line.as_bytes());
         }
-        write(&mut p.file, to::AOF);
+        write(&mut p.file, to::AOF, &mut |_| {});
         p.offset += (p.file.bytes.len() - before) as u64;
         let offset = p.offset;
         self.offset.store(offset, Release);
@@ -191,6 +216,7 @@ impl Log {
     /// A replica has its snapshot, and gets the stream behind it.
     pub fn put_online(&self, replica: &Replica) {
         self.pending.lock().feed.put_online(replica);
+        crate::module::event::replica_event(Server::get(), true);
     }
 
     /// Feeds a replica that was away from where it was. False if the backlog does not go back so far.
@@ -203,6 +229,7 @@ impl Log {
         // It has seen all of the stream, so it knows the database.
         p.feed.stream.db = db;
         replica.client.push(&[head, &missed].concat());
+        crate::module::event::replica_event(Server::get(), true);
         true
     }
 
@@ -210,6 +237,7 @@ impl Log {
     pub fn remove_replica(&self, client: &Arc<ClientShared>) {
         if client.has(flag::REPLICA) {
             self.pending.lock().feed.remove(client);
+            crate::module::event::replica_event(Server::get(), false);
         }
     }
 
@@ -244,6 +272,11 @@ impl Log {
         {
             self.set_reader(to::REPLICAS, false);
         }
+    }
+
+    /// No replica can go on from where it was: what the stream led to is gone.
+    pub fn drop_backlog(&self) {
+        self.pending.lock().feed.drop_backlog();
     }
 
     /// The stream goes on at another offset.

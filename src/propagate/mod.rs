@@ -11,7 +11,7 @@
 //! Without a reader (`appendonly no`) nothing is built: every way in asks [`log::Log::active`] first.
 use crate::dispatch::table::{flags, Command};
 use crate::execute::{Mode, Tx};
-use crate::server::Server;
+use crate::server::{Holder, Server};
 
 pub mod link;
 pub mod log;
@@ -35,6 +35,8 @@ pub struct Effect {
     pub db: usize,
     /// Bits of [`to`].
     pub to: u8,
+    /// How often it happened, one time right after the other.
+    pub times: usize,
     /// The command, as RESP.
     pub resp: Vec<u8>,
 }
@@ -45,7 +47,7 @@ impl Effect {
         let mut resp =
             Vec::with_capacity(16 + args.iter().map(|a| a.as_ref().len() + 16).sum::<usize>());
         encode(&mut resp, args);
-        Effect { db, to, resp }
+        Effect { db, to, times: 1, resp }
     }
 }
 
@@ -105,22 +107,57 @@ impl Tx<'_> {
             Mode::Module => leave(self.server, effect),
         }
     }
+
+    /// Adds the deletion of something whose time has come, or which had to make room: replicas have to know of it
+    /// whatever it was that found it.
+    pub fn leave_deletion(&mut self, db: usize, args: &[&[u8]]) {
+        if !self.server.log.active() {
+            return;
+        }
+        let effect = Effect::new(db, to::ALL, args);
+        match self.mode() {
+            Mode::Native => self.effects.done.push(effect),
+            // SAFETY: lock: the module path has the module lock.
+            Mode::Module => add(unsafe { self.server.holder() }, effect),
+        }
+    }
 }
 
-/// Adds an effect to the present unit of the module path. The calling thread has the module lock.
+/// Adds an effect to the present unit of the module path, unless it happens inside a call of a module that is not to be
+/// replicated. The calling thread has the module lock.
 pub fn leave(server: &Server, effect: Effect) {
     // SAFETY: lock: this function's contract.
-    unsafe { server.holder() }.effects.push(effect);
+    let holder = unsafe { server.holder() };
+    if holder.silent == 0 {
+        add(holder, effect);
+    }
+}
+
+fn add(holder: &mut Holder, effect: Effect) {
+    match holder.effects.last_mut() {
+        // A module that replicates its command many times shall not need memory for each.
+        Some(e) if e.resp == effect.resp && (e.db, e.to) == (effect.db, effect.to) => e.times += 1,
+        _ => holder.effects.push(effect),
+    }
 }
 
 /// Adds the effects of a finished command to its unit; a native one that is a unit of its own goes to the log. The caller
-/// has its latches or holds its keys. `changed`: the command itself changed something.
-pub fn finish(tx: &mut Tx<'_>, command: &Command, args: &[&[u8]], changed: bool) {
+/// has its latches or holds its keys. `changed`: the command itself changed something. `before`: the holder's
+/// count of changes when it began; as on Redis, a command on keys in which a module's callback changed something is logged
+/// with that, even one that only reads.
+pub fn finish(tx: &mut Tx<'_>, command: &Command, args: &[&[u8]], mut changed: bool, before: u64) {
+    let native = tx.mode() == Mode::Native;
+    if !native {
+        // SAFETY: lock: the module path has the module lock.
+        let holder = unsafe { tx.server.holder() };
+        let by_others = holder.changes != before;
+        holder.changes += u64::from(changed);
+        changed |= by_others && command.has(flags::WRITE | flags::READONLY);
+    }
     let instead = tx.effects.instead.take();
     let force = std::mem::take(&mut tx.effects.force);
     let target = if changed { to::ALL } else { force } & tx.effects.allowed;
     let own = target != 0 && !command.has(flags::MODULE) && command.name != "exec";
-    let native = tx.mode() == Mode::Native;
     match instead {
         Some(list) => {
             for mut e in list {
@@ -176,7 +213,8 @@ fn append_left(server: &Server, now: impl FnOnce() -> i64, together: bool) -> Op
     if !server.log.active() {
         return None;
     }
-    Some(server.log.append(server, now(), &effects, together && effects.len() > 1))
+    let several = effects.len() > 1 || effects[0].times > 1;
+    Some(server.log.append(server, now(), &effects, together && several))
 }
 
 #[cfg(test)]

@@ -129,15 +129,20 @@ impl Feed {
     /// Sends what the stream collected.
     pub(super) fn send(&mut self, backlog_size: usize) {
         let bytes = std::mem::take(&mut self.stream.bytes);
+        self.send_bytes(&bytes, backlog_size);
+        // The buffer is used again.
+        self.stream.bytes = bytes;
+        self.stream.bytes.clear();
+    }
+
+    /// Sends these bytes.
+    pub(super) fn send_bytes(&mut self, bytes: &[u8], backlog_size: usize) {
         self.offset += bytes.len() as u64;
-        self.replicas.iter().for_each(|r| r.feed(&bytes));
+        self.replicas.iter().for_each(|r| r.feed(bytes));
         let tail = &bytes[bytes.len().saturating_sub(backlog_size)..];
         let over = (self.backlog.len() + tail.len()).saturating_sub(backlog_size);
         self.backlog.drain(..over.min(self.backlog.len()));
         self.backlog.extend(tail);
-        // The buffer is used again.
-        self.stream.bytes = bytes;
-        self.stream.bytes.clear();
     }
 
     /// Length of the stream so far.
@@ -202,9 +207,14 @@ impl Feed {
         if !(self.kept && self.replicas.is_empty() && over) {
             return false;
         }
+        self.drop_backlog();
+        true
+    }
+
+    /// Drops the backlog.
+    pub(super) fn drop_backlog(&mut self) {
         self.kept = false;
         self.backlog = VecDeque::new();
-        true
     }
 
     /// The stream begins somewhere else: this server copied a primary's data, or an operator changed its id.
@@ -220,6 +230,8 @@ pub struct Awaited {
     pub replicas: usize,
     /// What they have to acknowledge.
     pub offset: u64,
+    /// It has to be on their disks (`WAITAOF`); and our own file on ours, up to this offset.
+    pub disk: Option<Option<u64>>,
     /// Who waits.
     pub waiter: Arc<Waiter>,
 }

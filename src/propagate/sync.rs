@@ -35,9 +35,14 @@ pub struct Request {
     pub snapshot_only: bool,
 }
 
-/// Requests that wait for a cut.
+/// Requests.
 #[derive(Default)]
-pub struct Waiting(Mutex<Vec<Request>>);
+pub struct Waiting {
+    /// Those that wait for a cut.
+    waiting: Mutex<Vec<Request>>,
+    /// Those whose snapshot is being written, or was written last.
+    served: Mutex<Arc<Vec<Request>>>,
+}
 
 /// Counts files.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -54,7 +59,7 @@ pub fn ask(server: &'static Server, request: Request) {
     if !request.snapshot_only {
         server.log.expect_replica(request.replica.clone());
     }
-    server.log.waiting.0.lock().push(request);
+    server.log.waiting.waiting.lock().push(request);
     if cut::running() {
         crate::log_notice!(
             "Can't attach the replica to the current BGSAVE. Waiting for next BGSAVE for SYNC"
@@ -70,7 +75,7 @@ pub fn begin(server: &'static Server) {
     if cut::running() {
         return;
     }
-    let mut requests = std::mem::take(&mut *server.log.waiting.0.lock());
+    let mut requests = std::mem::take(&mut *server.log.waiting.waiting.lock());
     requests.retain(|r| !r.replica.client.has(flag::KILLED));
     if requests.is_empty() {
         return;
@@ -100,10 +105,11 @@ pub fn begin(server: &'static Server) {
     if !cut::begin(server, order) {
         // Another one was faster; the cron comes again.
         if let Some(requests) = Arc::into_inner(requests) {
-            server.log.waiting.0.lock().extend(requests);
+            server.log.waiting.waiting.lock().extend(requests);
         }
         return;
     }
+    *server.log.waiting.served.lock() = requests.clone();
     let id = server.repl_id.lock().clone();
     for r in requests.iter().filter(|r| r.with_offset) {
         let head = format!("+FULLRESYNC {id} {}\r\n", r.replica.from.load(Relaxed));
@@ -192,7 +198,18 @@ fn send(server: &'static Server, replica: &Replica, mut file: File, snapshot_onl
 /// The regular work, on the module thread between two units: a cut for those who wait, and a sign of life for them.
 pub fn cron(server: &'static Server, now: i64) {
     keep_alive(server, now);
-    if !server.log.waiting.0.lock().is_empty() {
+    let gone = |r: &Request| r.replica.client.has(flag::KILLED);
+    let served = server.log.waiting.served.lock().clone();
+    if cut::running_for(Purpose::Replicas) && served.iter().all(gone) {
+        if !served.is_empty() {
+            crate::log_notice!(
+                "All replicas that waited for the snapshot are gone: it is called off"
+            );
+        }
+        *server.log.waiting.served.lock() = Arc::default();
+        cut::abort(Purpose::Replicas);
+    }
+    if !server.log.waiting.waiting.lock().is_empty() {
         begin(server);
     }
 }

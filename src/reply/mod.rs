@@ -100,9 +100,14 @@ impl Reply {
         let from = text.iter().position(|byte| !ends(byte)).unwrap_or(text.len());
         let to = text.iter().rposition(|byte| !ends(byte)).map_or(from, |last| last + 1);
         let text = &text[from..to];
+        self.note_error(text);
+        self.line(b'-', text);
+    }
+
+    /// Has an error counted by its code.
+    pub fn note_error(&mut self, text: &[u8]) {
         self.codes.extend_from_slice(crate::observe::stats::error_code(text).as_bytes());
         self.codes.push(b' ');
-        self.line(b'-', text);
     }
 
     /// An integer.

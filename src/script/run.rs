@@ -102,6 +102,11 @@ pub fn is_running() -> bool {
     !CURRENT.load(Relaxed).is_null()
 }
 
+/// Whether a script or a function runs, seen from any thread.
+pub fn runs_somewhere() -> bool {
+    STATUS.load(Relaxed) & RUNNING != 0
+}
+
 /// `SCRIPT KILL`, or with `function` `FUNCTION KILL`; from any thread.
 pub fn kill(function: bool) -> CommandResult {
     loop {
@@ -152,6 +157,7 @@ pub struct Busy {
 /// What has been running for so long.
 pub static BUSY: parking_lot::Mutex<Option<Busy>> = parking_lot::Mutex::new(None);
 
+const READONLY: &str = "READONLY Can not run script with write flag on readonly replica";
 const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
                        Writable scripts are blocked. Use 'no-writes' flag for read only scripts.";
 
@@ -197,7 +203,11 @@ impl<'a> Run<'a> {
         }
         if declares && !has(script_flag::NO_WRITES) {
             if server.link.is_replica() && server.config.replica_read_only() {
-                return Err(replication::READONLY);
+                return Err(match tx.session.shared.has(client_flag::INTERNAL) {
+                    // A client's request was refused before it got here.
+                    true => error::err(READONLY),
+                    false => replication::READONLY,
+                });
             }
             if replication::lacks_replicas(server) {
                 return Err(replication::NO_REPLICAS);

@@ -12,7 +12,7 @@ use crate::server::Server;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Entries that are copied at one taking of a latch, and bytes of them.
 const STEP_ENTRIES: usize = 32;
@@ -26,6 +26,8 @@ const SLICE_NS: u64 = 500_000;
 const PLACES: u32 = 64;
 /// So long the walk waits in line for a latch before it looks what others wait for.
 const IN_LINE: Duration = Duration::from_millis(1);
+/// See [`Walker::delay`].
+const LEAST_SLEEP_NS: u64 = 500_000;
 /// Serving threads per background thread.
 const SERVING_PER_WALKER: usize = 4;
 
@@ -51,6 +53,8 @@ struct Walker<'a> {
     /// Entries at the places of a table that are looked at together.
     found: Vec<Entry>,
     pace: Pace,
+    /// What is left of [`Walker::delay`].
+    owed_ns: u64,
     /// Compressed, of one database, on its way to the file.
     ready: Writer,
     ready_db: u16,
@@ -115,6 +119,7 @@ impl<'a> Walker<'a> {
             batch: Batch::new(0, &cut.how),
             found: Vec::new(),
             pace: Pace::new(),
+            owed_ns: 0,
             ready: Writer::to_memory(cut.how.compress),
             ready_db: 0,
             ready_keys: 0,
@@ -398,21 +403,26 @@ impl<'a> Walker<'a> {
     }
 
     /// `rdb-key-save-delay`, which tests use to make saves slow: microseconds for each key, or keys for each microsecond.
+    /// Short times are put together: each sleep takes longer than what was asked for, on a busy machine much longer.
     fn delay(&mut self, keys: u64) {
-        let delay = self.server.config.rdb_key_save_delay();
-        let us = match delay {
-            0.. => keys.saturating_mul(delay as u64),
-            _ => keys / delay.unsigned_abs(),
+        let delay = || self.server.config.rdb_key_save_delay();
+        self.owed_ns += match delay() {
+            us @ 0.. => keys.saturating_mul(us as u64).saturating_mul(1000),
+            keys_per_us => keys * 1000 / keys_per_us.unsigned_abs(),
         };
-        let end = Instant::now() + Duration::from_micros(us);
-        while !self.cut.is_stopped() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+        if self.owed_ns < LEAST_SLEEP_NS {
+            return;
+        }
+        let begin = mono_ns();
+        loop {
+            let left = self.owed_ns.saturating_sub(mono_ns() - begin);
+            if left == 0 || self.cut.is_stopped() || delay() == 0 {
                 break;
             }
-            self.cut.wait(left.min(Duration::from_millis(20)));
+            self.cut.wait(Duration::from_nanos(left.min(20_000_000)));
             self.serve_queue();
         }
+        self.owed_ns = 0;
     }
 }
 

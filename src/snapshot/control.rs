@@ -354,6 +354,9 @@ pub struct Reload {
 
 /// `DEBUG RELOAD`. The error is what the client sees. The calling thread has the module lock.
 pub fn reload(server: &'static Server, how: Reload) -> Result<(), &'static str> {
+    if starting(server) {
+        return Err("ERR the data is being loaded already");
+    }
     if how.save {
         save(server).map_err(|_| "ERR")?;
         // The save's holds on all shards are not needed any more.

@@ -378,6 +378,10 @@ impl Load<'_> {
             (&raw mut info).cast(),
             None,
         );
+        // What may be asked meanwhile, and needs this thread, does not wait for the end.
+        if super::control::starting(self.server) && self.server.serving.get().is_some() {
+            crate::module::thread::run_waiting_clients(self.server);
+        }
     }
 }
 

@@ -6,11 +6,13 @@
 //! milliseconds each.
 //!
 //! **Rule.** Background threads ask for short turns ([`Pace::begin_thread`]): as much of the processors as any other thread,
-//! in small pieces. And they give the processor back themselves, between two steps, a little before a turn is over.
+//! in small pieces. And they give the processor back themselves, between two steps, where others have waited for a while.
 use crate::observe::clock::mono_ns;
 
-/// A turn, in nanoseconds.
-const TURN_NS: u64 = 200_000;
+/// The turn that is asked for, in nanoseconds; the shortest that Linux grants. Who wakes up waits no longer than this.
+const TURN_NS: u64 = 100_000;
+/// The processor is given back after this time, whoever waits for it.
+const BREATHE_NS: u64 = 250_000;
 
 /// The clock of one background thread.
 pub(super) struct Pace {
@@ -41,9 +43,9 @@ impl Pace {
     #[cfg(not(target_os = "linux"))]
     pub fn begin_thread() {}
 
-    /// Between two steps: whoever waits for this processor gets it if the turn is nearly over.
+    /// Between two steps: whoever waits for this processor gets it now and then.
     pub fn breathe(&mut self) {
-        if mono_ns() - self.since >= TURN_NS {
+        if mono_ns() - self.since >= BREATHE_NS {
             std::thread::yield_now();
             self.since = mono_ns();
         }

@@ -85,7 +85,9 @@ impl Server {
 
     /// The command line of a server.
     pub fn command(dir: &Path, port: u16, args: &[&str]) -> Command {
-        let mut c = Command::new(env!("CARGO_BIN_EXE_backplane"));
+        // `tools/sanitize` runs tests against a server that was built in another way.
+        let other = std::env::var_os("SERVER_BINARY");
+        let mut c = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_backplane").into()));
         Server::give(&mut c, dir, port, args);
         c
     }
@@ -200,6 +202,14 @@ impl Client {
     pub fn cmd(&mut self, args: &[&str]) -> Reply {
         self.send(args);
         self.read()
+    }
+
+    /// Whether a reply, or some of it, has arrived.
+    pub fn has_data(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !self.reader.buffer().is_empty() || matches!(seen, Ok(n) if n > 0)
     }
 
     /// Reads to the end of the connection.

@@ -251,7 +251,11 @@ fn run(ctx: &Ctx, f: Flags, args: &[&[u8]]) -> Result<Option<Ran>, Refused> {
     let mut tx = Tx::module(server, &mut session, ctx.time());
     tx.effects.allowed = f.targets();
     tx.persona = persona::or_caller(ctx.module);
+    // SAFETY: lock: the caller has the module lock, here and below.
+    unsafe { server.holder() }.silent += u32::from(!f.replicate);
     dispatch::call(&mut tx, &command, args, &mut out);
+    // SAFETY: lock: as above.
+    unsafe { server.holder() }.silent -= u32::from(!f.replicate);
     let block = match (session.blocked_on.take(), &session.waiting) {
         (Some(blocked), _) => Some(Block::Module(blocked)),
         (None, Some(w)) => Some(Block::Keys(w.waiter.clone())),
@@ -354,7 +358,7 @@ pub unsafe extern "C" fn backplane_call_impl(
             }
             let mut out = Reply::new(false);
             out.error(text.0.as_bytes());
-            CallReply::new(out.buf, out.errors, owner)
+            CallReply::refused(out.buf, owner)
         }
     };
     let reply = Box::into_raw(reply);
@@ -363,11 +367,16 @@ pub unsafe extern "C" fn backplane_call_impl(
     reply
 }
 
-/// Adds an effect to the unit, if it goes anywhere. The calling thread has the module lock.
-fn add_effect<A: AsRef<[u8]>>(ctx: &Ctx, targets: u8, args: &[A]) {
+/// Adds an effect to the unit, if it goes anywhere; only then its arguments are made. The calling thread has the module
+/// lock.
+fn add_effect<L, A>(ctx: &Ctx, targets: u8, args: impl FnOnce() -> L)
+where
+    L: AsRef<[A]>,
+    A: AsRef<[u8]>,
+{
     let server = Server::get();
     if targets != 0 && server.log.active() {
-        propagate::leave(server, Effect::new(ctx.session().db, targets, args));
+        propagate::leave(server, Effect::new(ctx.session().db, targets, args().as_ref()));
     }
     server.dirty.add(1);
 }
@@ -386,14 +395,17 @@ pub unsafe extern "C" fn backplane_replicate_impl(
 ) -> c_int {
     super::enter(&"Replicate", LockClass::Locked);
     // SAFETY: ABI: a live context, C strings, and what the shim read.
-    let (ctx, name, format, args) = unsafe {
-        let name = CStr::from_ptr(command).to_bytes();
-        (&mut *ctx, name, CStr::from_ptr(format).to_bytes(), read_args(name, list, len))
+    let (ctx, name, format) = unsafe {
+        (&mut *ctx, CStr::from_ptr(command).to_bytes(), CStr::from_ptr(format).to_bytes())
     };
     let server = Server::get();
-    let known = server.modules.current_table(server).find(name).is_some();
+    let known = server.table.load().find(name).is_some()
+        || server.modules.current_table(server).find(name).is_some();
     let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
-    add_effect(ctx, Flags { replicate: true, ..f }.targets(), &args);
+    // SAFETY: ABI: as above.
+    add_effect(ctx, Flags { replicate: true, ..f }.targets(), || unsafe {
+        read_args(name, list, len)
+    });
     abi::OK
 }
 
@@ -404,9 +416,10 @@ api! {
         unsafe {
             let ctx = &mut *ctx;
             let count = if ctx.argv.is_null() { 0 } else { ctx.argc };
-            let args: SmallVec<[&[u8]; 8]> =
-                (0..count).map(|i| RStr::bytes(*ctx.argv.add(i))).collect();
-            add_effect(ctx, if count > 0 { to::ALL } else { 0 }, &args);
+            let args = || -> SmallVec<[&[u8]; 8]> {
+                (0..count).map(|i| RStr::bytes(*ctx.argv.add(i))).collect()
+            };
+            add_effect(ctx, if count > 0 { to::ALL } else { 0 }, args);
         }
         abi::OK
     }

@@ -47,6 +47,8 @@ struct Root {
     /// Keeps the bytes that all pointers of the tree lead to.
     _bytes: Vec<u8>,
     errors: u64,
+    /// The command was refused before it ran: nobody has counted its error.
+    refused: bool,
 }
 
 impl CallReply {
@@ -57,8 +59,23 @@ impl CallReply {
         bytes.push(0);
         let mut r = Self::unparsed(bytes.as_ptr(), ctx);
         r.proto.1 = len;
-        r.root = Some(Root { _bytes: bytes, errors });
+        r.root = Some(Root { _bytes: bytes, errors, refused: false });
         Box::new(r)
+    }
+
+    /// As [`CallReply::new`], of an error whose command did not run.
+    pub fn refused(bytes: Vec<u8>, ctx: *mut Ctx) -> Box<CallReply> {
+        let mut r = Self::new(bytes, 1, ctx);
+        if let Some(root) = &mut r.root {
+            root.refused = true;
+        }
+        r
+    }
+
+    /// The text of an error that nobody has counted.
+    pub fn uncounted_error(&self) -> Option<&[u8]> {
+        let refused = self.root.as_ref().is_some_and(|r| r.refused);
+        refused.then(|| self.proto().strip_prefix(b"-")).flatten()
     }
 
     fn unparsed(at: *const u8, ctx: *mut Ctx) -> CallReply {

@@ -68,6 +68,15 @@ crate::api! {
         ERR
     }
 
+    /// Valkey's `GetClusterNodeInfo` for a client, whose network may give nodes other addresses: here it gives none.
+    [Locked] fn GetClusterNodeInfoForClient(
+        ctx: *mut Ctx, _client: u64, id: *const c_char, ip: *mut c_char, primary: *mut c_char,
+        port: *mut c_int, flags: *mut c_int,
+    ) -> c_int {
+        // SAFETY: ABI: this function's contract is the other one's.
+        unsafe { GetClusterNodeInfo(ctx, id, ip, primary, port, flags) }
+    }
+
     /// Registers a function for messages of other nodes. Outside of a cluster there are none.
     [Locked] fn RegisterClusterMessageReceiver(
         _ctx: *mut Ctx, _kind: u8, _callback: abi::ClusterMessageFn,

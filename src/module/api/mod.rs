@@ -50,8 +50,8 @@ pub struct Export {
 #[inline]
 pub fn enter(name: Label, class: LockClass) {
     owner::trail().note(name);
-    if strict::on() {
-        strict::check(name, class);
+    if strict::watching() {
+        strict::at_call(name, class);
     }
 }
 

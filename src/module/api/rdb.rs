@@ -1,17 +1,19 @@
 //! `Save*`, `Load*`, `EmitAOF`, the io context, strings of module values, RDB streams.
 use super::{shim, Export, LockClass};
+use crate::execute::replication;
 use crate::keyspace::value::ModuleType;
 use crate::module::abi;
 use crate::module::border::set_errno;
 use crate::module::context::{Auto, Ctx};
 use crate::module::datatype;
 use crate::module::string::RStr;
+use crate::persist::rewrite;
 use crate::server::Server;
-use crate::snapshot::control;
 use crate::snapshot::module_io::{self, Io};
+use crate::snapshot::{control, cut};
 use std::ffi::{c_char, c_int, c_long, c_void, CStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 
 type IoPtr = *mut Io;
@@ -148,7 +150,7 @@ crate::api! {
         // SAFETY: ABI: null or a stream of this API.
         let result = match unsafe { stream.as_ref() } {
             Some(_) if flags == 0 && Server::get().link.is_replica() => Err(libc::ENOTSUP),
-            Some(s) if flags == 0 => control::load_from(Server::get(), &s.path),
+            Some(s) if flags == 0 => load(Server::get(), &s.path),
             _ => Err(libc::EINVAL),
         };
         status(result)
@@ -164,6 +166,22 @@ crate::api! {
         };
         status(result)
     }
+}
+
+/// Puts the data of a file in place of all that is there. Replicas have to begin anew, and so has the append-only file.
+fn load(server: &'static Server, path: &Path) -> Result<(), c_int> {
+    replication::disconnect_replicas(server);
+    server.log.drop_backlog();
+    let has_log = server.aof.is_on();
+    if has_log {
+        rewrite::switch_off(server);
+    }
+    let result = control::load_from(server, path);
+    if has_log {
+        // While a snapshot comes to its end, the next one has to wait.
+        rewrite::switch_on(server, cut::running());
+    }
+    result
 }
 
 /// What a pointer and a count stand for; the pointer may be null when the count is zero.

@@ -275,6 +275,9 @@ api! {
             }
             out.raw((*reply).proto());
             out.errors += (*reply).errors();
+            if let Some(text) = (*reply).uncounted_error() {
+                out.note_error(text);
+            }
         }
         abi::OK
     }
