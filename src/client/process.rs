@@ -101,8 +101,18 @@ impl Server {
 
     /// Starts it again after it ended, with the same arguments and folder.
     pub fn revive(&mut self) -> Result<(), String> {
-        self.child = spawn(&self.command, &self.dir)?;
-        wait_ready(&mut self.child, self.addr, &self.dir, &self.command[0])
+        let limit = Instant::now() + STOP_LIMIT;
+        loop {
+            self.child = spawn(&self.command, &self.dir)?;
+            match wait_ready(&mut self.child, self.addr, &self.dir, &self.command[0]) {
+                // A forked child of the one that ended may still have the port.
+                Err(why) if why.contains("Address already in use") && Instant::now() < limit => {
+                    self.kill();
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Whether the process still runs.
