@@ -199,6 +199,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         crate::log_notice!("Removing the unix socket file.");
         let _ = std::fs::remove_file(String::from_utf8_lossy(&path).as_ref());
     }
+    crate::connection::listener::close();
     crate::log_warning!("Redis is now ready to exit, bye bye...");
     std::process::exit(0);
 }

@@ -110,6 +110,16 @@ struct Control {
     wake: UnixStream,
 }
 
+/// What [`Control`] asks for.
+const REOPEN: u8 = 0;
+const CLOSE: u8 = 1;
+
+impl Control {
+    fn ask(&mut self, what: u8) -> bool {
+        self.wake.write_all(&[what]).is_ok() && self.answers.recv().unwrap_or(false)
+    }
+}
+
 static CONTROL: Mutex<Option<Control>> = Mutex::new(None);
 
 fn configured(config: &Config) -> Opened {
@@ -125,10 +135,16 @@ pub fn reopen(config: &Config) -> bool {
     if control.opened == new {
         return true;
     }
-    let asked = control.wake.write_all(&[0]).is_ok();
-    let done = asked && control.answers.recv().unwrap_or(false);
+    let done = control.ask(REOPEN);
     control.opened = if done { new } else { (0, Arc::default()) };
     done
+}
+
+/// Closes all sockets that listen, for good: who sees its connection end with the server cannot connect any more.
+pub fn close() {
+    if let Some(control) = &mut *CONTROL.lock() {
+        control.ask(CLOSE);
+    }
 }
 
 impl Listeners {
@@ -185,9 +201,15 @@ impl Listeners {
             // SAFETY: layout: the array describes open descriptors.
             unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, -1) };
             if fds[0].revents != 0 {
-                let _ = woken.read(&mut [0]);
+                let mut asked = [REOPEN];
+                let _ = woken.read(&mut asked);
                 // The old sockets go first: the new ones may have the same port.
                 self.tcp.clear();
+                if asked == [CLOSE] {
+                    self.unix = None;
+                    let _ = tell.send(true);
+                    continue;
+                }
                 let tcp = open_tcp(&server.config);
                 let _ = tell.send(tcp.is_some());
                 self.tcp = tcp.unwrap_or_default();

@@ -178,6 +178,19 @@ impl Feed {
         self.offset
     }
 
+    /// Adds a replica that gets the snapshot of another, and what was kept back for that since. False if that one is gone,
+    /// or on its way.
+    pub(super) fn join(&mut self, replica: &Arc<Replica>, other: &Arc<Replica>) -> bool {
+        let waits = other.stage.load(Relaxed) == stage::SNAPSHOT
+            && !other.client.has(flag::KILLED)
+            && self.replicas.iter().any(|r| Arc::ptr_eq(r, other));
+        if waits {
+            *replica.kept_back.lock() = other.kept_back.lock().clone();
+            self.add(replica.clone(), stage::SNAPSHOT);
+        }
+        waits
+    }
+
     /// The snapshot is sent: what was kept back follows, and the stream from now on.
     pub(super) fn put_online(&mut self, replica: &Replica) {
         replica.client.push(&std::mem::take(&mut *replica.kept_back.lock()));
