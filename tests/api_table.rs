@@ -63,6 +63,21 @@ fn callers() -> BTreeMap<String, BTreeSet<String>> {
     found
 }
 
+/// The tests that run a test module on our server and on the reference, and compare.
+fn tests_of(module: &str) -> &'static str {
+    match module {
+        "basic" | "configs" | "datatype" | "dictapi" | "events" | "filter" | "info" | "keys"
+        | "scan" | "strings" | "users" => "module_scripts",
+        "aclapi" | "apicheck" | "blockapi" | "typeapi" => "module_api",
+        "forkapi" | "timer_thread" => "module_blocked",
+        "shared_export" | "shared_import" => "module_events",
+        "persona" | "persona_valkey" => "module_persona",
+        "misuse" => "module_strict",
+        "fail_onload" => "module_load",
+        _ => "",
+    }
+}
+
 fn class(class: LockClass) -> &'static str {
     match class {
         LockClass::Free => "any",
@@ -81,10 +96,14 @@ fn document() -> String {
             facts.get(e.name).unwrap_or_else(|| panic!("{} is not in api-facts.csv", e.name));
         let tests =
             callers.get(e.name).unwrap_or_else(|| panic!("no test module calls {}", e.name));
+        let files: BTreeSet<&str> =
+            tests.iter().map(|m| tests_of(m)).filter(|t| !t.is_empty()).collect();
+        assert!(!files.is_empty(), "no test runs a module that calls {}", e.name);
+        let files = files.into_iter().collect::<Vec<_>>().join(" ");
         let tests = tests.iter().cloned().collect::<Vec<_>>().join(" ");
         let valkey = if fact.valkey { "yes" } else { "" };
         let line = format!(
-            "| {} | {} | {valkey} | {} | {tests} | {} |\n",
+            "| {} | {} | {valkey} | {} | {tests} | {files} | {} |\n",
             e.name,
             fact.since,
             class(e.class),
@@ -105,7 +124,8 @@ fn document() -> String {
          `ThreadSafeContextLock` and `Unlock`); **reply**: as *lock*, or on the context of a blocked client from the thread\n\
          that replies to it; **main**: on the module thread. `module-strict yes` has breaches logged, with the function, the\n\
          module and the thread. The columns: since which Redis; whether Valkey has it; lock class; test modules that\n\
-         call it; real modules that use it (`docs/api-facts.csv`).\n",
+         call it (`modules-test`); the tests that run them, most on both servers (`tests`); real modules that use it\n\
+         (`docs/api-facts.csv`).\n",
         facts.values().filter(|f| f.since.starts_with(|c: char| c.is_ascii_digit())).count()
     );
     if !others.is_empty() {
@@ -117,8 +137,8 @@ fn document() -> String {
     for (family, lines) in families {
         let _ = write!(
             text,
-            "\n## {family}\n\n| function | since | Valkey | lock | test modules | used by |\n\
-             | --- | --- | --- | --- | --- | --- |\n"
+            "\n## {family}\n\n| function | since | Valkey | lock | test modules | tests | used by |\n\
+             | --- | --- | --- | --- | --- | --- | --- |\n"
         );
         lines.values().for_each(|l| text.push_str(l));
     }

@@ -150,14 +150,20 @@ fn module_at(address: *const c_void) -> Option<&'static Module> {
     all.find(|m| !file.is_empty() && m.path == file)
 }
 
-/// Says whose code an address is.
-fn owner_of(what: &str, address: *const c_void) {
+/// Says whose code an address is. `named`: with the name of the function, which the stack trace has too: tools count the
+/// lines in which it stands.
+fn owner_of(what: &str, address: *const c_void, named: bool) {
     let (file, symbol, offset) = place(address);
     let module = module_at(address);
+    let mut at = Line { bytes: [0; 512], len: 0 };
+    let _ = match named {
+        true => write!(at, "{}+0x{offset:x}", text(symbol)),
+        false => write!(at, "{address:p}"),
+    };
     say!(
-        "{what} {} ({}+0x{offset:x}), which is {}{}",
+        "{what} {} ({}), which is {}{}",
         text(file),
-        text(symbol),
+        text_of(&at),
         if module.is_some() { "module " } else { "not a loaded module" },
         module.map_or("", |m| m.name())
     );
@@ -180,7 +186,7 @@ fn caller(at: *const c_void) {
     let n = unsafe { libc::backtrace(frames.as_mut_ptr(), FRAMES as c_int) };
     let frames = &frames[..n.max(0) as usize];
     if let Some(frame) = frames.iter().find(|f| module_at(**f).is_some()) {
-        owner_of("Called by", *frame);
+        owner_of("Called by", *frame, false);
     }
 }
 
@@ -189,7 +195,7 @@ fn missing_function(back: *const c_void) {
     let module = module_at(back).or_else(|| Server::get().module_lock.owner.look().module);
     let Some(module) = module else { return };
     if module_at(back).is_some() {
-        owner_of("A jump to nil in", back);
+        owner_of("A jump to nil in", back, true);
     }
     let Some(missing) = module.missing.try_lock() else { return };
     if let Some((name, _)) = missing.iter().find(|(_, at)| nil_call::loads(back as usize, *at)) {
@@ -259,7 +265,7 @@ extern "C" fn crashed(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
         // A call leaves the address behind it on the stack.
         missing_function(nil_call::read_word(stack_top).unwrap_or(0) as *const c_void);
     } else {
-        owner_of("In", at);
+        owner_of("In", at, true);
         caller(at);
     }
     circumstances();
