@@ -37,8 +37,8 @@ static int randomness(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModule_GetRandomBytes(a, 31);
     RedisModule_GetRandomBytes(b, 31);
     CHECK(memcmp(a, b, 31) != 0 && a[31] == 0);
-    char hex[42];
-    hex[40] = hex[41] = '!';
+    char hex[42] = {0};
+    hex[40] = '!';
     RedisModule_GetRandomHexChars(hex, 40);
     CHECK(strspn(hex, "0123456789abcdef") == 40 && hex[40] == '!');
     ALL_WELL();

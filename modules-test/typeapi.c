@@ -114,7 +114,9 @@ static Value *value_of(RedisModuleCtx *ctx, RedisModuleString *name) {
 static int make_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 3) return RedisModule_WrongArity(ctx);
     RedisModuleKey *key = RedisModule_OpenKey(ctx, argv[1], REDISMODULE_WRITE);
-    RedisModule_ModuleTypeSetValue(key, type, make((long)number_of(argv[2])));
+    long long count = number_of(argv[2]);
+    if (count < 0 || count > 100000) count = 0;
+    RedisModule_ModuleTypeSetValue(key, type, make((long)count));
     RedisModule_CloseKey(key);
     ALL_WELL();
 }

@@ -5,7 +5,8 @@ use std::io::Write;
 #[global_allocator]
 static ALLOCATOR: backplane::observe::heap::Heap = backplane::observe::heap::Heap;
 
-/// The allocator's options, which it reads before anything runs: unused memory goes back to the system after a second
+/// The allocator's options, which it reads before anything runs: nothing is ever unmapped (`ModuleType::in_heap` relies on
+/// it), unused memory goes back to the system after a second
 /// (the cron sees to it), and large blocks, most of them tables, are not padded by a page. Small blocks come in slabs of 16
 /// KB or more: a slab has 128 bytes of its own, which is a byte for each key when it is a page of blocks of 32 bytes.
 #[cfg(feature = "jemalloc")]
@@ -20,7 +21,7 @@ unsafe impl Sync for Options {}
 #[export_name = "_rjem_malloc_conf"]
 /// See [`Options`].
 pub static OPTIONS: Options = Options(
-    c"dirty_decay_ms:1000,muzzy_decay_ms:0,\
+    c"retain:true,dirty_decay_ms:1000,muzzy_decay_ms:0,\
       slab_sizes:17-32:4|49-64:4|65-80:10|81-96:6|97-112:7|113-128:4"
         .as_ptr(),
 );

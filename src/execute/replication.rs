@@ -202,9 +202,8 @@ pub fn replicas_at(server: &Server, offset: u64) -> usize {
 
 /// How many replicas have the stream up to an offset on their disks.
 pub fn replicas_synced_at(server: &Server, offset: u64) -> usize {
-    server
-        .log
-        .with_feed(|f| f.replicas().iter().filter(|r| r.synced.load(Relaxed) >= offset).count())
+    let has = |r: &&Arc<Replica>| r.is_online() && r.synced.load(Relaxed) >= offset;
+    server.log.with_feed(|f| f.replicas().iter().filter(has).count())
 }
 
 /// Replicas that were heard not longer ago than `min-replicas-max-lag` says.

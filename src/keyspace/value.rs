@@ -42,8 +42,8 @@ pub struct ModuleType {
     pub owner: &'static crate::module::registry::Module,
     /// The callbacks, as the module gave them.
     pub methods: crate::module::abi::TypeMethods,
-    /// Every value of this type, so far, is in the server's heap, which stays mapped: its first words can be read
-    /// without its module's help.
+    /// Every value of this type, so far, begins in a page of the server's heap, which stays mapped: its first words can
+    /// be read without its module's help.
     pub in_heap: AtomicBool,
 }
 

@@ -1,5 +1,6 @@
 //! The module lock: what the module world calls the GIL. One holder, first come first served.
 use super::owner::Owner;
+use crate::module::fork::in_child;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -18,6 +19,9 @@ struct State {
 }
 
 /// A fair lock: an unlock hands over to the longest waiter. Hold times are measured always.
+///
+/// In a child that a module forked it does nothing: there is one thread, which had the lock when it forked, and what others
+/// held of the lock's own state at that moment stays held there for ever.
 pub struct ModuleLock {
     state: Mutex<State>,
     waiting: AtomicUsize,
@@ -57,6 +61,9 @@ pub struct HoldTimes {
 impl ModuleLock {
     /// Takes the lock, sleeping in line behind those who came before. Not recursive.
     pub fn lock(&self) {
+        if in_child() {
+            return;
+        }
         let me = {
             let mut s = self.state.lock();
             if !s.held {
@@ -80,6 +87,9 @@ impl ModuleLock {
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> bool {
+        if in_child() {
+            return true;
+        }
         let mut s = self.state.lock();
         if s.held {
             return false;
@@ -93,6 +103,9 @@ impl ModuleLock {
 
     /// Releases the lock, handing it to the longest waiter. The caller has it, and has released its keys.
     pub fn unlock(&self) {
+        if in_child() {
+            return;
+        }
         self.owner.leave();
         let next = {
             let mut s = self.state.lock();

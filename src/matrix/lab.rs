@@ -17,6 +17,8 @@ use crate::client::Wire;
 pub const WAIT: Duration = Duration::from_secs(60);
 /// How long a server may take to come to an answer (an index that is filled in the background, keys that expire).
 const SETTLE: Duration = Duration::from_secs(20);
+/// How long what runs in the background beside a load may take.
+const LONG: Duration = Duration::from_secs(300);
 /// How often it is asked meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -285,7 +287,7 @@ impl Host {
 
     /// Whether it still runs, a moment after it closed a connection: it writes a report before it is gone.
     pub fn survives(&mut self) -> bool {
-        let limit = Instant::now() + Duration::from_secs(3);
+        let limit = Instant::now() + SETTLE;
         while self.server.alive() {
             let pong = self.wire().is_ok_and(|mut wire| {
                 compact(&wire.ask(&["PING"], Duration::from_secs(1))) == "PONG"
@@ -319,7 +321,7 @@ impl Host {
 
     /// Asks until the answer is the wanted one.
     pub fn until(&mut self, section: &str, field: &str, want: &str) -> Result<(), Stop> {
-        let limit = Instant::now() + WAIT;
+        let limit = Instant::now() + LONG;
         loop {
             let value = self.info(section, field);
             if value == want {

@@ -32,7 +32,7 @@ Runs every check on every module (default: the real ones in target/reference/lib
   --scripts DIR       folder of the differential scripts (default: tests/diff here or above)
   --suites DIR        folder of the vendors' checkouts: run their suites too
   --runner FILE       the program that runs them (default: run.py in the folder of --suites)
-  --jobs N            checks at a time (default 2)
+  --jobs N            checks at a time (default: as many as processors, 2 to 8)
   --verbose           print what is sent and answered
   --list              tell what the checks are
 Exit code 0 if no cell fails or differs, 1 if one does, 2 when it was called wrongly.";
@@ -43,8 +43,8 @@ pub struct Setup {
     pub server: Vec<String>,
     /// The reference, where there is one.
     pub reference_server: Option<PathBuf>,
-    /// The folder that was given for it.
-    reference: Option<String>,
+    /// Options that a cell needs to be had again.
+    repeat: Vec<String>,
     /// How long the mixed load lasts.
     pub seconds: u64,
     /// Where the differential scripts are.
@@ -174,28 +174,40 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
     let mut setup = Setup {
         server: vec![own],
         reference_server: None,
-        reference: None,
+        repeat: Vec::new(),
         seconds: 60,
         scripts: None,
         suites: None,
         runner: None,
         verbose: false,
-        jobs: 2,
+        jobs: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8)),
         json: None,
         html: None,
         checks: CHECKS.iter().collect(),
         files: Vec::new(),
     };
-    let mut without = false;
+    let (mut without, mut given) = (false, None);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} lacks its value\n{USAGE}"));
         let number = |text: &String| text.parse::<u64>().map_err(|_| format!("no number: {text}"));
         match arg.as_str() {
-            "--reference" => setup.reference = Some(value()?.clone()),
-            "--no-reference" => without = true,
+            "--reference" => {
+                given = Some(PathBuf::from(value()?));
+                setup.repeat.extend(
+                    given
+                        .iter()
+                        .map(|d| format!("--reference {}", lab::shell(&d.display().to_string()))),
+                );
+            }
+            "--no-reference" => {
+                without = true;
+                setup.repeat.push(arg.clone());
+            }
             "--server" => {
-                setup.server = value()?.split_whitespace().map(str::to_string).collect();
+                let command = value()?;
+                setup.server = command.split_whitespace().map(str::to_string).collect();
+                setup.repeat.push(format!("--server {}", lab::shell(command)));
             }
             "--json" => setup.json = Some(value()?.into()),
             "--html" => setup.html = Some(value()?.into()),
@@ -221,11 +233,7 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
     if setup.server.is_empty() {
         return Err("--server is empty".into());
     }
-    let dir = match (&setup.reference, without) {
-        (_, true) => None,
-        (Some(dir), _) => Some(PathBuf::from(dir)),
-        (None, _) => reference_dir(),
-    };
+    let dir = if without { None } else { given.or_else(reference_dir) };
     if let Some(dir) = &dir {
         let path = dir.join("bin/redis-server");
         let path = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
@@ -340,18 +348,16 @@ fn one(setup: &Setup, subjects: &[Subject], check: usize, subject: usize) -> Cel
     Cell { check, subject, state, text, command, steps: lab.lines(), time: begin.elapsed() }
 }
 
-/// How a cell is had again.
-pub fn again(lab: &Lab, check: &str) -> String {
+/// How a cell is had again: with all modules where the check is about all of them.
+fn again(lab: &Lab, check: &str, all: bool) -> String {
     let mut words = vec!["backplane matrix --verbose --only".to_string(), check.to_string()];
-    if let Some(dir) = &lab.setup.reference {
-        words.push(format!("--reference {}", lab::shell(dir)));
-    }
-    let subject = lab.subject();
-    let word = match subject.workload.is_some() || subject.args.is_empty() {
-        true => subject.path.display().to_string(),
-        false => subject.words().iter().map(|w| lab::shell(w)).collect::<Vec<_>>().join(" "),
+    words.extend(lab.setup.repeat.iter().cloned());
+    let word = |subject: &Subject| match subject.given {
+        true => subject.words().iter().map(|w| lab::shell(w)).collect::<Vec<_>>().join(" "),
+        false => subject.path.display().to_string(),
     };
-    words.push(lab::shell(&word));
+    let others = lab.subjects.iter().filter(|s| all && s.path != lab.subject().path);
+    words.extend(std::iter::once(lab.subject()).chain(others).map(|s| lab::shell(&word(s))));
     words.join(" ")
 }
 

@@ -14,7 +14,9 @@ pub struct Subject {
     pub path: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// What is called in tables and anchors; no two have the same.
+    /// Whether the user gave them.
+    pub given: bool,
+    /// What it is called in tables and anchors; no two have the same.
     pub id: String,
     /// What is done with it; `None` for a module that nobody has described.
     pub workload: Option<&'static Workload>,
@@ -47,14 +49,15 @@ impl Subject {
         let name = stem(&path);
         let workload = of(&name);
         let dir = path.parent().unwrap_or(Path::new("/")).display().to_string();
-        let args = match (words.is_empty(), workload) {
-            (true, Some(w)) => w.args.iter().map(|a| a.replace("{dir}", &dir)).collect(),
+        let given = !words.is_empty();
+        let args = match workload {
+            Some(w) if !given => w.args.iter().map(|a| a.replace("{dir}", &dir)).collect(),
             _ => words,
         };
         let twins = taken.iter().filter(|s| stem(&s.path) == name).count();
         let id = if twins == 0 { name } else { format!("{name}-{}", twins + 1) };
         let id = id.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_");
-        Ok(Subject { path, args, id, workload, loads: OnceLock::new() })
+        Ok(Subject { path, args, given, id, workload, loads: OnceLock::new() })
     }
 
     /// File and arguments, as after `loadmodule`.

@@ -31,12 +31,13 @@ pub fn error_text() -> String {
 }
 
 /// `module-exclusive yes`: whether a request that a serving thread got waits for the module lock. All do, as nothing
-/// runs beside a module on Redis, but those that reach a running script, which would never end without them, and those
-/// in a pause of `CLIENT PAUSE`, who wait on their serving threads.
+/// runs beside a module on Redis, but those that come while data is loaded, where Redis answers too, those that reach a
+/// running script, which would never end without them, and those in a `CLIENT PAUSE`, who wait on their serving threads.
 pub fn waits_for_modules(server: &Server, args: &[&[u8]]) -> bool {
     let reaches_scripts = |name: &[u8]| is(name, "script") || is(name, "function");
     let goes_on = server.pause.active()
         || crate::script::run::runs_somewhere()
+        || server.loading.load(Relaxed)
         || reaches_scripts(args[0]) && args.len() == 2;
     !goes_on
 }

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, AtomicU8, Ordering::Relaxed, Ordering::SeqCst,
 };
@@ -55,8 +55,8 @@ pub struct Link {
     pub down_since: AtomicI64,
     /// The primary wants to know at once how far we are.
     asked: AtomicBool,
-    /// Somebody wants the connection ended (`CLIENT KILL TYPE master`); a new one follows.
-    cut: AtomicBool,
+    /// The connection, for those who want it ended.
+    stream: Mutex<Option<TcpStream>>,
     /// Modules know that the link is up.
     told_up: AtomicBool,
     /// Keys with an expiry that this replica's own clients set: no primary will delete them.
@@ -101,12 +101,19 @@ impl Link {
     pub fn cut(&self, server: &'static Server) -> bool {
         let is_up = self.is_replica() && self.is_up();
         if is_up {
-            self.cut.store(true, SeqCst);
+            self.hang_up();
             self.down_since.store(now_ms(), Relaxed);
             self.state.store(state::CONNECT, SeqCst);
             self.tell(server, false);
         }
         is_up
+    }
+
+    /// Ends the connection, if there is one: the primary sees it at once, our thread when it looks.
+    fn hang_up(&self) {
+        if let Some(stream) = self.stream.lock().take() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Tells modules of the link, once for each change.
@@ -153,6 +160,7 @@ impl Link {
         *self.primary.lock() = Some((host.clone(), port));
         self.replica.store(true, SeqCst);
         self.state.store(state::CONNECT, SeqCst);
+        self.hang_up();
         self.down_since.store(now_ms(), Relaxed);
         let run = move || Follower::new(server, generation, host, port).run();
         if std::thread::Builder::new().name("replica-link".into()).spawn(run).is_err() {
@@ -165,6 +173,7 @@ impl Link {
         self.generation.fetch_add(1, SeqCst);
         *self.primary.lock() = None;
         self.state.store(state::CONNECT, SeqCst);
+        self.hang_up();
         self.replica.swap(false, SeqCst)
     }
 }
@@ -243,6 +252,9 @@ impl Follower {
                 Err(End::Unwanted) => return,
                 Err(End::Broken(why)) => {
                     crate::log_warning!("Connection with master lost: {why}");
+                    if self.is_wanted() {
+                        self.link().hang_up();
+                    }
                     if self.link().is_up() {
                         self.link().down_since.store(now_ms(), Relaxed);
                     }
@@ -269,10 +281,10 @@ impl Follower {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(timeout))?;
+        *self.link().stream.lock() = stream.try_clone().ok();
         let mut c = Connection { stream, ahead: Vec::new() };
         self.introduce(&mut c)?;
         self.synchronize(&mut c)?;
-        self.link().cut.store(false, SeqCst);
         // Who sees the link up finds that modules know it.
         self.link().tell(self.server, true);
         let entered = self.enter(state::CONNECTED);
@@ -566,9 +578,6 @@ impl Follower {
         loop {
             if !self.is_wanted() {
                 return Err(End::Unwanted);
-            }
-            if link.cut.load(SeqCst) {
-                return Err(End::Broken("it was asked to end".into()));
             }
             // What arrives while clients are paused (`CLIENT PAUSE`) waits as well.
             server.pause.end_if_over(now_ms());

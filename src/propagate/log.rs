@@ -213,6 +213,11 @@ impl Log {
         p.feed.begin(replica)
     }
 
+    /// A replica gets the snapshot that `other` waits for. False if `other` is not there, or has it already.
+    pub fn join_replica(&self, replica: &Arc<Replica>, other: &Arc<Replica>) -> bool {
+        self.pending.lock().feed.join(replica, other)
+    }
+
     /// A replica has its snapshot, and gets the stream behind it.
     pub fn put_online(&self, replica: &Replica) {
         self.pending.lock().feed.put_online(replica);
@@ -236,8 +241,10 @@ impl Log {
     /// A client ended; it may have been a replica.
     pub fn remove_replica(&self, client: &Arc<ClientShared>) {
         if client.has(flag::REPLICA) {
-            self.pending.lock().feed.remove(client);
-            crate::module::event::replica_event(Server::get(), false);
+            let was_online = self.pending.lock().feed.remove(client);
+            if was_online {
+                crate::module::event::replica_event(Server::get(), false);
+            }
         }
     }
 

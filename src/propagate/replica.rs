@@ -178,6 +178,19 @@ impl Feed {
         self.offset
     }
 
+    /// Adds a replica that gets the snapshot of another, and what was kept back for that since. False if that one is gone,
+    /// or on its way.
+    pub(super) fn join(&mut self, replica: &Arc<Replica>, other: &Arc<Replica>) -> bool {
+        let waits = other.stage.load(Relaxed) == stage::SNAPSHOT
+            && !other.client.has(flag::KILLED)
+            && self.replicas.iter().any(|r| Arc::ptr_eq(r, other));
+        if waits {
+            *replica.kept_back.lock() = other.kept_back.lock().clone();
+            self.add(replica.clone(), stage::SNAPSHOT);
+        }
+        waits
+    }
+
     /// The snapshot is sent: what was kept back follows, and the stream from now on.
     pub(super) fn put_online(&mut self, replica: &Replica) {
         replica.client.push(&std::mem::take(&mut *replica.kept_back.lock()));
@@ -193,12 +206,18 @@ impl Feed {
             .then(|| self.backlog.range((have - missing) as usize..).copied().collect())
     }
 
-    /// Removes a client. True if nobody is fed any more.
-    pub(super) fn remove(&mut self, client: &Arc<ClientShared>) {
-        self.replicas.retain(|r| !Arc::ptr_eq(&r.client, client));
+    /// Removes a client. True if it followed the stream.
+    pub(super) fn remove(&mut self, client: &Arc<ClientShared>) -> bool {
+        let mut was_online = false;
+        self.replicas.retain(|r| {
+            let is_it = Arc::ptr_eq(&r.client, client);
+            was_online |= is_it && r.is_online();
+            !is_it
+        });
         if self.replicas.is_empty() {
             self.alone_since = now_ms();
         }
+        was_online
     }
 
     /// Drops the backlog when there has been no replica for `seconds` (0: never). True if it was dropped.

@@ -1,7 +1,7 @@
 //! Full synchronisations: replicas that need all data get the file of a cut, and what was written since behind it.
 //!
 //! A replica that asks is noted ([`ask`]) and waits until a cut can be taken: at once, or when the snapshot that runs is
-//! over. All that wait then share one cut. From the cut on the log keeps a replica's part of the stream back
+//! over. All that wait then share one cut, and who comes while its file is written joins them. From the cut on the log keeps a replica's part of the stream back
 //! ([`super::replica::stage`]); a thread sends the file in pieces, never more at a time than a connection takes, and at its
 //! end the log lets go of what it kept. So nobody waits for a replica: neither writers nor other replicas.
 //!
@@ -40,9 +40,12 @@ pub struct Request {
 pub struct Waiting {
     /// Those that wait for a cut.
     waiting: Mutex<Vec<Request>>,
-    /// Those whose snapshot is being written, or was written last.
-    served: Mutex<Arc<Vec<Request>>>,
+    /// Those whose snapshot is being written.
+    served: Mutex<Served>,
 }
+
+/// Requests that share a cut; `None` when its file is complete.
+type Served = Arc<Mutex<Option<Vec<Request>>>>;
 
 /// Counts files.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -56,6 +59,10 @@ fn path(number: u64) -> PathBuf {
 pub fn ask(server: &'static Server, request: Request) {
     crate::log_notice!("Full resync requested by replica {}", request.replica.client.addr);
     server.stats.sync_full.add(1);
+    let Some(request) = join(server, request) else {
+        crate::log_notice!("Waiting for end of BGSAVE for SYNC");
+        return;
+    };
     if !request.snapshot_only {
         server.log.expect_replica(request.replica.clone());
     }
@@ -67,6 +74,34 @@ pub fn ask(server: &'static Server, request: Request) {
     }
     // Behind the command that asks: no module has a key open then.
     server.queue.task(Box::new(move || begin(server)));
+}
+
+/// Lets a replica have the snapshot that is being written for others, with what was kept back for one of them. The
+/// request comes back if there is none.
+fn join(server: &Server, request: Request) -> Option<Request> {
+    let served = server.log.waiting.served.lock().clone();
+    let mut served = served.lock();
+    let requests = match &mut *served {
+        Some(requests) if cut::running_for(Purpose::Replicas) => requests,
+        _ => return Some(request),
+    };
+    let shares = |other: &Request| match request.snapshot_only {
+        true => true,
+        false => !other.snapshot_only && server.log.join_replica(&request.replica, &other.replica),
+    };
+    let Some(other) = requests.iter().find(|o| shares(o)) else { return Some(request) };
+    request.replica.from.store(other.replica.from.load(Relaxed), Relaxed);
+    greet(&request, &server.repl_id.lock());
+    requests.push(request);
+    None
+}
+
+/// Tells a replica which stream it gets, and from where.
+fn greet(r: &Request, id: &str) {
+    if r.with_offset {
+        let from = r.replica.from.load(Relaxed);
+        r.replica.client.push(format!("+FULLRESYNC {id} {from}\r\n").as_bytes());
+    }
 }
 
 /// Takes the cut for those who wait, if no other snapshot runs. The calling thread is the module thread, between two
@@ -82,39 +117,37 @@ pub fn begin(server: &'static Server) {
     }
     crate::log_notice!("Starting BGSAVE for SYNC with target: disk");
     server.persistence.saves.fetch_add(1, Relaxed);
-    let requests = Arc::new(requests);
+    let requests: Served = Arc::new(Mutex::new(Some(requests)));
     let path = path(NUMBER.fetch_add(1, Relaxed) + 1);
     let at_cut = {
         let requests = requests.clone();
         Box::new(move || {
-            for r in requests.iter() {
+            for r in requests.lock().iter().flatten() {
                 let offset = match r.snapshot_only {
                     true => server.log.with_feed(|f| f.offset()),
                     false => server.log.add_replica(&r.replica),
                 };
                 r.replica.from.store(offset, Relaxed);
+                greet(r, &server.repl_id.lock());
             }
             true
         })
     };
     let done = {
         let (requests, path) = (requests.clone(), path.clone());
-        Box::new(move |result| deliver(server, &requests, &path, result))
+        Box::new(move |result| {
+            let requests = requests.lock().take().unwrap_or_default();
+            deliver(server, &requests, &path, result);
+        })
     };
     let order = Order { path, format: Format::Rdb, purpose: Purpose::Replicas, at_cut, done };
     if !cut::begin(server, order) {
         // Another one was faster; the cron comes again.
-        if let Some(requests) = Arc::into_inner(requests) {
-            server.log.waiting.waiting.lock().extend(requests);
-        }
+        let requests = requests.lock().take().unwrap_or_default();
+        server.log.waiting.waiting.lock().extend(requests);
         return;
     }
-    *server.log.waiting.served.lock() = requests.clone();
-    let id = server.repl_id.lock().clone();
-    for r in requests.iter().filter(|r| r.with_offset) {
-        let head = format!("+FULLRESYNC {id} {}\r\n", r.replica.from.load(Relaxed));
-        r.replica.client.push(head.as_bytes());
-    }
+    *server.log.waiting.served.lock() = requests;
 }
 
 /// The file is complete, or there is none. On the snapshot's thread.
@@ -200,13 +233,9 @@ pub fn cron(server: &'static Server, now: i64) {
     keep_alive(server, now);
     let gone = |r: &Request| r.replica.client.has(flag::KILLED);
     let served = server.log.waiting.served.lock().clone();
-    if cut::running_for(Purpose::Replicas) && served.iter().all(gone) {
-        if !served.is_empty() {
-            crate::log_notice!(
-                "All replicas that waited for the snapshot are gone: it is called off"
-            );
-        }
-        *server.log.waiting.served.lock() = Arc::default();
+    let nobody = served.lock().as_ref().is_some_and(|s| s.iter().all(gone));
+    if nobody && cut::running_for(Purpose::Replicas) {
+        crate::log_notice!("All replicas of a snapshot are gone: it is called off");
         cut::abort(Purpose::Replicas);
     }
     if !server.log.waiting.waiting.lock().is_empty() {

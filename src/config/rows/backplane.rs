@@ -8,6 +8,7 @@ pub(super) const ROWS: &[Row] = &[
     // Zero stands for "as many as cores": `Config::new` puts the number in.
     int("server-threads", 1, 128, 0).flags(IMMUTABLE | HIDDEN),
     switch("module-strict", false).flags(IMMUTABLE | HIDDEN),
+    switch("module-exclusive", false).flags(HIDDEN),
     // For hunting races: one of so many calls of modules gives the processor away.
     int("module-yield", 0, 1_000_000, 0).flags(IMMUTABLE | HIDDEN),
     // Can be closed at run time, and not be opened again.
@@ -16,5 +17,4 @@ pub(super) const ROWS: &[Row] = &[
     special("module-persona", Special::ModulePersona).flags(MULTI_ARG | HIDDEN),
     special("module-allow-sha256", Special::ModuleAllowSha256)
         .flags(MULTI_ARG | HIDDEN | IMMUTABLE),
-    switch("module-exclusive", false).flags(HIDDEN),
 ];

@@ -35,7 +35,7 @@ macro_rules! rows {
             proves: $proves,
             needs_load: $needs,
             run: $run,
-            how: |lab| again(lab, $name),
+            how: |lab| again(lab, $name, matches!($name, "together")),
         }),*]
     };
 }
@@ -88,9 +88,9 @@ const OWN: [Check; 19] = rows! {
     "resp3", "RESP3", true, clients::resp3,
         "Replies have the reference's types after HELLO 3.";
     "dump", "DUMP, RESTORE", true, values::dump,
-        "Payloads of its values equal the reference's, and each server restores the other's.";
+        "Each server restores what the other dumps of its values, with the same digests and reads afterwards.";
     "copy", "COPY", true, values::copy,
-        "Copies of its values equal the original, or are refused as by the reference.";
+        "Its values are copied, or the copy refused, as on the reference; changes of the original do not reach the copy.";
     "digest", "DEBUG DIGEST", true, values::digest,
         "The digests of the keyspace and of each value equal the reference's, also after DEBUG RELOAD.";
     "expiry", "expiry", true, values::expiry,

@@ -141,6 +141,6 @@ fn suite_words(lab: &Lab, name: &str) -> Vec<String> {
 pub fn suite_command(lab: &Lab) -> String {
     match lab.workload().and_then(|w| w.suite) {
         Some(name) => suite_words(lab, name).iter().map(|w| shell(w)).collect::<Vec<_>>().join(" "),
-        None => crate::matrix::again(lab, "suite"),
+        None => crate::matrix::again(lab, "suite", false),
     }
 }

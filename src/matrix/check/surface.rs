@@ -58,13 +58,14 @@ pub fn commands(lab: &Lab) -> Verdict {
         agree(&mut hosts, &format!("COMMAND GETKEYS {name}"))?;
         for extra in wrong_calls(arity(&ours)) {
             let line = call(name, extra);
-            let reference = bare(&mut hosts[0], &line)?;
+            let reference = bare(&mut hosts[0], &line, SILENCE)?;
             if reference == Reply::Closed && !hosts[0].survives() {
                 left_out.push(name.as_str());
                 hosts[0] = lab.start(Side::Reference, &[])?;
                 continue;
             }
-            let ours = bare(&mut hosts[1], &line)?;
+            let wait = if reference == Reply::Timeout { SILENCE } else { WAIT };
+            let ours = bare(&mut hosts[1], &line, wait)?;
             if ours == Reply::Closed && !hosts[1].survives() {
                 return Err(Stop::Fails(format!(
                     "{line} ends the server{}",
@@ -92,9 +93,12 @@ pub fn commands(lab: &Lab) -> Verdict {
     ))
 }
 
+/// After so long a command is taken for one that does not reply.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// A call that may leave the client without a reply, or without a connection.
-fn bare(host: &mut Host, line: &str) -> Result<Reply, Stop> {
-    let reply = host.words_within(&crate::client::words::split(line)?, Duration::from_secs(3));
+fn bare(host: &mut Host, line: &str, wait: Duration) -> Result<Reply, Stop> {
+    let reply = host.words_within(&crate::client::words::split(line)?, wait);
     if matches!(reply, Reply::Timeout) || (reply == Reply::Closed && host.survives()) {
         host.reconnect()?;
     }

@@ -14,10 +14,13 @@ fn align_for(size: usize) -> usize {
 /// Redis' allocator.
 #[cfg(feature = "jemalloc")]
 mod heap {
-    use super::align_for;
+    use super::{align_for, PAGE};
     use crate::observe::heap;
     use std::ffi::{c_int, c_void, CStr};
-    use std::sync::OnceLock;
+    use std::ptr::null_mut;
+    use std::sync::atomic::{
+        AtomicPtr, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    };
     use tikv_jemalloc_sys as je;
 
     /// Up to this size the plain functions align as [`align_for`] asks: size classes are multiples of the powers of two
@@ -34,32 +37,59 @@ mod heap {
         heap::used()
     }
 
-    /// Whether an address, whatever it is, lies in a block of this heap.
+    /// The pages of which blocks were given out, a bit for each. jemalloc keeps what it has mapped (`retain`), so they can be
+    /// read for ever. First by gigabyte: a table for each, of `PAGES` bits.
+    static GIVEN: [AtomicPtr<Bits>; 1 << (ADDRESS_BITS - GIGABYTE_BITS)] =
+        [const { AtomicPtr::new(null_mut()) }; 1 << (ADDRESS_BITS - GIGABYTE_BITS)];
+    const ADDRESS_BITS: u32 = 47;
+    const GIGABYTE_BITS: u32 = 30;
+    const PAGE_BITS: u32 = PAGE.trailing_zeros();
+    const PAGES: usize = 1 << (GIGABYTE_BITS - PAGE_BITS);
+    type Bits = [AtomicU64; PAGES / 64];
+
+    /// Where the bit of an address's page is, once there is a table for it.
+    #[inline]
+    fn bit(p: *mut c_void) -> Option<(&'static AtomicPtr<Bits>, usize, u64)> {
+        let table = GIVEN.get(p.addr() >> GIGABYTE_BITS)?;
+        let page = p.addr() >> PAGE_BITS & (PAGES - 1);
+        Some((table, page / 64, 1 << (page % 64)))
+    }
+
+    /// Whether an address, whatever it is, lies in a page of which this heap gave a block out.
     pub fn owns(p: *mut c_void) -> bool {
-        static LOOK_UP: OnceLock<Option<[usize; 2]>> = OnceLock::new();
-        let number = LOOK_UP.get_or_init(|| {
-            let (mut at, mut len) = ([0; 2], 2);
-            // SAFETY: layout: the named control has two parts.
-            let failed = unsafe {
-                je::mallctlnametomib(c"arenas.lookup".as_ptr(), at.as_mut_ptr(), &mut len)
-            };
-            (failed == 0 && len == 2).then_some(at)
-        });
-        let Some(number) = number else { return false };
-        let mut arena: std::ffi::c_uint = 0;
-        let mut size = size_of_val(&arena);
-        let mut asked = p;
-        // SAFETY: layout: the control takes an address, which need not be valid, and gives the number of an arena.
-        unsafe {
-            je::mallctlbymib(
-                number.as_ptr(),
-                2,
-                (&raw mut arena).cast(),
-                &mut size,
-                (&raw mut asked).cast(),
-                size_of_val(&asked),
-            ) == 0
+        let Some((table, word, bit)) = bit(p) else { return false };
+        // SAFETY: layout: a table is never freed.
+        let table = unsafe { table.load(Acquire).as_ref() };
+        table.is_some_and(|t| t[word].load(Relaxed) & bit != 0)
+    }
+
+    /// A block was given out: see [`owns`].
+    #[inline]
+    fn given(p: *mut c_void) -> *mut c_void {
+        if let Some((table, word, bit)) = bit(p) {
+            // SAFETY: layout: as above.
+            match unsafe { table.load(Acquire).as_ref() } {
+                Some(t) if t[word].load(Relaxed) & bit != 0 => {}
+                Some(t) => drop(t[word].fetch_or(bit, Relaxed)),
+                None => first_of_gigabyte(p),
+            }
         }
+        p
+    }
+
+    #[cold]
+    fn first_of_gigabyte(p: *mut c_void) {
+        let Some((table, ..)) = bit(p) else { return };
+        // SAFETY: layout: zeros are a table without a bit; the size is not zero.
+        let new: *mut Bits = unsafe { je::calloc(1, std::mem::size_of::<Bits>()) }.cast();
+        if new.is_null() {
+            return;
+        }
+        if table.compare_exchange(null_mut(), new, AcqRel, Acquire).is_err() {
+            // SAFETY: ABI: allocated above, and nobody saw it.
+            unsafe { je::free(new.cast()) };
+        }
+        given(p);
     }
 
     /// Allocates `size` bytes, not zero.
@@ -67,14 +97,14 @@ mod heap {
     pub fn alloc(size: usize, zero: bool) -> *mut c_void {
         heap::here();
         // SAFETY: layout: the size is not zero.
-        unsafe {
+        given(unsafe {
             match (size <= PLAIN, zero) {
                 (true, false) => je::malloc(size),
                 (true, true) => je::calloc(1, size),
                 (false, false) => je::mallocx(size, flags_for(size)),
                 (false, true) => je::mallocx(size, flags_for(size) | je::MALLOCX_ZERO),
             }
-        }
+        })
     }
 
     /// # Safety
@@ -82,12 +112,12 @@ mod heap {
     pub unsafe fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
         heap::here();
         // SAFETY: ABI: this function's contract.
-        unsafe {
+        given(unsafe {
             match size <= PLAIN {
                 true => je::realloc(p, size),
                 false => je::rallocx(p, size, flags_for(size)),
             }
-        }
+        })
     }
 
     /// # Safety
@@ -422,5 +452,25 @@ mod tests {
                 unsafe { heap::free(q) };
             }
         }
+    }
+
+    #[test]
+    #[cfg(feature = "jemalloc")]
+    fn own_blocks_are_known_and_nothing_else_is() {
+        let _turn = crate::observe::heap::TURNS.lock().unwrap();
+        for size in [1, 100, 5000, 100_000, 1 << 22] {
+            let p = alloc(size, false);
+            assert!(owns(p), "{size}");
+            // SAFETY: ABI: the block came from this heap.
+            unsafe { heap::free(p) };
+        }
+        for number in [0, 1, 4096, 0x1a0008, 1 << 47, usize::MAX] {
+            assert!(!owns(std::ptr::without_provenance_mut(number)), "{number:#x}");
+        }
+        // SAFETY: layout: the C library's own heap.
+        let foreign = unsafe { libc::malloc(1 << 20) };
+        assert!(!owns(foreign));
+        // SAFETY: layout: allocated above.
+        unsafe { libc::free(foreign) };
     }
 }
