@@ -255,10 +255,10 @@ fn xadd(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         NewId::Given(id) => Some(id),
     };
     let not_greater =
-        err("ERR The ID specified in XADD is equal or smaller than the target stream top item");
-    let id = id.ok_or_else(|| not_greater.clone())?;
+        || err("ERR The ID specified in XADD is equal or smaller than the target stream top item");
+    let id = id.ok_or_else(not_greater)?;
     stream.append(id, fields, limits).map_err(|e| match e {
-        AppendError::IdNotGreater => not_greater,
+        AppendError::IdNotGreater => not_greater(),
         AppendError::TooBig => err("ERR Elements are too large to be stored"),
     })?;
     bulk_id(out, id);

@@ -255,9 +255,9 @@ fn getex(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 }
 
 fn add(tx: &mut Tx<'_>, key: &[u8], by: i64, out: &mut Reply) -> CommandResult {
-    let overflow = err("ERR increment or decrement would overflow");
+    let overflow = || err("ERR increment or decrement would overflow");
     let new = if let Some(number) = tx.int_mut(key) {
-        *number = number.checked_add(by).ok_or(overflow)?;
+        *number = number.checked_add(by).ok_or_else(overflow)?;
         *number
     } else {
         let old = match tx.get_mut(key) {
@@ -265,7 +265,7 @@ fn add(tx: &mut Tx<'_>, key: &[u8], by: i64, out: &mut Reply) -> CommandResult {
             Some(ValueMut::String(s)) => s.as_i64().ok_or(NOT_INTEGER)?,
             Some(_) => return Err(WRONGTYPE),
         };
-        let new = old.checked_add(by).ok_or(overflow)?;
+        let new = old.checked_add(by).ok_or_else(overflow)?;
         tx.set_string(key, &format_i64(new), Expiry::Keep);
         new
     };
