@@ -219,7 +219,6 @@ pub fn serve<S: Socket>(
                         cached.wait_for_keys(server, client, &slot, &mut socket, &mut outbox);
                     client = Box::pin(wait).await;
                 }
-                now = now_ms();
                 if client.out.buf.len() >= FLUSH_AT
                     && !flush(server, &mut socket, &mut client, &mut outbox).await
                 {
@@ -229,6 +228,10 @@ pub fn serve<S: Socket>(
                     Box::pin(finish(server, &mut socket, &mut client, &mut outbox)).await;
                     break 'connection;
                 }
+                if fresh.is_none() && client.input.is_empty() {
+                    break;
+                }
+                now = now_ms();
             }
             if !flush(server, &mut socket, &mut client, &mut outbox).await {
                 break;

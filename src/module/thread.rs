@@ -232,11 +232,11 @@ pub fn run(server: &'static Server) {
     let mut leisure = Leisure { since: mono_ns(), asleep: 0 };
     let mut has_time = true;
     let mut jobs = Vec::new();
-    let mut next_cron = now_ms();
+    let mut now = now_ms();
+    let mut next_cron = now;
     // SAFETY: layout: a plain system call.
     server.module_thread.store(unsafe { libc::gettid() } as usize, Relaxed);
     loop {
-        let now = now_ms();
         let mut wait = (next_cron - now).max(0);
         let due = [
             server.modules.timers.next_due(),
@@ -276,13 +276,14 @@ pub fn run(server: &'static Server) {
             }
         }
         server.modules.timers.run_due(server);
-        super::blocked::run_due(server, now_ms());
-        super::api::promise::run_due(server, now_ms());
-        let now = now_ms();
+        now = now_ms();
+        super::blocked::run_due(server, now);
+        super::api::promise::run_due(server, now);
         if now >= next_cron {
             crate::module::cron::run(server, now);
             end_unit(server);
-            next_cron = now_ms() + 1000 / server.config.hz().clamp(1, 500) as i64;
+            now = now_ms();
+            next_cron = now + 1000 / server.config.hz().clamp(1, 500) as i64;
         }
         super::event::loop_event(abi::SUBEVENT_EVENTLOOP_BEFORE_SLEEP);
         server.aof.write_if_needed(server);

@@ -78,6 +78,9 @@ impl Timers {
 
     /// Runs what is due. A timer stays registered while its callback runs, as on Redis.
     pub fn run_due(&self, server: &'static Server) {
+        if self.next_due().is_none() {
+            return;
+        }
         let now = now_us();
         loop {
             let (id, timer) = {
