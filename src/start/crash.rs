@@ -155,20 +155,21 @@ fn module_at(address: *const c_void) -> Option<&'static Module> {
 fn owner_of(what: &str, address: *const c_void, named: bool) {
     let (file, symbol, offset) = place(address);
     let module = module_at(address);
-    let mut at = Line { bytes: [0; 512], len: 0 };
+    // One line for all: the stack of signal handlers is small.
+    let mut line = Line { bytes: [0; 512], len: 0 };
     let _ = match named {
-        true => write!(at, "{}+0x{offset:x}", text(symbol)),
-        false => write!(at, "{address:p}"),
+        true => write!(line, "{}+0x{offset:x}", text(symbol)),
+        false => write!(line, "{address:p}"),
     };
     say!(
         "{what} {} ({}), which is {}{}",
         text(file),
-        text_of(&at),
+        text_of(&line),
         if module.is_some() { "module " } else { "not a loaded module" },
         module.map_or("", |m| m.name())
     );
     if let Some(hash) = module.and_then(|m| m.hash.as_ref()) {
-        let mut line = Line { bytes: [0; 512], len: 0 };
+        line.len = 0;
         hash.iter().for_each(|byte| {
             let _ = write!(line, "{byte:02x}");
         });
