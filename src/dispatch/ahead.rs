@@ -3,9 +3,11 @@
 //! that depend on each other; those of different requests do not.
 use super::table::{Command, Path, Table};
 use crate::connection::client::Session;
+use crate::keyspace::follow;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
 use crate::parse::Parser;
 use crate::server::Server;
+use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -91,8 +93,21 @@ pub fn fetch_places(server: &Server, places: &[Place]) {
     each(|shard, hash| shard.prefetch_bucket(hash));
     each(|shard, hash| shard.prefetch_entry(hash, |_| {}));
     each(|shard, hash| shard.prefetch_entry(hash, |e| e.prefetch_value()));
-    each(|shard, hash| shard.prefetch_entry(hash, |e| e.prefetch_behind_value()));
-    each(|shard, hash| shard.prefetch_entry(hash, |e| e.prefetch_behind_module_value()));
+    fetch_values(places.iter().map(|(shard, hash)| (server.keyspace.shard(*shard), *hash)), true);
+}
+
+/// Fetches the values of entries, which were fetched, and, on the module thread, what modules keep behind theirs.
+fn fetch_values<'s>(keys: impl Iterator<Item = (&'s Shard, u64)>, on_module_thread: bool) {
+    let mut values: SmallVec<[usize; MOST]> = SmallVec::new();
+    for (shard, hash) in keys {
+        shard.prefetch_entry(hash, |e| {
+            e.prefetch_behind_value();
+            values.extend(e.module_value_in_heap());
+        });
+    }
+    if on_module_thread {
+        follow::fetch_behind(&values);
+    }
 }
 
 /// Fetches what the requests will touch; they begin at `input[0]`.
@@ -108,7 +123,7 @@ pub fn fetch<'t>(
     let Some(db) = server.keyspace.dbs().get(session.db) else { return };
     let shards = db.shards();
     let shard = |key: &KnownKey| -> &Shard { &shards[key.shard as usize] };
-    let (mut at, mut boxed, mut more, mut modules) = (0, false, false, false);
+    let (mut at, mut boxed, mut more) = (0, false, false);
     for request in &mut *found {
         let bytes = &input[at..at + request.len];
         at += request.len;
@@ -124,7 +139,6 @@ pub fn fetch<'t>(
             shard(&key).prefetch();
             request.key = Some(key);
             boxed |= command.group != "string";
-            modules |= command.group == "module";
             more |= matches!(command.group, "stream" | "list" | "module");
         }
     }
@@ -135,12 +149,6 @@ pub fn fetch<'t>(
         keys().for_each(|key| shard(key).prefetch_entry(key.hash, |e| e.prefetch_value()));
     }
     if more {
-        keys().for_each(|key| shard(key).prefetch_entry(key.hash, |e| e.prefetch_behind_value()));
-    }
-    if modules && on_module_thread {
-        let behind = |key: &KnownKey| {
-            shard(key).prefetch_entry(key.hash, |e| e.prefetch_behind_module_value());
-        };
-        keys().for_each(behind);
+        fetch_values(keys().map(|key| (shard(key), key.hash)), on_module_thread);
     }
 }

@@ -497,11 +497,12 @@ impl Entry {
         }
     }
 
-    /// For the value of a module, one step further: see [`ModuleValue::prefetch_behind`].
+    /// Where the value of a module is, if it can be followed: see [`super::follow`].
     #[inline]
-    pub fn prefetch_behind_module_value(&self) {
-        if let ValueRef::Module(value) = self.value() {
-            value.prefetch_behind();
+    pub fn module_value_in_heap(&self) -> Option<usize> {
+        match self.value() {
+            ValueRef::Module(value) => value.in_heap(),
+            _ => None,
         }
     }
 

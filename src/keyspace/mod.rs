@@ -6,6 +6,7 @@ pub mod entry;
 pub mod event;
 pub mod evict;
 pub mod expire;
+pub mod follow;
 pub mod geohash;
 pub mod hash;
 pub mod hyperloglog;

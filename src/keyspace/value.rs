@@ -90,27 +90,11 @@ impl ModuleValue {
         (0..3).for_each(|line| prefetch(at.wrapping_add(64 * line)));
     }
 
-    /// Has the processor fetch what the first words of the value point to, if that is what they are. On the module
-    /// thread, with the module lock.
+    /// Where the value is, for [`super::follow`]: in our heap.
     #[inline]
-    pub fn prefetch_behind(&self) {
-        const PAGE: usize = 4096;
-        let at = self.ptr.cast::<usize>();
-        if !self.ty.in_heap.load(Relaxed) || !at.is_aligned() {
-            return;
-        }
-        // Tagged pointers have their tags in the lowest bits.
-        let fetch = |word: usize| prefetch(word & !7);
-        // SAFETY: layout: `in_heap` says that the value is in the heap, where no page is ever unmapped, and the
-        // words are in its page; lock: who has the module lock is alone with the value, or all only read.
-        unsafe {
-            let first = at.read_volatile();
-            fetch(first);
-            prefetch((first & !7).wrapping_add(64));
-            if at.addr() % PAGE < PAGE - size_of::<usize>() {
-                fetch(at.add(1).read_volatile());
-            }
-        }
+    pub fn in_heap(&self) -> Option<usize> {
+        let at = self.ptr.expose_provenance();
+        (self.ty.in_heap.load(Relaxed) && at % align_of::<usize>() == 0).then_some(at)
     }
 
     /// Gives the pointer up without calling `free`.
