@@ -108,6 +108,10 @@ impl Queue {
 
 /// Replies go back to the serving threads when this much time has passed since they last did.
 const RETURN_EVERY_NS: u64 = 100_000;
+/// The same while so many clients wait for this thread: their replies are far off, and waking the serving threads costs
+/// them more.
+const RETURN_EVERY_BUSY_NS: u64 = 500_000;
+const MANY_CLIENTS: usize = 8;
 
 /// How much of its time the module thread is asleep.
 struct Leisure {
@@ -266,8 +270,14 @@ pub fn run(server: &'static Server) {
                 }
             }
             end_unit(server);
-            if returns.waiting && mono_ns() - returns.last > RETURN_EVERY_NS {
-                returns.send(server);
+            if returns.waiting {
+                let every = match server.queue.batch.lock().len() >= MANY_CLIENTS {
+                    true => RETURN_EVERY_BUSY_NS,
+                    false => RETURN_EVERY_NS,
+                };
+                if mono_ns() - returns.last > every {
+                    returns.send(server);
+                }
             }
             if server.module_lock.has_waiters() {
                 returns.send(server);
