@@ -9,8 +9,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::os::fd::RawFd;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicU8, Ordering::Relaxed,
-    Ordering::Release,
+    AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU8, Ordering::Relaxed, Ordering::Release,
 };
 use std::sync::Arc;
 use std::task::Waker;
@@ -116,8 +115,6 @@ pub struct ClientShared {
     pub waiter: Mutex<Option<Arc<crate::execute::blocking::Waiter>>>,
     /// Counts of channels and patterns, for `CLIENT LIST`.
     pub subscriptions: (AtomicU32, AtomicU32, AtomicU32),
-    /// Commands executed.
-    pub commands: AtomicU64,
     /// Commands queued by `MULTI`, -1 outside of it, for `CLIENT LIST`.
     pub queued: AtomicI32,
     /// Watched keys, for `CLIENT LIST`.
@@ -160,7 +157,6 @@ impl ClientShared {
             mailbox: Mutex::default(),
             waiter: Mutex::default(),
             subscriptions: Default::default(),
-            commands: AtomicU64::new(0),
             queued: AtomicI32::new(-1),
             watching: AtomicU32::new(0),
             prefixes: AtomicU32::new(0),
@@ -343,6 +339,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
     pub pushed: bool,
+    /// Requests that were done when its input was last looked at.
+    pub turn_requests: u32,
     /// What a replica told before it asked for the data.
     pub handshake: Option<Box<crate::execute::replication::Handshake>>,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
@@ -399,6 +397,7 @@ impl Session {
             freeing: None,
             paused_script: false,
             known_key: None,
+            turn_requests: 0,
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,

@@ -180,6 +180,7 @@ pub fn run_input(
         }
     };
     server.stats.turn(client.session.clock_ns.saturating_sub(begin), commands);
+    client.session.turn_requests = commands as u32;
     if outcome != Outcome::NeedInput {
         // What was found ahead and not executed is looked for again.
         client.parser.abandon();

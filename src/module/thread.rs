@@ -89,9 +89,15 @@ impl Queue {
         self.jobs.lock()
     }
 
-    /// Takes all jobs; sleeps until there are some or the time is over.
-    fn take(&self, into: &mut Vec<Job>, timeout: Duration) {
+    /// Takes all jobs; sleeps until there are some or the time is over. If `patient`, it lets others run once before it
+    /// sleeps, as serving threads do: on a busy machine they bring more.
+    fn take(&self, into: &mut Vec<Job>, timeout: Duration, patient: bool) {
         let mut jobs = self.jobs.lock();
+        if patient && jobs.is_empty() && !timeout.is_zero() {
+            drop(jobs);
+            std::thread::yield_now();
+            jobs = self.jobs.lock();
+        }
         if jobs.is_empty() && !timeout.is_zero() {
             self.sleeping.store(true, Relaxed);
             self.signal.wait_for(&mut jobs, timeout);
@@ -149,8 +155,12 @@ struct Returns {
     by_thread: Vec<Vec<Return>>,
     last: u64,
     waiting: bool,
+    /// Clients send several requests at once: there is enough to do for each wake-up.
+    pipelines: bool,
 }
 
+/// So many requests of a client at once are a pipeline.
+const PIPELINE: u32 = 4;
 /// Replies up to this size are sent from the module thread.
 const DIRECT_MOST: usize = 4096;
 /// An output buffer up to this size may stay with a client.
@@ -160,7 +170,7 @@ impl Returns {
     fn new(server: &Server) -> Returns {
         let threads = server.serving.get().map_or(1, Vec::len);
         let by_thread = (0..threads).map(|_| Vec::new()).collect();
-        Returns { by_thread, last: mono_ns(), waiting: false }
+        Returns { by_thread, last: mono_ns(), waiting: false, pipelines: false }
     }
 
     /// Nothing else is to be done: sends replies right from here, which saves waking the serving threads for it. What
@@ -251,7 +261,7 @@ pub fn run(server: &'static Server) {
             wait = wait.min((at - now).max(0));
         }
         let before = mono_ns();
-        server.queue.take(&mut jobs, Duration::from_millis(wait as u64));
+        server.queue.take(&mut jobs, Duration::from_millis(wait as u64), !returns.pipelines);
         has_time = leisure.slept(before, mono_ns()).unwrap_or(has_time);
         server.module_lock.lock();
         super::event::loop_event(abi::SUBEVENT_EVENTLOOP_AFTER_SLEEP);
@@ -317,7 +327,7 @@ pub fn is_current(server: &Server) -> bool {
 pub fn run_waiting_clients(server: &'static Server) {
     let mut returns = Returns::new(server);
     let (mut arrived, mut later) = (Vec::new(), VecDeque::new());
-    server.queue.take(&mut arrived, Duration::ZERO);
+    server.queue.take(&mut arrived, Duration::ZERO, false);
     let mut jobs = std::mem::take(&mut *server.queue.batch.lock());
     jobs.extend(arrived);
     for job in jobs {
@@ -359,6 +369,7 @@ fn run_client(
     // SAFETY: lock: the module thread has the module lock here, as on the line after the commands.
     unsafe { server.holder() }.client = Some(client.session.shared.clone());
     let (done, outcome) = run_input(server, &table, &mut client, &input, Side::Module, now_ms());
+    returns.pipelines = client.session.turn_requests >= PIPELINE;
     // SAFETY: lock: as above.
     unsafe { server.holder() }.client = None;
     client.input = input;
@@ -367,7 +378,7 @@ fn run_client(
         crate::module::blocked::park_client(server, client, slot, thread);
         return;
     }
-    let direct = direct && outcome == Outcome::NeedInput;
+    let direct = direct && outcome == Outcome::NeedInput && !returns.pipelines;
     returns.by_thread[thread].push(Return { slot, client, direct });
     returns.waiting = true;
 }
