@@ -67,7 +67,7 @@ static int context(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     CHECK(RedisModule_IsChannelsPositionRequest(ctx) == 0);
     CHECK(RedisModule_IsKeysPositionRequest(ctx) == 0);
     CHECK(RedisModule_GetBlockedClientHandle(ctx) == NULL);
-    RedisModule_Assert(argc == 1);
+    RedisModule_Assert(argc >= 1);
     ALL_WELL();
 }
 
