@@ -80,7 +80,23 @@ impl<'a> Tx<'a> {
         now: i64,
         plan: Option<&'a Plan>,
     ) -> Tx<'a> {
-        let mode = Mode::Native;
+        Tx::new(server, session, now, Mode::Native, plan)
+    }
+
+    /// A transaction under the module lock, which the calling thread has.
+    pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
+        server.unit_time(|| now);
+        Tx::new(server, session, now, Mode::Module, None)
+    }
+
+    #[inline]
+    fn new(
+        server: &'static Server,
+        session: &'a mut Session,
+        now: i64,
+        mode: Mode,
+        plan: Option<&'a Plan>,
+    ) -> Tx<'a> {
         Tx {
             session,
             server,
@@ -92,24 +108,6 @@ impl<'a> Tx<'a> {
             persona: persona::DEFAULT,
             mode,
             plan,
-        }
-    }
-
-    /// A transaction under the module lock, which the calling thread has.
-    pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
-        let mode = Mode::Module;
-        server.unit_time(|| now);
-        Tx {
-            session,
-            server,
-            now,
-            dirty: 0,
-            effects: Default::default(),
-            ready: Vec::new(),
-            lapsed: Default::default(),
-            persona: persona::DEFAULT,
-            mode,
-            plan: None,
         }
     }
 
