@@ -94,8 +94,6 @@ pub(super) fn format_percentile(value: f64) -> String {
 /// closing quote must end its argument. `None` for unbalanced quotes.
 pub fn split_args(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let line = c_str(line);
-    let at = |i: usize| line.get(i).copied().unwrap_or(0);
-    let ends = |i: usize| i >= line.len() || is_space(line[i]);
     let mut args = Vec::new();
     let mut i = 0;
     loop {
@@ -109,61 +107,9 @@ pub fn split_args(line: &[u8]) -> Option<Vec<Vec<u8>>> {
         while i < line.len() {
             match line[i] {
                 b' ' | b'\n' | b'\r' | b'\t' => break,
-                b'"' => {
-                    i += 1;
-                    loop {
-                        match at(i) {
-                            0 => return None,
-                            b'"' => break,
-                            b'\\'
-                                if at(i + 1) == b'x'
-                                    && hex(at(i + 2)).is_some()
-                                    && hex(at(i + 3)).is_some() =>
-                            {
-                                arg.push(hex(at(i + 2))? * 16 + hex(at(i + 3))?);
-                                i += 4;
-                            }
-                            b'\\' if at(i + 1) != 0 => {
-                                arg.push(match at(i + 1) {
-                                    b'n' => b'\n',
-                                    b'r' => b'\r',
-                                    b't' => b'\t',
-                                    b'b' => 8,
-                                    b'a' => 7,
-                                    other => other,
-                                });
-                                i += 2;
-                            }
-                            c => {
-                                arg.push(c);
-                                i += 1;
-                            }
-                        }
-                    }
-                    i += 1;
-                    if !ends(i) {
-                        return None;
-                    }
-                    break;
-                }
-                b'\'' => {
-                    i += 1;
-                    loop {
-                        match at(i) {
-                            0 => return None,
-                            b'\'' => break,
-                            b'\\' if at(i + 1) == b'\'' => {
-                                arg.push(b'\'');
-                                i += 2;
-                            }
-                            c => {
-                                arg.push(c);
-                                i += 1;
-                            }
-                        }
-                    }
-                    i += 1;
-                    if !ends(i) {
+                quote @ (b'"' | b'\'') => {
+                    i += 1 + quoted(&line[i + 1..], quote, &mut arg)?;
+                    if i < line.len() && !is_space(line[i]) {
                         return None;
                     }
                     break;
@@ -175,6 +121,39 @@ pub fn split_args(line: &[u8]) -> Option<Vec<Vec<u8>>> {
             }
         }
         args.push(arg);
+    }
+}
+
+/// Reads what stands behind an opening quote; returns the length with the closing one, if there is one.
+fn quoted(text: &[u8], quote: u8, arg: &mut Vec<u8>) -> Option<usize> {
+    let mut i = 0;
+    loop {
+        let (c, len) = match text[i..] {
+            [] => return None,
+            [c, ..] if c == quote => return Some(i + 1),
+            [b'\\', b'\'', ..] if quote == b'\'' => (b'\'', 2),
+            [b'\\', b'x', high, low, ..]
+                if quote == b'"' && hex(high).is_some() && hex(low).is_some() =>
+            {
+                (hex(high)? * 16 + hex(low)?, 4)
+            }
+            [b'\\', c, ..] if quote == b'"' => (escaped(c), 2),
+            [c, ..] => (c, 1),
+        };
+        arg.push(c);
+        i += len;
+    }
+}
+
+/// What a letter behind a backslash stands for.
+fn escaped(letter: u8) -> u8 {
+    match letter {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 8,
+        b'a' => 7,
+        other => other,
     }
 }
 
