@@ -114,10 +114,16 @@ fn fetch_keys<'s>(
     depth: Depth,
     on_module_thread: bool,
 ) {
-    keys.clone().for_each(|(shard, hash)| shard.prefetch_bucket(hash));
-    keys.clone().for_each(|(shard, hash)| shard.prefetch_entry(hash, |_| {}));
+    for (shard, hash) in keys.clone() {
+        shard.prefetch_bucket(hash);
+    }
+    for (shard, hash) in keys.clone() {
+        shard.prefetch_entry(hash, |_| {});
+    }
     if depth >= Depth::Values {
-        keys.clone().for_each(|(shard, hash)| shard.prefetch_entry(hash, |e| e.prefetch_value()));
+        for (shard, hash) in keys.clone() {
+            shard.prefetch_entry(hash, |e| e.prefetch_value());
+        }
     }
     if depth >= Depth::Behind {
         let mut values: SmallVec<[usize; MOST]> = SmallVec::new();

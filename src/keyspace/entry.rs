@@ -415,6 +415,7 @@ impl Entry {
     }
 
     /// The value, for changing in place.
+    #[inline]
     pub fn value_mut<'a>(&mut self) -> ValueMut<'a> {
         // SAFETY: layout and lock: as in `value`, with the key latched or held for writing.
         unsafe {
