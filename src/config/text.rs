@@ -10,17 +10,6 @@ pub(super) fn is_space(c: u8) -> bool {
     matches!(c, b' ' | b'\t'..=b'\r')
 }
 
-/// A decimal number in its one canonical spelling: no sign but `-`, no leading zero, no blank.
-pub fn parse_integer(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let canonical = match digits {
-        [] => false,
-        [b'0', ..] => text.len() == 1,
-        _ => digits.iter().all(u8::is_ascii_digit),
-    };
-    canonical.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
-}
-
 /// A number as C's `strtoll` reads it, if nothing follows it: blanks and a sign may come first, and the empty string is
 /// zero. Out of range is `None` when `strict`, else the nearest number.
 pub(super) fn parse_c_integer(text: &[u8], radix: u32, strict: bool) -> Option<i64> {
@@ -185,26 +174,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn canonical_integers_only() {
-        for (text, expected) in [
-            ("0", Some(0)),
-            ("-1", Some(-1)),
-            ("9223372036854775807", Some(i64::MAX)),
-            ("-9223372036854775808", Some(i64::MIN)),
-            ("9223372036854775808", None),
-            ("", None),
-            ("-", None),
-            ("-0", None),
-            ("01", None),
-            ("+1", None),
-            (" 1", None),
-            ("1x", None),
-        ] {
-            assert_eq!(parse_integer(text.as_bytes()), expected, "{text:?}");
-        }
-    }
-
-    #[test]
     fn c_integers() {
         assert_eq!(parse_c_integer(b" +7", 10, false), Some(7));
         assert_eq!(parse_c_integer(b"", 10, false), Some(0));
@@ -257,6 +226,13 @@ mod tests {
         assert_eq!(split("'a"), None);
         assert_eq!(split(""), Some(vec![]));
         assert_eq!(split(r#""\xff""#), Some(vec!["\u{ff}".into()]));
+        // What the reference makes of these as inline requests.
+        assert_eq!(split(r#""\x4""#), Some(vec!["x4".into()]));
+        assert_eq!(split(r#"'a\n\''"#), Some(vec!["a\\n'".into()]));
+        assert_eq!(split("'a'b"), None);
+        assert_eq!(split("\"a\\"), None);
+        assert_eq!(split("a\x0bb \x0bc"), Some(vec!["a\x0bb".into(), "c".into()]));
+        assert_eq!(split("a\0b"), Some(vec!["a".into()]), "it is a C string there");
     }
 
     #[test]
