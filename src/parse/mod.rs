@@ -245,6 +245,7 @@ impl Parser {
 
     /// Calls `f` with the arguments of a request, which begins at `request[0]` and was [`Parser::found`] with these. An
     /// inline request must be the one found last.
+    #[inline]
     pub fn with_args<R>(
         &self,
         request: &[u8],
