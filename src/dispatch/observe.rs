@@ -4,7 +4,6 @@ use crate::connection::client::Session;
 use crate::server::Server;
 
 /// Counts a run of a command, and logs it if it was slow.
-#[inline]
 fn count(
     server: &Server,
     session: &Session,
