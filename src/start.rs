@@ -88,6 +88,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     crash::listen(server);
     crate::module::strict::start(server.config.module_strict(), server.config.module_yield());
     spawn("watchdog", move || crate::module::watchdog::run(server));
+    spawn("attend-guard", move || crate::module::attend::guard(server));
     let (loaded, ready) = std::sync::mpsc::channel();
     spawn("module", move || {
         // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is
