@@ -74,6 +74,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     crash::listen(server);
     crate::module::strict::start(server.config.module_strict(), server.config.module_yield());
     spawn("watchdog", move || crate::module::watchdog::run(server));
+    spawn("attend-guard", move || crate::module::attend::guard(server));
     let (loaded, ready) = channel();
     spawn("module", move || module_thread(server, &loaded));
     if !ready.recv().unwrap_or(false) {

@@ -84,6 +84,11 @@ pub struct Found<'t> {
 /// The place of the first key of a request on its way to the module thread: index of the shard over all databases, and hash.
 pub type Place = (u32, u64);
 
+/// The place of a key in a database.
+pub fn place(key: &[u8], db: usize) -> Place {
+    KnownKey::new(key).in_db(db)
+}
+
 /// How far the look-ups of keys are followed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Depth {
