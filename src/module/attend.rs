@@ -352,7 +352,9 @@ impl Attention {
                         self.send_home(server, place, client);
                         continue;
                     }
-                    client.out.buf = ready.spare.pop().unwrap_or_default();
+                    if client.out.buf.capacity() == 0 {
+                        client.out.buf = ready.spare.pop().unwrap_or_default();
+                    }
                     let key = first_key(&client.input);
                     let key = key.map(|key| ahead::place(key, client.session.db));
                     add(Job::Client {
@@ -440,11 +442,16 @@ impl Ready {
         }
     }
 
-    /// A client has got all its replies.
-    pub fn replied(&mut self, client: &mut Client) {
-        keep(&mut self.spare, std::mem::take(&mut client.out.buf));
-        client.parser.rest();
+}
+
+/// A client has got all its replies. The module thread keeps its buffer; elsewhere the client does.
+pub fn replied(client: &mut Client, ready: Option<&mut Ready>) {
+    if let Some(ready) = ready {
+        keep(&mut ready.spare, std::mem::take(&mut client.out.buf));
+    } else if client.out.buf.capacity() > READ_SIZE {
+        client.out.buf = Vec::new();
     }
+    client.parser.rest();
 }
 
 /// The second argument of the first request, if it is there: a hint for what is going to be looked up.
