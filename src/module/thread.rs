@@ -147,7 +147,7 @@ pub struct Outgoing {
 }
 
 /// So many make it worth to wake a serving thread.
-const WORTH_A_WAKE: usize = 8;
+const WORTH_A_WAKE: usize = 16;
 
 impl Outgoing {
     fn push(&self, server: &Server, place: u32, client: Box<Client>, helps: bool) {
