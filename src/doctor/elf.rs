@@ -46,15 +46,7 @@ const OURS: u16 = elf::EM_AARCH64;
 /// Reads a file. `Err` is why it cannot be loaded at all.
 pub fn read(data: &[u8]) -> Result<Facts, String> {
     if !data.starts_with(&elf::ELFMAG) {
-        let kind = match data {
-            [] => "is empty",
-            d if d.starts_with(b"#!") => "is a script",
-            d if d.starts_with(b"MZ") => "is a Windows program",
-            [0xcf, 0xfa, 0xed, 0xfe, ..] => "is a macOS library",
-            d if d.starts_with(b"!<arch>\n") => "is a static library",
-            _ => "has no ELF header",
-        };
-        return Err(format!("It is not an ELF file: it {kind}."));
+        return Err(format!("It is not an ELF file: it {}.", other_kind(data)));
     }
     if data.get(4) == Some(&elf::ELFCLASS32) {
         return Err("It is a 32-bit library; this server is a 64-bit program.".into());
@@ -137,6 +129,18 @@ pub fn read(data: &[u8]) -> Result<Facts, String> {
         }
     }
     Ok(facts)
+}
+
+/// What a file is that is no ELF file.
+fn other_kind(data: &[u8]) -> &'static str {
+    match data {
+        [] => "is empty",
+        d if d.starts_with(b"#!") => "is a script",
+        d if d.starts_with(b"MZ") => "is a Windows program",
+        [0xcf, 0xfa, 0xed, 0xfe, ..] => "is a macOS library",
+        d if d.starts_with(b"!<arch>\n") => "is a static library",
+        _ => "has no ELF header",
+    }
 }
 
 /// Collects the API names: C strings of one of the two prefixes and an identifier.

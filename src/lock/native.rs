@@ -29,6 +29,7 @@ pub trait Latches {
 /// On success the caller has all latches. On a held key it has the latch of that key's shard only, whose index is
 /// returned, so that it can leave a waiter there before it unlatches: the holder clears holds under the same latch, so
 /// no wake-up is lost.
+#[inline]
 pub fn acquire<L: Latches>(latches: &L, shards: &[u32], keys: &[PlannedKey]) -> Result<(), u32> {
     debug_assert!(shards.windows(2).all(|w| w[0] < w[1]));
     let mut waited_for: Option<u32> = None;

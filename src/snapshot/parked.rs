@@ -114,7 +114,7 @@ fn new(bytes: Bytes) -> *mut c_void {
 /// The bytes of a parked value; `None` for a value of a loaded module.
 pub(super) fn bytes_of(value: &ModuleValue) -> Option<&[u8]> {
     // SAFETY: layout: values of our types are made by `new`.
-    is_parked(value).then(|| unsafe { &**value.ptr.cast::<Bytes>() })
+    is_parked(value).then(|| unsafe { &**value.ptr().cast::<Bytes>() })
 }
 
 /// Whether the module of a value is absent.
