@@ -22,6 +22,9 @@ const MAX_BYTES: usize = 1 << 30;
 /// Encoding byte and the longest fixed part: a 64-bit integer.
 const MAX_PREFIX: usize = 9;
 
+/// The longest back length.
+const MAX_BACK: usize = 5;
+
 /// One element: integers that Redis stores as integers, everything else as bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LpItem<'a> {
@@ -307,7 +310,7 @@ impl Batch {
     fn long_text(&mut self, text: &[u8]) {
         let new = Encoded::of(LpItem::Str(text));
         let len = new.len();
-        let mut back = [0; 5];
+        let mut back = [0; MAX_BACK];
         let back = &mut back[..back_len_size(len)];
         write_back_len(back, len);
         self.bytes.reserve(len + back.len());
@@ -698,12 +701,8 @@ impl Listpack {
         let after = before + items.bytes.len();
         check_len(after);
         // SAFETY: layout: the block has the length that the header tells.
-        let buf = unsafe {
-            self.block.extend(before, &items.bytes);
-            self.block.bytes_mut(after)
-        };
-        buf[..4].copy_from_slice(&(after as u32 + 1).to_le_bytes());
-        self.set_count(count);
+        unsafe { self.block.extend(before, &items.bytes) };
+        self.set_header(after, count);
     }
 
     /// Prepends an element.
@@ -753,14 +752,14 @@ impl Listpack {
             to = self.skip(to);
             removed += 1;
         }
-        let end = self.end();
-        self.buf_mut().copy_within(to..end, at);
-        self.set_len(end - (to - at));
         let left = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) - removed,
         };
-        self.set_count(left);
+        let end = self.end();
+        // SAFETY: layout: the block has the length that the header tells; the header stays.
+        unsafe { self.block.splice(end, at, to - at, []) };
+        self.set_header(end - (to - at), left);
         self.position(at)
     }
 
@@ -831,16 +830,25 @@ impl Listpack {
         let before = self.stored();
         let after = before - old + size;
         check_len(after);
-        if after > before {
-            self.set_len(after);
+        assert!(at >= HEADER && at + old <= before, "a place in the listpack");
+        let mut back = [0; MAX_BACK];
+        let back = &mut back[..size - new.len()];
+        write_back_len(back, new.len());
+        // SAFETY: layout: the block has the length that the header tells, and the place was looked at above.
+        unsafe {
+            self.block.splice(before, at, old, [&new.prefix[..new.prefix_len], new.tail, back]);
         }
-        let buf = self.buf_mut();
-        buf.copy_within(at + old..before, at + size);
-        new.write(&mut buf[at..at + size]);
-        if after < before {
-            self.set_len(after);
-        }
-        self.set_count(count);
+        self.set_header(after, count);
+    }
+
+    /// Says in the header what there is: `len` bytes in memory, and so many elements.
+    fn set_header(&mut self, len: usize, count: usize) {
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&(len as u32 + 1).to_le_bytes());
+        let count = u16::try_from(count).unwrap_or(UNCOUNTED);
+        header[4..].copy_from_slice(&count.to_le_bytes());
+        // SAFETY: layout: there is always a header.
+        unsafe { self.block.bytes_mut(HEADER) }.copy_from_slice(&header);
     }
 
     fn set_count(&mut self, count: usize) {
