@@ -486,6 +486,4 @@ pub struct Client {
     pub input: Vec<u8>,
     /// Replies not yet sent.
     pub out: Reply,
-    /// The largest request of late, for the size of `input`.
-    pub peak: usize,
 }
