@@ -132,7 +132,7 @@ impl std::fmt::Display for RdbError {
         match self {
             RdbError::EmptyKey => f.write_str("a collection without elements"),
             RdbError::Corrupt { at, cause } => write!(f, "{cause} (at offset {at})"),
-            RdbError::Io(e) => write!(f, "{e}"),
+            RdbError::Io(e) => f.write_str(&crate::config::os_error_text(e)),
         }
     }
 }
