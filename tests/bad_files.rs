@@ -60,7 +60,10 @@ fn an_rdb_file_that_ends_too_early_is_refused_wherever_it_ends() {
         assert_eq!(reply, Reply::Error(error.into()), "{len} bytes");
         if len % 16 == 0 {
             let (cause, at) = last_failure(&s);
-            assert!(cause.contains("Unexpected EOF reading RDB file"), "{len} bytes: {cause}");
+            // Modules find the end themselves, and cannot say more than that they failed.
+            let told =
+                ["Unexpected EOF reading RDB file", "that the responsible module is not able"];
+            assert!(told.iter().any(|t| cause.contains(t)), "{len} bytes: {cause}");
             assert!(at <= len, "{len} bytes, and the error is at {at}");
         }
     }
@@ -71,13 +74,17 @@ fn an_rdb_file_that_ends_too_early_is_refused_wherever_it_ends() {
     s.assert_alive();
 
     // The same at the start of a server: it ends with Redis' exit code and last words.
-    for len in [0, 5, 9, 100, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
+    for len in (0..whole.len()).step_by(40).chain([whole.len() - 9, whole.len() - 1]) {
         let dir = fresh_dir("short");
         std::fs::write(dir.join("dump.rdb"), &whole[..len]).unwrap();
         let args = ["--loadmodule", &module, "--unixsocket", "s"];
         let status = Server::command(&dir, 0, &args).status().expect("the server runs");
         let log = std::fs::read_to_string(dir.join("log")).expect("a log");
         assert_eq!(status.code(), Some(1), "{len} bytes:\n{log}");
+        if log.contains("Error loading data from RDB (short read or EOF). Read performed by module")
+        {
+            continue;
+        }
         for line in [
             "Short read or OOM loading DB. Unrecoverable error, aborting now.",
             "Failed loading dump.rdb: Unexpected EOF reading RDB file",
