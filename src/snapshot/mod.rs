@@ -15,6 +15,7 @@ mod crc64;
 pub mod cut;
 mod decode;
 mod encode;
+pub mod folder;
 mod legacy;
 mod load;
 mod load_pool;
