@@ -70,6 +70,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     crate::log_notice!("Server initialized");
+    crate::snapshot::folder::claim();
     // Before modules: one may crash while it is loaded.
     crash::listen(server);
     crate::module::strict::start(server.config.module_strict(), server.config.module_yield());
