@@ -159,7 +159,7 @@ fn leave_soft(client: &ClientShared) {
 /// Ends a connection; from now on nobody finds the client, and what it took does not count.
 pub fn remove(server: &Server, client: &ClientShared) {
     client.kill();
-    client.mailbox.lock().bytes = Vec::new();
+    client.mailbox.lock().clear();
     server.clients.lock().remove(&client.id);
     forget(client);
 }
@@ -338,7 +338,7 @@ pub fn tend(server: &Server, now: i64) {
     for c in all {
         let f = &c.footprint;
         let mailbox = c.mailbox.lock();
-        let unsent = f.output.load(Relaxed) + mailbox.bytes.len();
+        let unsent = f.output.load(Relaxed) + mailbox.len();
         let idle = now - c.active.load(Relaxed) > IDLE_MS;
         if f.input_size.load(Relaxed) >= WORTH_SHRINKING
             && (idle || f.peak.swap(0, Relaxed) < f.input_size.load(Relaxed) / 2)
