@@ -45,10 +45,8 @@ impl Mailbox {
     /// Adds a message; in pieces if they are to be taken out so.
     pub fn add(&mut self, message: &[u8], in_pieces: bool) {
         if in_pieces && !self.bytes.is_empty() && self.bytes.len() + message.len() > PIECE {
-            let full = std::mem::replace(
-                &mut self.bytes,
-                Vec::with_capacity(PIECE.max(message.len())),
-            );
+            let full =
+                std::mem::replace(&mut self.bytes, Vec::with_capacity(PIECE.max(message.len())));
             let before = self.before.get_or_insert_default();
             before.bytes += full.len();
             before.pieces.push_back(full);

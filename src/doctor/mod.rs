@@ -216,10 +216,7 @@ fn libraries(facts: &elf::Facts, path: &Path, say: &mut impl FnMut(Severity, Str
         0 => String::new(),
         n => format!(" and {n} more"),
     };
-    say(
-        Severity::Error,
-        format!("Neither it nor a library that it needs defines {some}{more}."),
-    );
+    say(Severity::Error, format!("Neither it nor a library that it needs defines {some}{more}."));
 }
 
 /// What the libraries define that a file and the server need.

@@ -10,8 +10,8 @@ use super::event::plain_event;
 use super::registry::Module;
 use crate::server::Server;
 use parking_lot::Mutex;
-use std::io;
 use std::ffi::{c_int, c_void};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::sync::OnceLock;
 

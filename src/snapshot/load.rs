@@ -4,8 +4,8 @@ use super::{module_io, opcode, parked, skip, types, RdbError, Reader, Result, VE
 use crate::connection::client::Session;
 use crate::execute::Tx;
 use crate::keyspace::event;
-use crate::module::{abi, thread};
 use crate::module::datatype::find_by_id;
+use crate::module::{abi, thread};
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use std::fs::File;
