@@ -160,7 +160,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         flags = flags & !how::SAVE | how::NOSAVE;
     }
     crate::log_notice!("User requested shutdown...");
-    if let Some(pid) = crate::module::fork::child() {
+    if let Some(pid) = crate::module::fork::child_of_module() {
         // A module's child has our sockets open: a new server could not listen while it lives.
         crate::log_warning!("There is a module fork child. Killing it!");
         crate::module::fork::kill(pid);

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod limits;
 pub mod listener;
+pub mod mailbox;
 pub mod outbox;
 pub mod serving;
 

@@ -320,7 +320,7 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("aof_rewrites_consecutive_failures", rewriting.failures.load(Relaxed));
     f.put("aof_last_write_status", ok(aof.in_trouble()));
     f.put("aof_last_cow_size", 0);
-    f.put("module_fork_in_progress", u32::from(fork::child().is_some()));
+    f.put("module_fork_in_progress", u32::from(fork::child_of_module().is_some()));
     f.put("module_fork_last_cow_size", fork::last_own_memory());
     if server.config.appendonly() {
         f.put("aof_current_size", aof.current_size.load(Relaxed));

@@ -4,8 +4,8 @@ use super::{module_io, opcode, parked, skip, types, RdbError, Reader, Result, VE
 use crate::connection::client::Session;
 use crate::execute::Tx;
 use crate::keyspace::event;
-use crate::module::abi;
 use crate::module::datatype::find_by_id;
+use crate::module::{abi, thread};
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use std::fs::File;
@@ -387,7 +387,10 @@ impl Load<'_> {
         );
         // What may be asked meanwhile, and needs this thread, does not wait for the end.
         if super::control::starting(self.server) && self.server.serving.get().is_some() {
-            crate::module::thread::run_waiting_clients(self.server);
+            thread::run_waiting_clients(self.server);
+        } else if self.server.config.module_exclusive() && thread::is_current(self.server) {
+            // What came just before the load waits in the queue with everybody else.
+            crate::module::busy::run_others(self.server);
         }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! **`BGSAVE` and the base of an AOF** are written by threads of their own, from a cut: see [`cut`].
 mod background;
+mod child;
 pub mod control;
 mod crc64;
 pub mod cut;
