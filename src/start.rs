@@ -70,6 +70,7 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         return 1;
     }
     crate::log_notice!("Server initialized");
+    crate::snapshot::folder::claim();
     // Before modules: one may crash while it is loaded.
     crash::listen(server);
     crate::module::strict::start(server.config.module_strict(), server.config.module_yield());
@@ -159,7 +160,7 @@ pub fn shutdown(server: &'static Server, mut flags: i64) {
         flags = flags & !how::SAVE | how::NOSAVE;
     }
     crate::log_notice!("User requested shutdown...");
-    if let Some(pid) = crate::module::fork::child() {
+    if let Some(pid) = crate::module::fork::child_of_module() {
         // A module's child has our sockets open: a new server could not listen while it lives.
         crate::log_warning!("There is a module fork child. Killing it!");
         crate::module::fork::kill(pid);

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod limits;
 pub mod listener;
+pub mod mailbox;
 pub mod outbox;
 pub mod serving;
 
@@ -399,7 +400,6 @@ impl Client {
             parser: Default::default(),
             input: Vec::new(),
             out: Default::default(),
-            peak: 0,
         })
     }
 
@@ -421,7 +421,7 @@ impl Client {
     /// Drops the first `done` bytes of the input. An empty input holds no memory, except that of a client with large
     /// requests, which keeps it while they come.
     pub fn consume(&mut self, done: usize) {
-        self.peak = self.peak.max(done);
+        self.session.shared.footprint.executed(done);
         if done == self.input.len() {
             if self.input.capacity() < KEEP_INPUT {
                 self.input = Vec::new();

@@ -65,10 +65,12 @@ pub struct ServingThread {
     epoch: AtomicU64,
     /// The thread sleeps, or is about to: it has to be woken by a system call.
     parked: AtomicBool,
-    /// There is something in `inbox` or `returned`.
+    /// There is something in one of the lists below.
     pending: AtomicBool,
     inbox: Mutex<Vec<Arrival>>,
     returned: Mutex<Vec<(Arc<Slot>, Box<Client>)>>,
+    /// To send replies for the module thread.
+    helps: AtomicBool,
     notify: Notify,
 }
 
@@ -90,6 +92,12 @@ impl ServingThread {
     /// Gives clients back, with one wake-up for all.
     pub fn give_back(&self, clients: impl IntoIterator<Item = (Arc<Slot>, Box<Client>)>) {
         self.returned.lock().extend(clients);
+        self.call();
+    }
+
+    /// Has the thread send replies to clients that the module thread attends to.
+    pub fn send_for_module_thread(&self) {
+        self.helps.store(true, SeqCst);
         self.call();
     }
 
@@ -482,6 +490,9 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
             me.pending.store(false, SeqCst);
             for (slot, client) in std::mem::take(&mut *me.returned.lock()) {
                 slot.put(client);
+            }
+            if me.helps.swap(false, SeqCst) {
+                server.queue.outgoing.help(server);
             }
             let arrivals = std::mem::take(&mut *me.inbox.lock());
             for arrival in arrivals {

@@ -633,8 +633,8 @@ fn run(
                 Locked::Yes(guard) => {
                     let mut tx = Tx::native(server, session, now, Some(&plan));
                     call(&mut tx, command, args, out);
-                    let ready = std::mem::take(&mut tx.ready);
-                    if !ready.is_empty() {
+                    if !tx.ready.is_empty() {
+                        let ready = std::mem::take(&mut tx.ready);
                         let served = blocking::serve_native(server, ready, &plan, now);
                         drop(guard);
                         blocking::send_home(server, served);

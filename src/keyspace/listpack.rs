@@ -18,7 +18,7 @@ pub use item::LpItem;
 
 use super::block::Block;
 use super::number::parse_i64;
-use item::{back_len_size, decode, read_back_len, Encoded};
+use item::{back_len_size, decode, read_back_len, write_back_len, Encoded, MAX_BACK};
 
 const HEADER: usize = 6;
 const END: u8 = 0xff;
@@ -330,12 +330,8 @@ impl Listpack {
         let after = before + items.bytes.len();
         check_len(after);
         // SAFETY: layout: the block has the length that the header tells.
-        let buf = unsafe {
-            self.block.extend(before, &items.bytes);
-            self.block.bytes_mut(after)
-        };
-        buf[..4].copy_from_slice(&(after as u32 + 1).to_le_bytes());
-        self.set_count(count);
+        unsafe { self.block.extend(before, &items.bytes) };
+        self.set_header(after, count);
     }
 
     /// Prepends an element.
@@ -385,14 +381,14 @@ impl Listpack {
             to = self.skip(to);
             removed += 1;
         }
-        let end = self.end();
-        self.buf_mut().copy_within(to..end, at);
-        self.set_len(end - (to - at));
         let left = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) - removed,
         };
-        self.set_count(left);
+        let end = self.end();
+        // SAFETY: layout: the block has the length that the header tells; the header stays.
+        unsafe { self.block.splice(end, at, to - at, []) };
+        self.set_header(end - (to - at), left);
         self.position(at)
     }
 
@@ -463,16 +459,25 @@ impl Listpack {
         let before = self.stored();
         let after = before - old + size;
         check_len(after);
-        if after > before {
-            self.set_len(after);
+        assert!(at >= HEADER && at + old <= before, "a place in the listpack");
+        let mut back = [0; MAX_BACK];
+        let back = &mut back[..size - new.len()];
+        write_back_len(back, new.len());
+        // SAFETY: layout: the block has the length that the header tells, and the place was looked at above.
+        unsafe {
+            self.block.splice(before, at, old, [&new.prefix[..new.prefix_len], new.tail, back]);
         }
-        let buf = self.buf_mut();
-        buf.copy_within(at + old..before, at + size);
-        new.write(&mut buf[at..at + size]);
-        if after < before {
-            self.set_len(after);
-        }
-        self.set_count(count);
+        self.set_header(after, count);
+    }
+
+    /// Says in the header what there is: `len` bytes in memory, and so many elements.
+    fn set_header(&mut self, len: usize, count: usize) {
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&(len as u32 + 1).to_le_bytes());
+        let count = u16::try_from(count).unwrap_or(UNCOUNTED);
+        header[4..].copy_from_slice(&count.to_le_bytes());
+        // SAFETY: layout: there is always a header.
+        unsafe { self.block.bytes_mut(HEADER) }.copy_from_slice(&header);
     }
 
     fn set_count(&mut self, count: usize) {

@@ -24,7 +24,7 @@ use std::time::Duration;
 const MOVE_AFTER: u32 = 64;
 /// A round of the module thread that takes longer than this is too long for those who might send something else.
 const LONG_ROUND: Duration = Duration::from_millis(10);
-/// After a long round nobody moves here for this time.
+/// Nobody moves here for this time after a long round, or after the module thread had no time left.
 const CLOSED_FOR: Duration = Duration::from_secs(1);
 /// Connections that are silent for this time go back: nobody needs to watch over them then.
 const SILENT_TICKS: u32 = 100;
@@ -170,12 +170,24 @@ impl Attention {
             && is_plain(client)
     }
 
-    /// Lets connections come and stay, or not.
+    /// Lets connections come and stay, or not. Once it is closed it stays so for some time: each move costs something.
     pub fn open(&self, open: bool) {
-        let open = open && mono_ns() >= self.closed_until.load(Relaxed);
-        if self.open.load(Relaxed) != open {
-            self.open.store(open, Relaxed);
+        let is_open = self.open.load(Relaxed);
+        if is_open && !open {
+            self.close();
+        } else if !is_open && open && mono_ns() >= self.closed_until.load(Relaxed) {
+            self.open.store(true, Relaxed);
         }
+    }
+
+    fn close(&self) {
+        self.open.store(false, Relaxed);
+        self.closed_until.store(mono_ns() + CLOSED_FOR.as_nanos() as u64, Relaxed);
+    }
+
+    /// Connections that are attended to here.
+    pub fn clients(&self) -> usize {
+        self.places.lock().len()
     }
 
     /// Takes a connection over from a serving thread, which has let its socket go.
@@ -233,8 +245,9 @@ impl Attention {
 
     /// Sends a connection home whose client a module has blocked: its task waits for it there. The calling thread has
     /// the module lock.
-    pub fn send_home_blocked(&self, server: &'static Server, place: u32, client: Box<Client>) {
+    pub fn send_home_blocked(&self, server: &'static Server, place: u32, mut client: Box<Client>) {
         let Some((socket, thread)) = self.leave(place) else { return };
+        client.session.module_streak = 0;
         let (slot, shared) = (Arc::new(Slot::default()), client.session.shared.clone());
         super::blocked::park_client(server, client, slot.clone(), thread);
         bring(server, thread, Arrival::Away(socket, shared, slot));
@@ -257,9 +270,7 @@ impl Attention {
 
     /// Sends all connections home, and lets none come for some time. The one whose request runs goes when it is done.
     pub fn send_all_home(&self, server: &Server) {
-        self.open.store(false, Relaxed);
-        let until = mono_ns() + CLOSED_FOR.as_nanos() as u64;
-        self.closed_until.store(until, Relaxed);
+        self.close();
         let mut going = Vec::new();
         {
             let mut places = self.places.lock();
@@ -352,7 +363,9 @@ impl Attention {
                         self.send_home(server, place, client);
                         continue;
                     }
-                    client.out.buf = ready.spare.pop().unwrap_or_default();
+                    if client.out.buf.capacity() == 0 {
+                        client.out.buf = ready.spare.pop().unwrap_or_default();
+                    }
                     let key = first_key(&client.input);
                     let key = key.map(|key| ahead::place(key, client.session.db));
                     add(Job::Client {
@@ -439,12 +452,16 @@ impl Ready {
             client.make_room();
         }
     }
+}
 
-    /// A client has got all its replies.
-    pub fn replied(&mut self, client: &mut Client) {
-        keep(&mut self.spare, std::mem::take(&mut client.out.buf));
-        client.parser.rest();
+/// A client has got all its replies. The module thread keeps its buffer; elsewhere the client does.
+pub fn replied(client: &mut Client, ready: Option<&mut Ready>) {
+    if let Some(ready) = ready {
+        keep(&mut ready.spare, std::mem::take(&mut client.out.buf));
+    } else if client.out.buf.capacity() > READ_SIZE {
+        client.out.buf = Vec::new();
     }
+    client.parser.rest();
 }
 
 /// The second argument of the first request, if it is there: a hint for what is going to be looked up.

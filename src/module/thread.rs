@@ -4,7 +4,7 @@
 //! and the server's cron. Between two jobs it is at a hand-over point: held keys are released, and if a module's own
 //! thread waits for the lock, it gets it.
 use super::abi;
-use super::attend::{Attention, Home, Ready};
+use super::attend::{self, Attention, Home, Ready};
 use crate::connection::client::{flag, Client};
 use crate::connection::limits;
 use crate::connection::serving::Slot;
@@ -15,7 +15,7 @@ use crate::server::Server;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct Queue {
     /// What the module thread took and has not begun.
     batch: Mutex<VecDeque<Job>>,
     sleeping: AtomicBool,
+    /// Attended clients with replies to be sent.
+    pub outgoing: Outgoing,
     /// Where the module thread sleeps: at the sockets that it attends to, and the queue's bell.
     pub attention: Attention,
 }
@@ -133,6 +135,48 @@ impl Queue {
     }
 }
 
+/// Attended clients with replies to be sent. The module thread sends them when it has nothing else to do; while it is busy,
+/// a serving thread begins.
+#[derive(Default)]
+pub struct Outgoing {
+    clients: Mutex<VecDeque<(u32, Box<Client>)>>,
+    /// The serving thread that was asked last.
+    asked: AtomicUsize,
+    /// It has not looked yet, or has not found the end yet.
+    helped: AtomicBool,
+}
+
+/// So many make it worth to wake a serving thread.
+const WORTH_A_WAKE: usize = 16;
+
+impl Outgoing {
+    fn push(&self, server: &Server, place: u32, client: Box<Client>, helps: bool) {
+        let waiting = {
+            let mut clients = self.clients.lock();
+            clients.push_back((place, client));
+            clients.len()
+        };
+        if helps && waiting >= WORTH_A_WAKE && !self.helped.swap(true, Relaxed) {
+            let threads = server.serving.get().map_or(&[][..], |s| s);
+            if let Some(t) = threads.get(self.asked.fetch_add(1, Relaxed) % threads.len().max(1)) {
+                t.send_for_module_thread();
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(u32, Box<Client>)> {
+        self.clients.lock().pop_front()
+    }
+
+    /// Sends for the module thread, on a serving thread.
+    pub fn help(&self, server: &Server) {
+        while let Some((place, client)) = self.next() {
+            answer(server, place, client, None);
+        }
+        self.helped.store(false, Relaxed);
+    }
+}
+
 /// Replies go back to the serving threads when this much time has passed since they last did.
 const RETURN_EVERY_NS: u64 = 100_000;
 /// The same while so many clients wait for this thread: their replies are far off, and waking the serving threads costs
@@ -174,12 +218,12 @@ struct Return {
 /// Clients on their way back, by serving thread.
 struct Returns {
     by_thread: Vec<Vec<Return>>,
-    /// Those of attended connections, with their places.
-    attended: Vec<(u32, Box<Client>)>,
     last: u64,
     waiting: bool,
     /// Clients send several requests at once: there is enough to do for each wake-up.
     pipelines: bool,
+    /// The module thread has no time left.
+    busy: bool,
 }
 
 /// So many requests of a client at once are a pipeline.
@@ -193,8 +237,7 @@ impl Returns {
     fn new(server: &Server) -> Returns {
         let threads = server.serving.get().map_or(1, Vec::len);
         let by_thread = (0..threads).map(|_| Vec::new()).collect();
-        let attended = Vec::new();
-        Returns { by_thread, attended, last: mono_ns(), waiting: false, pipelines: false }
+        Returns { by_thread, last: mono_ns(), waiting: false, pipelines: false, busy: false }
     }
 
     /// Nothing else is to be done: sends replies right from here, which saves waking the serving threads for it. What
@@ -220,17 +263,8 @@ impl Returns {
         if !self.waiting {
             return;
         }
-        for (place, mut client) in self.attended.drain(..) {
-            let sent = client.out.buf.is_empty() || send_replies(server, &mut client, usize::MAX);
-            let stays = sent && {
-                ready.replied(&mut client);
-                client.input.is_empty() || limits::publish(server, &client, Default::default())
-            };
-            let going =
-                if stays { server.queue.attention.rest(place, client) } else { Some(client) };
-            if let Some(client) = going {
-                server.queue.attention.send_home(server, place, client);
-            }
+        while let Some((place, client)) = server.queue.outgoing.next() {
+            answer(server, place, client, Some(ready));
         }
         for (t, clients) in server.serving.get().into_iter().flatten().zip(&mut self.by_thread) {
             if !clients.is_empty() {
@@ -239,6 +273,20 @@ impl Returns {
         }
         self.waiting = false;
         self.last = mono_ns();
+    }
+}
+
+/// Sends an attended client its replies; what is more than that is its serving thread's.
+fn answer(server: &Server, place: u32, mut client: Box<Client>, ready: Option<&mut Ready>) {
+    let sent = client.out.buf.is_empty() || send_replies(server, &mut client, usize::MAX);
+    if sent {
+        attend::replied(&mut client, ready);
+    }
+    let stays =
+        sent && (client.input.is_empty() || limits::publish(server, &client, Default::default()));
+    let going = if stays { server.queue.attention.rest(place, client) } else { Some(client) };
+    if let Some(client) = going {
+        server.queue.attention.send_home(server, place, client);
     }
 }
 
@@ -303,6 +351,7 @@ pub fn run(server: &'static Server) {
         let wait = Duration::from_millis(wait as u64);
         server.queue.take(&mut jobs, &mut ready, wait, !returns.pipelines);
         has_time = leisure.slept(before, mono_ns()).unwrap_or(has_time);
+        returns.busy = !has_time;
         server.queue.attention.open((scarce || has_time) && !server.config.module_exclusive());
         server.queue.attention.read(server, &mut ready, now, |job| jobs.push(job));
         server.module_lock.lock();
@@ -432,7 +481,10 @@ fn run_client(
         Home::Attended(place) => {
             ready.consumed(&mut client, done);
             match outcome {
-                Outcome::NeedInput => returns.attended.push((place, client)),
+                Outcome::NeedInput => {
+                    let helps = returns.busy && returns.pipelines;
+                    server.queue.outgoing.push(server, place, client, helps);
+                }
                 Outcome::Blocked => {
                     return server.queue.attention.send_home_blocked(server, place, client);
                 }

@@ -1,4 +1,5 @@
 //! STEP 2: requests, in RESP and inline form. No I/O; arguments are ranges of the read buffer.
+use std::cell::Cell;
 
 /// Where an argument lies, relative to the beginning of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,16 @@ pub struct Limits {
 const FEW_ARGS: usize = 4;
 /// Room made for more than those.
 const MORE_ARGS: usize = 128;
+/// Arguments of a request whose list lies on the stack.
+const FEW_SLICES: usize = 16;
+/// Room for so many arguments is kept by a thread for its next pipeline.
+const SPARE_ARGS: usize = 1024;
+
+thread_local! {
+    /// Room for the arguments of a pipeline.
+    static SPARE: Cell<Vec<Range>> = const { Cell::new(Vec::new()) };
+}
+
 /// Longest line without a line break.
 const MAX_LINE: usize = 64 * 1024;
 /// Most arguments of one request.
@@ -81,8 +92,28 @@ impl Parser {
     /// Gives back memory that an idle connection can do without.
     pub fn rest(&mut self) {
         if !self.started && self.args.capacity() > FEW_ARGS {
-            self.args = Vec::new();
+            let mut spare = std::mem::take(&mut self.args);
             self.first = 0;
+            if spare.capacity() <= SPARE_ARGS {
+                spare.clear();
+                SPARE.set(spare);
+            }
+        }
+    }
+
+    /// Makes room for more arguments.
+    #[cold]
+    fn grow(&mut self) {
+        if self.args.is_empty() {
+            return self.args.reserve(FEW_ARGS);
+        }
+        // More than one short request: a pipeline, whose arguments come in their dozens.
+        let mut more = SPARE.take();
+        if more.capacity() > self.args.len() {
+            more.extend_from_slice(&self.args);
+            self.args = more;
+        } else {
+            self.args.reserve(MORE_ARGS);
         }
     }
 
@@ -196,8 +227,7 @@ impl Parser {
                 return Parsed::Incomplete;
             }
             if self.args.len() == self.args.capacity() {
-                // More than one short request: a pipeline, whose arguments come in their dozens.
-                self.args.reserve(if self.args.is_empty() { FEW_ARGS } else { MORE_ARGS });
+                self.grow();
             }
             self.args.push(Range { start: start as u32, len: len as u32 });
             self.pos = end;
@@ -252,17 +282,26 @@ impl Parser {
         found: std::ops::Range<usize>,
         f: impl FnOnce(&[&[u8]]) -> R,
     ) -> R {
-        let mut list: smallvec::SmallVec<[&[u8]; 16]> = smallvec::SmallVec::new();
-        if self.inline && found.is_empty() {
-            list.extend(self.inline_args.iter().map(Vec::as_slice));
+        let mut few: [&[u8]; FEW_SLICES] = [&[]; FEW_SLICES];
+        let mut many = Vec::new();
+        let list = if self.inline && found.is_empty() {
+            many.extend(self.inline_args.iter().map(Vec::as_slice));
+            &many[..]
         } else {
-            list.extend(
-                self.args[found]
-                    .iter()
-                    .map(|r| &request[r.start as usize..(r.start + r.len) as usize]),
-            );
-        }
-        f(&list)
+            let ranges = &self.args[found];
+            let slice = |r: &Range| &request[r.start as usize..(r.start + r.len) as usize];
+            match few.get_mut(..ranges.len()) {
+                Some(few) => {
+                    few.iter_mut().zip(ranges).for_each(|(to, r)| *to = slice(r));
+                    few
+                }
+                None => {
+                    many.extend(ranges.iter().map(slice));
+                    &many[..]
+                }
+            }
+        };
+        f(list)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Many elements at once.
-use super::item::{back_len_size, write_back_len, Encoded, LpItem, MAX_PREFIX};
+use super::item::{back_len_size, write_back_len, Encoded, LpItem, MAX_BACK, MAX_PREFIX};
 use std::cell::Cell;
 
 /// Elements in their final form, to be appended at once by [`Listpack::extend`].
@@ -72,7 +72,7 @@ impl Batch {
     fn long_text(&mut self, text: &[u8]) {
         let new = Encoded::of(LpItem::Str(text));
         let len = new.len();
-        let mut back = [0; 5];
+        let mut back = [0; MAX_BACK];
         let back = &mut back[..back_len_size(len)];
         write_back_len(back, len);
         self.bytes.reserve(len + back.len());

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 /// Encoding byte and the longest fixed part: a 64-bit integer.
 pub(super) const MAX_PREFIX: usize = 9;
 
+/// The longest back length.
+pub(super) const MAX_BACK: usize = 5;
+
 /// One element: integers that Redis stores as integers, everything else as bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LpItem<'a> {
@@ -102,7 +105,7 @@ impl From<i64> for LpItem<'_> {
 pub(super) struct Encoded<'a> {
     pub(super) prefix: [u8; MAX_PREFIX],
     pub(super) prefix_len: usize,
-    tail: &'a [u8],
+    pub(super) tail: &'a [u8],
 }
 
 impl<'a> Encoded<'a> {
