@@ -445,7 +445,6 @@ impl Ready {
     /// The input of a client is done with up to `done`.
     pub fn consumed(&mut self, client: &mut Client, done: usize) {
         if done == client.input.len() && client.input.capacity() <= 4 * READ_SIZE {
-            client.peak = client.peak.max(done);
             keep(&mut self.spare, std::mem::take(&mut client.input));
         } else {
             client.consume(done);
