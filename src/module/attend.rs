@@ -276,7 +276,7 @@ impl Attention {
             let mut places = self.places.lock();
             for i in 0..places.all.len() {
                 let here = &mut places.all[i];
-                if !here.as_ref().is_some_and(|a| a.client.is_some()) {
+                if here.as_ref().is_none_or(|a| a.client.is_none()) {
                     continue;
                 }
                 if let Some(Attended { socket, thread, client: Some(client), .. }) = here.take() {
