@@ -271,6 +271,7 @@ impl Attention {
     /// Sends all connections home, and lets none come for some time. The one whose request runs goes when it is done.
     pub fn send_all_home(&self, server: &Server) {
         self.close();
+        server.queue.outgoing.help(server);
         let mut going = Vec::new();
         {
             let mut places = self.places.lock();

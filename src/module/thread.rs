@@ -168,7 +168,7 @@ impl Outgoing {
         self.clients.lock().pop_front()
     }
 
-    /// Sends for the module thread, on a serving thread.
+    /// Sends for the module thread, on another.
     pub fn help(&self, server: &Server) {
         while let Some((place, client)) = self.next() {
             answer(server, place, client, None);
@@ -249,10 +249,14 @@ impl Returns {
         for clients in &mut self.by_thread {
             let mut left = Vec::new();
             for mut r in clients.drain(..) {
-                match r.direct && send_replies(server, &mut r.client, DIRECT_MOST) {
-                    true => r.slot.put_answered(r.client),
-                    false => left.push(r),
+                if !r.direct || !send_replies(server, &mut r.client, DIRECT_MOST) {
+                    left.push(r);
+                    continue;
                 }
+                if r.client.out.buf.capacity() > KEEP_OUTPUT {
+                    r.client.out.buf = Vec::new();
+                }
+                r.slot.put_answered(r.client);
             }
             *clients = left;
         }
@@ -316,9 +320,6 @@ fn send_replies(server: &Server, client: &mut Client, most: usize) -> bool {
         server.stats.writes.add(1);
         server.stats.net_output_bytes.add(sent as u64);
         out.drain(..sent);
-    }
-    if out.capacity() > KEEP_OUTPUT && out.is_empty() {
-        *out = Vec::new();
     }
     out.is_empty()
 }
