@@ -120,6 +120,8 @@ fn broken_files_are_refused_with_the_cause() {
     check_refused(&mut s, &path(&own, "noentry.so"), "does not export RedisModule_OnLoad() symbol");
     check_refused(&mut s, &path(&own, "missing_lib.so"), "cannot open shared object file");
     check_refused(&mut s, &path(&own, "missing_lib.so"), "It needs libbackplane_absent.so");
+    check_refused(&mut s, &path(&own, "undefined.so"), "undefined symbol: backplane_nobody");
+    check_refused(&mut s, &path(&own, "undefined.so"), "defines backplane_nobody_defines_this.");
 }
 
 #[test]
@@ -135,9 +137,22 @@ fn the_doctor_tells_good_modules_from_bad_ones() {
     for (file, reason) in [
         ("noentry.so", "exports neither RedisModule_OnLoad nor"),
         ("missing_lib.so", "It needs libbackplane_absent.so, which is not installed."),
+        (
+            "missing_indirect.so",
+            "libbackplane_between.so, which it needs, needs libbackplane_nowhere.so, which is not installed.",
+        ),
+        (
+            "undefined.so",
+            "Neither it nor a library that it needs defines backplane_nobody_defines_this.",
+        ),
         ("no_such.so", "It cannot be read: No such file"),
+        ("libs", "It is a folder."),
+        // Reading them would never end.
+        ("/dev/zero", "It is no regular file."),
+        ("/proc/self/exe", "It is a program, not a shared library."),
     ] {
-        let (code, text) = doctor(&path(&own, file));
+        let file = if file.starts_with('/') { file.to_string() } else { path(&own, file) };
+        let (code, text) = doctor(&file);
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains(reason) && text.contains("It will not load."), "{text}");
     }

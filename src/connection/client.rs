@@ -1,5 +1,6 @@
 //! The state of one client: what its commands may look at ([`Session`]), and what other threads may ([`ClientShared`]).
 use super::limits::{self, Footprint};
+use super::mailbox::Mailbox;
 use crate::acl::User;
 use crate::dispatch::table::Command;
 use crate::parse::Parser;
@@ -12,7 +13,6 @@ use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU8, Ordering::Relaxed, Ordering::Release,
 };
 use std::sync::Arc;
-use std::task::Waker;
 
 /// Bits of [`ClientShared::flags`].
 pub mod flag {
@@ -62,15 +62,6 @@ pub mod flag {
     pub const TRACK_BROKEN: u32 = 1 << 29;
     /// There are invalidations to be sent behind the reply of the current command.
     pub const TRACK_PENDING: u32 = 1 << 30;
-}
-
-/// Messages from other threads, waiting for the connection's own thread.
-#[derive(Default)]
-pub struct Mailbox {
-    /// Encoded push messages.
-    pub bytes: Vec<u8>,
-    /// Wakes the connection's task; there from its beginning to its end.
-    pub waker: Option<Waker>,
 }
 
 /// Bits of [`ClientShared::wanted`]: what the connection's task is asked to look at.
@@ -205,9 +196,9 @@ impl ClientShared {
             if self.has(flag::KILLED) {
                 return;
             }
-            m.bytes.extend_from_slice(message);
+            m.add(message, self.has(flag::REPLICA));
             self.ask(&m, wanted::MAIL);
-            (m.bytes.len(), super::outbox::block(m.bytes.capacity()))
+            (m.len(), m.size())
         };
         let server = Server::get();
         if !limits::passes_with(server, self, mail) {
@@ -217,7 +208,7 @@ impl ClientShared {
 
     /// Bytes that wait to be sent, as far as another thread can see.
     pub fn unsent(&self) -> usize {
-        self.mailbox.lock().bytes.len() + self.footprint.output.load(Relaxed)
+        self.mailbox.lock().len() + self.footprint.output.load(Relaxed)
     }
 
     /// Asks the connection's task to look at something.
@@ -229,17 +220,21 @@ impl ClientShared {
         }
     }
 
-    /// Moves the messages that wait to `to`.
+    /// Moves the messages that wait to `to`. Those for a replica come piece by piece, and count as output from here on.
     pub fn collect(&self, to: &mut Vec<u8>) {
-        if self.wanted.load(Relaxed) & wanted::MAIL != 0 {
-            let mut m = self.mailbox.lock();
+        if self.wanted.load(Relaxed) & wanted::MAIL == 0 {
+            return;
+        }
+        let mut m = self.mailbox.lock();
+        if self.has(flag::REPLICA) {
+            let before = m.len();
+            m.take_piece(to);
+            self.footprint.output.fetch_add(before - m.len(), Relaxed);
+        } else {
+            m.take_all(to);
+        }
+        if m.is_empty() {
             self.wanted.fetch_and(!wanted::MAIL, Relaxed);
-            if to.is_empty() {
-                std::mem::swap(to, &mut m.bytes);
-                m.bytes = Vec::new();
-            } else {
-                to.append(&mut m.bytes);
-            }
         }
     }
 
@@ -339,8 +334,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
     pub pushed: bool,
-    /// Requests that were done when its input was last looked at.
-    pub turn_requests: u32,
+    /// Requests for the module thread that it sent without a native one between them.
+    pub module_streak: u32,
     /// What a replica told before it asked for the data.
     pub handshake: Option<Box<crate::execute::replication::Handshake>>,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
@@ -397,7 +392,7 @@ impl Session {
             freeing: None,
             paused_script: false,
             known_key: None,
-            turn_requests: 0,
+            module_streak: 0,
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,

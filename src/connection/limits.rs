@@ -167,7 +167,7 @@ fn leave_soft(client: &ClientShared) {
 /// Ends a connection; from now on nobody finds the client, and what it took does not count.
 pub fn remove(server: &Server, client: &ClientShared) {
     client.kill();
-    client.mailbox.lock().bytes = Vec::new();
+    client.mailbox.lock().clear();
     server.clients.lock().remove(&client.id);
     forget(client);
 }
@@ -350,7 +350,7 @@ pub fn tend(server: &Server, now: i64) {
     for c in all {
         let f = &c.footprint;
         let mailbox = c.mailbox.lock();
-        let unsent = f.output.load(Relaxed) + mailbox.bytes.len();
+        let unsent = f.output.load(Relaxed) + mailbox.len();
         let idle = now - c.active.load(Relaxed) > IDLE_MS;
         let size = f.input_size.load(Relaxed);
         if size >= WORTH_SHRINKING && (idle || second && f.peak.swap(0, Relaxed) < size / 2) {

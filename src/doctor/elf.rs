@@ -17,8 +17,14 @@ pub struct Facts {
     pub wanted: BTreeMap<String, BTreeSet<String>>,
     /// Symbol versions that it offers.
     pub offered: BTreeSet<String>,
-    /// Names of the functions that it exports.
+    /// Names that it exports, of functions and of data.
     pub exported: BTreeSet<String>,
+    /// Names that others have to define.
+    pub undefined: BTreeSet<String>,
+    /// It is an executable program, which nobody can load.
+    pub is_program: bool,
+    /// It is not known what it exports: the table of its sections was removed.
+    pub no_symbols: bool,
     /// API names in it, as `GetApi` is asked for them, without prefix.
     pub asked: BTreeSet<String>,
     /// It asks with Valkey's prefix.
@@ -45,16 +51,17 @@ const OURS: u16 = elf::EM_AARCH64;
 
 /// Reads a file. `Err` is why it cannot be loaded at all.
 pub fn read(data: &[u8]) -> Result<Facts, String> {
+    let facts = read_any(data)?;
+    if facts.is_program {
+        return Err("It is a program, not a shared library.".into());
+    }
+    Ok(facts)
+}
+
+/// As [`read`], of a program too.
+pub fn read_any(data: &[u8]) -> Result<Facts, String> {
     if !data.starts_with(&elf::ELFMAG) {
-        let kind = match data {
-            [] => "is empty",
-            d if d.starts_with(b"#!") => "is a script",
-            d if d.starts_with(b"MZ") => "is a Windows program",
-            [0xcf, 0xfa, 0xed, 0xfe, ..] => "is a macOS library",
-            d if d.starts_with(b"!<arch>\n") => "is a static library",
-            _ => "has no ELF header",
-        };
-        return Err(format!("It is not an ELF file: it {kind}."));
+        return Err(format!("It is not an ELF file: it {}.", other_kind(data)));
     }
     if data.get(4) == Some(&elf::ELFCLASS32) {
         return Err("It is a 32-bit library; this server is a 64-bit program.".into());
@@ -82,10 +89,14 @@ pub fn read(data: &[u8]) -> Result<Facts, String> {
     }
     let mut facts = Facts::default();
     let sections = header.sections(endian, data).map_err(broken)?;
+    facts.no_symbols = sections.is_empty();
     if let Some((entries, link)) = sections.dynamic(endian, data).map_err(broken)? {
         let strings = sections.strings(endian, data, link).map_err(broken)?;
         for d in entries {
             let Some(tag) = d.tag32(endian) else { continue };
+            if tag == elf::DT_FLAGS_1 {
+                facts.is_program = d.d_val(endian) & u64::from(elf::DF_1_PIE) != 0;
+            }
             let Ok(text) = d.string(endian, strings) else { continue };
             let text = String::from_utf8_lossy(text).into_owned();
             match tag {
@@ -100,10 +111,15 @@ pub fn read(data: &[u8]) -> Result<Facts, String> {
     let symbols = sections.symbols(endian, data, elf::SHT_DYNSYM).map_err(broken)?;
     for s in symbols.iter() {
         use object::read::elf::Sym;
-        if !s.is_undefined(endian) && s.st_type() == elf::STT_FUNC {
-            if let Ok(name) = s.name(endian, symbols.strings()) {
-                facts.exported.insert(String::from_utf8_lossy(name).into_owned());
-            }
+        let names = match (s.is_undefined(endian), s.st_bind()) {
+            (_, elf::STB_LOCAL) => continue,
+            // Nothing is missing when nobody defines it.
+            (true, elf::STB_WEAK) => continue,
+            (true, _) => &mut facts.undefined,
+            (false, _) => &mut facts.exported,
+        };
+        if let Ok(name) = s.name(endian, symbols.strings()) {
+            names.insert(String::from_utf8_lossy(name).into_owned());
         }
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -130,13 +146,40 @@ pub fn read(data: &[u8]) -> Result<Facts, String> {
         }
     }
     // Names of symbols look the same as what `GetApi` is asked for; only constants are that.
+    let mut constants = Vec::new();
     for s in sections.iter() {
         let loaded = s.sh_flags(endian) & u64::from(elf::SHF_ALLOC) != 0;
         if loaded && s.sh_type(endian) == elf::SHT_PROGBITS {
-            find_names(s.data(endian, data).map_err(broken)?, &mut facts);
+            s.data(endian, data).map_err(broken)?;
+            let at = s.sh_offset(endian);
+            constants.push((at, at + s.sh_size(endian)));
+        }
+    }
+    if sections.is_empty() {
+        constants.push((0, data.len() as u64));
+    }
+    // However often they overlap, which a damaged file may say, each byte is looked at once.
+    constants.sort_unstable();
+    let mut done = 0;
+    for (from, to) in constants {
+        if let Some(part) = data.get(from.max(done) as usize..to as usize) {
+            find_names(part, &mut facts);
+            done = to;
         }
     }
     Ok(facts)
+}
+
+/// What a file is that is no ELF file.
+fn other_kind(data: &[u8]) -> &'static str {
+    match data {
+        [] => "is empty",
+        d if d.starts_with(b"#!") => "is a script",
+        d if d.starts_with(b"MZ") => "is a Windows program",
+        [0xcf, 0xfa, 0xed, 0xfe, ..] => "is a macOS library",
+        d if d.starts_with(b"!<arch>\n") => "is a static library",
+        _ => "has no ELF header",
+    }
 }
 
 /// Collects the API names: C strings of one of the two prefixes and an identifier.

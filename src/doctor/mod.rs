@@ -3,9 +3,10 @@
 mod elf;
 mod libs;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// All functions that we know of: name, family, since which version of Redis (or Valkey).
@@ -101,9 +102,9 @@ pub fn examine(path: &str) -> Report {
         missing: Vec::new(),
     };
     let mut say = |severity, text: String| report.findings.push((severity, text));
-    let data = match std::fs::metadata(path).and_then(|meta| Ok((meta, std::fs::read(path)?))) {
-        Ok((meta, data)) => {
-            if meta.permissions().mode() & 0o111 == 0 {
+    let data = match contents(Path::new(path)) {
+        Ok((mode, data)) => {
+            if mode & 0o111 == 0 {
                 say(
                     Severity::Error,
                     format!("Its execute permission is missing: chmod +x {path} sets it."),
@@ -111,8 +112,8 @@ pub fn examine(path: &str) -> Report {
             }
             data
         }
-        Err(e) => {
-            say(Severity::Error, format!("It cannot be read: {e}."));
+        Err(why) => {
+            say(Severity::Error, why);
             return report;
         }
     };
@@ -123,14 +124,22 @@ pub fn examine(path: &str) -> Report {
             return report;
         }
     };
-    if !["RedisModule_OnLoad", "ValkeyModule_OnLoad"].iter().any(|n| facts.exported.contains(*n)) {
+    let has_entry =
+        ["RedisModule_OnLoad", "ValkeyModule_OnLoad"].iter().any(|n| facts.exported.contains(*n));
+    if facts.no_symbols {
+        say(
+            Severity::Note,
+            "The table of its sections was removed, so what it exports and needs cannot be told."
+                .into(),
+        );
+    } else if !has_entry {
         say(
             Severity::Error,
             "It exports neither RedisModule_OnLoad nor ValkeyModule_OnLoad, so it is no module."
                 .into(),
         );
     }
-    libraries(&facts, path, &mut say);
+    libraries(&facts, Path::new(path), &mut say);
     let (mut later, mut foreign) = (Vec::new(), Vec::new());
     let (mut missing, mut served) = (Vec::new(), BTreeMap::new());
     for name in &facts.asked {
@@ -169,36 +178,122 @@ pub fn examine(path: &str) -> Report {
     report
 }
 
-fn libraries(facts: &elf::Facts, path: &str, say: &mut impl FnMut(Severity, String)) {
-    for name in &facts.needed {
-        let Some(file) = libs::find(name, &facts.run_path, Path::new(path)) else {
-            say(Severity::Error, format!("It needs {name}, which is not installed."));
-            continue;
-        };
-        let Some(wanted) = facts.wanted.get(name) else { continue };
-        let Ok(library) =
-            std::fs::read(&file).map_err(|e| e.to_string()).and_then(|d| elf::read(&d))
-        else {
-            continue;
-        };
-        // A library without versions satisfies every wish, with a warning of the loader.
-        let absent: Vec<&str> = wanted.difference(&library.offered).map(String::as_str).collect();
-        if !absent.is_empty() && !library.offered.is_empty() {
-            say(
-                Severity::Error,
-                format!(
-                    "It needs {} of {name}; {} does not offer that{}.",
-                    absent.join(", "),
-                    file.display(),
-                    newest(&library.offered, absent[0])
-                ),
-            );
+/// Files larger than this are not read: no module is so large.
+const LARGEST: u64 = 4 << 30;
+
+/// Permissions and bytes of a file, or a sentence that says why there are none.
+fn contents(path: &Path) -> Result<(u32, Vec<u8>), String> {
+    let cannot = |e: std::io::Error| format!("It cannot be read: {e}.");
+    let meta = std::fs::metadata(path).map_err(cannot)?;
+    // Reading what is no file may never end.
+    if !meta.is_file() {
+        let what = if meta.is_dir() { "a folder" } else { "no regular file" };
+        return Err(format!("It is {what}."));
+    }
+    if meta.len() > LARGEST {
+        return Err(format!("It has {} bytes, which no module has.", meta.len()));
+    }
+    Ok((meta.permissions().mode(), std::fs::read(path).map_err(cannot)?))
+}
+
+/// Looks at the libraries that a file needs, those that they need, and so on; then at what none of them defines.
+fn libraries(facts: &elf::Facts, path: &Path, say: &mut impl FnMut(Severity, String)) {
+    let mut world = World::default();
+    world.add("It", facts, path, say);
+    let program = Path::new("/proc/self/exe");
+    if let Ok(own) = contents(program).and_then(|(_, data)| elf::read_any(&data)) {
+        // What the server itself has loaded is there for its modules too.
+        world.add("This server", &own, program, &mut |_, _| {});
+    }
+    let absent: Vec<&str> =
+        facts.undefined.difference(&world.defined).map(String::as_str).collect();
+    if absent.is_empty() || world.unknown {
+        return;
+    }
+    const MOST: usize = 5;
+    let some = absent[..absent.len().min(MOST)].join(", ");
+    let more = match absent.len().saturating_sub(MOST) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    say(Severity::Error, format!("Neither it nor a library that it needs defines {some}{more}."));
+}
+
+/// What the libraries define that a file and the server need.
+#[derive(Default)]
+struct World {
+    seen: BTreeSet<String>,
+    defined: BTreeSet<String>,
+    /// Something is not there, or does not tell what it defines.
+    unknown: bool,
+}
+
+impl World {
+    /// Adds what a file defines, and all that it needs.
+    fn add(
+        &mut self,
+        who: &str,
+        facts: &elf::Facts,
+        path: &Path,
+        say: &mut impl FnMut(Severity, String),
+    ) {
+        self.defined.extend(facts.exported.iter().cloned());
+        self.unknown |= facts.no_symbols;
+        let mut next = VecDeque::new();
+        self.look(who, facts, path, say, &mut next);
+        while let Some((name, library, file)) = next.pop_front() {
+            self.look(&format!("{name}, which it needs,"), &library, &file, say, &mut next);
+            self.defined.extend(library.exported);
+        }
+    }
+
+    /// Finds the libraries that a file needs, and says what is wrong with them. Those that are new go to `next`.
+    fn look(
+        &mut self,
+        who: &str,
+        facts: &elf::Facts,
+        path: &Path,
+        say: &mut impl FnMut(Severity, String),
+        next: &mut VecDeque<(String, elf::Facts, PathBuf)>,
+    ) {
+        for name in &facts.needed {
+            let is_new = self.seen.insert(name.clone());
+            let Some(file) = libs::find(name, &facts.run_path, path) else {
+                self.unknown = true;
+                if is_new {
+                    say(Severity::Error, format!("{who} needs {name}, which is not installed."));
+                }
+                continue;
+            };
+            let Ok(library) = contents(&file).and_then(|(_, data)| elf::read(&data)) else {
+                self.unknown = true;
+                continue;
+            };
+            self.unknown |= library.no_symbols;
+            let wanted = facts.wanted.get(name).into_iter().flatten();
+            let absent: Vec<&str> =
+                wanted.filter(|v| !library.offered.contains(*v)).map(String::as_str).collect();
+            // A library without versions satisfies every wish, with a warning of the loader.
+            if !absent.is_empty() && !library.offered.is_empty() {
+                say(
+                    Severity::Error,
+                    format!(
+                        "{who} needs {} of {name}; {} does not offer that{}.",
+                        absent.join(", "),
+                        file.display(),
+                        newest(&library.offered, absent[0])
+                    ),
+                );
+            }
+            if is_new {
+                next.push_back((name.clone(), library, file));
+            }
         }
     }
 }
 
 /// The newest version of the same name that is offered: `GLIBC_2.36` for `GLIBC_2.38`.
-fn newest(offered: &std::collections::BTreeSet<String>, absent: &str) -> String {
+fn newest(offered: &BTreeSet<String>, absent: &str) -> String {
     let Some((prefix, _)) = absent.rsplit_once('_') else { return String::new() };
     let numbers = |v: &str| -> Vec<u32> {
         v.rsplit('_').next().unwrap_or("").split('.').filter_map(|n| n.parse().ok()).collect()
@@ -255,7 +350,8 @@ pub fn main(args: &[String]) -> i32 {
     for path in args {
         let report = examine(path);
         for line in lines(&report) {
-            println!("{line}");
+            // Whoever reads may have seen enough (`| head`).
+            let _ = writeln!(std::io::stdout(), "{line}");
         }
         if report.worst() > Severity::Note {
             code = 1;
@@ -290,5 +386,71 @@ mod tests {
             assert!(elf::read(&own[..cut]).is_err(), "{cut} bytes");
         }
         assert!(elf::read(b"#!/bin/sh\n").unwrap_err().contains("script"));
+    }
+
+    /// Damaged in every way: it must not take long, and not panic.
+    #[test]
+    fn mutated_files_do_no_harm() {
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        // The whole program would take long to look through so often.
+        let libc = libs::find("libc.so.6", &[], Path::new("/"));
+        let small = libs::find("libdl.so.2", &[], Path::new("/")).or(libc);
+        let data = small.and_then(|p| std::fs::read(p).ok()).unwrap_or(own);
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move |n: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed % n as u64) as usize
+        };
+        let sections = u64::from_le_bytes(data[40..48].try_into().unwrap()) as usize;
+        for _ in 0..3000 {
+            let mut bad = data.clone();
+            for _ in 0..=random(6) {
+                // The headers, the sections' table, or anywhere.
+                let at = match random(3) {
+                    0 => random(64 + 12 * 56),
+                    1 => sections + random(bad.len() - sections),
+                    _ => random(bad.len()),
+                };
+                let Some(place) = bad.get_mut(at..at + 8) else { continue };
+                match random(4) {
+                    0 => place.fill(0xff),
+                    1 => place.fill(0),
+                    2 => place[0] = random(256) as u8,
+                    _ => place.copy_from_slice(&(1u64 << random(64)).to_le_bytes()),
+                }
+            }
+            if random(4) == 0 {
+                bad.truncate(random(bad.len()));
+            }
+            let _ = elf::read(&bad);
+        }
+    }
+
+    /// Sections that all say that they are the whole file.
+    #[test]
+    fn overlapping_sections_are_looked_through_once() {
+        const SECTIONS: usize = 60_000;
+        let mut bad = vec![0u8; 64 + SECTIONS * 64 + 4_000_000];
+        bad[..20].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0");
+        if cfg!(target_arch = "aarch64") {
+            bad[18] = 0xb7;
+        }
+        let len = bad.len() as u64;
+        bad[40..48].copy_from_slice(&64u64.to_le_bytes());
+        bad[54..64].copy_from_slice(&[56, 0, 0, 0, 64, 0, 0x60, 0xea, 1, 0]);
+        for i in 1..SECTIONS {
+            let header = &mut bad[64 + i * 64..][..64];
+            header[4..8].copy_from_slice(&1u32.to_le_bytes());
+            header[8..16].copy_from_slice(&2u64.to_le_bytes());
+            header[32..40].copy_from_slice(&len.to_le_bytes());
+        }
+        bad[64 + 64 + 4..][..4].copy_from_slice(&3u32.to_le_bytes());
+        let end = bad.len() - 100;
+        bad[end..end + 20].copy_from_slice(b"\0RedisModule_Alloc\0\0");
+        // In one pass this takes no time; in 60,000 it would take hours.
+        let facts = elf::read(&bad).expect("strange, but whole");
+        assert_eq!(facts.asked.into_iter().collect::<Vec<_>>(), ["Alloc"]);
     }
 }

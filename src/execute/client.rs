@@ -44,7 +44,7 @@ fn describe(c: &ClientShared, now: i64, me: &Asking) -> String {
         letters.push('N');
     }
     let lib = c.lib.lock().as_deref().cloned().unwrap_or_default();
-    let mail = c.mailbox.lock().bytes.len();
+    let mail = c.mailbox.lock().len();
     let omem = get(&f.output) + mail;
     let oll = get(&f.output_buffers) + usize::from(mail > 0);
     let total = f.total() + mail + if c.id == me.id { argv } else { 0 };

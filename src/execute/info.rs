@@ -320,7 +320,7 @@ fn persistence_fields(server: &Server, f: &mut Fields) {
     f.put("aof_rewrites_consecutive_failures", rewriting.failures.load(Relaxed));
     f.put("aof_last_write_status", ok(aof.in_trouble()));
     f.put("aof_last_cow_size", 0);
-    f.put("module_fork_in_progress", u32::from(fork::child().is_some()));
+    f.put("module_fork_in_progress", u32::from(fork::child_of_module().is_some()));
     f.put("module_fork_last_cow_size", fork::last_own_memory());
     if server.config.appendonly() {
         f.put("aof_current_size", aof.current_size.load(Relaxed));
@@ -604,6 +604,7 @@ fn backplane_fields(server: &Server, f: &mut Fields) {
         f.put(&format!("module_path_commands_{name}"), n.get());
     }
     f.put("handovers", s.handovers.get());
+    f.put("attended_clients", server.queue.attention.clients());
     f.put("parked", s.parked.get());
     let held = server.module_lock.hold_times();
     f.put("module_lock_holds", held.holds);

@@ -359,7 +359,7 @@ mod tests {
         let mut word = Word::of_block(Block::new(b"abc"), 5);
         let mut len = 3;
         for to in [4, 100, 5000, 2, 70_000, 1] {
-            // SAFETY: a block of `len` bytes.
+            // SAFETY: layout: a block of `len` bytes.
             unsafe {
                 let block = word.block_mut::<Block>();
                 block.resize(len, to);
@@ -369,10 +369,10 @@ mod tests {
             len = to;
             assert_eq!(word.mark(), 5);
         }
-        // SAFETY: not used any more.
+        // SAFETY: layout: not used any more.
         unsafe { word.block_mut::<Block>().free(len) };
         let mut word = Word::of_box(Box::new(17u64), 3);
-        // SAFETY: a box of a u64.
+        // SAFETY: layout: a box of a u64.
         unsafe {
             *word.boxed_mut::<u64>() += 1;
             assert_eq!((*word.boxed::<u64>(), word.mark()), (18, 3));

@@ -13,6 +13,7 @@ use super::context::{flag as ctx_flag, Ctx};
 use super::registry::Module;
 use super::string::RStr;
 use crate::connection::client::{flag, Client, ClientShared, ReplyMode, Session};
+use crate::connection::limits;
 use crate::connection::serving::Slot;
 use crate::dispatch::table::Command;
 use crate::execute::Tx;
@@ -281,6 +282,11 @@ fn send_home(server: &'static Server, mut parked: Parked) {
     if parked.client.session.promised.is_some() {
         super::api::promise::go_on(server, parked.client);
         return;
+    }
+    let Client { session, out, .. } = &mut *parked.client;
+    // A reply that is too large for the client is not sent, whether or not its socket would take it.
+    if limits::passes_with(server, &session.shared, out.buf.len()) {
+        session.close = true;
     }
     super::thread::send_home(server, parked.client, parked.slot, parked.thread);
 }

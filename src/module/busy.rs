@@ -74,10 +74,17 @@ pub fn yield_now(ctx: &mut Ctx, clients: bool, text: Option<String>) {
         ON.store(true, Relaxed);
         ctx.flags |= flag::YIELDED;
     }
+    run_others(server);
+    ctx.next_yield = now_ms() + between;
+    YIELDING.store(false, Relaxed);
+}
+
+/// Inside of a unit: runs what clients have sent meanwhile. The calling thread has the module lock.
+pub fn run_others(server: &'static Server) {
     // SAFETY: lock: this function's contract. What this unit holds stays held: others only add to it.
-    let running = unsafe { server.holder() }.running;
-    // SAFETY: lock: as above.
-    unsafe { server.holder() }.yields += 1;
+    let holder = unsafe { server.holder() };
+    let (running, client) = (holder.running, holder.client.clone());
+    holder.yields += 1;
     if thread::is_current(server) {
         thread::run_waiting_clients(server);
     } else {
@@ -88,6 +95,5 @@ pub fn yield_now(ctx: &mut Ctx, clients: bool, text: Option<String>) {
     let holder = unsafe { server.holder() };
     holder.yields -= 1;
     holder.running = running;
-    ctx.next_yield = now_ms() + between;
-    YIELDING.store(false, Relaxed);
+    holder.client = client;
 }

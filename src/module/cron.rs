@@ -50,6 +50,6 @@ fn round(server: &'static Server, now: i64) {
     crate::execute::migrate::close_unused(now);
     crate::execute::replication::cron(server, now);
     crate::persist::rewrite::cron(server, now);
-    super::fork::reap();
+    super::fork::reap(server);
     super::event::cron_event(server.config.hz());
 }

@@ -1,4 +1,4 @@
-//! Children that modules fork.
+//! Children: those that modules fork, and the one that saves with `module-exclusive yes`.
 //!
 //! The child has one thread, the one that forked, which holds the module lock. What other threads held at that moment
 //! would stay held in it for ever; so the fork takes every shard latch and the queue's lock before, and both sides release
@@ -11,6 +11,7 @@ use super::registry::Module;
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::ffi::{c_int, c_void};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
 use std::sync::OnceLock;
 
@@ -23,16 +24,37 @@ struct Report {
     own_memory: AtomicU64,
 }
 
-/// The end of a child: callback and data.
-struct Done {
-    /// Absent when no module's code runs.
-    module: Option<&'static Module>,
-    callback: abi::ForkDoneFn,
-    data: *mut c_void,
+/// Who is told the end of a child.
+enum Done {
+    /// A module: callback and data.
+    Module {
+        /// Absent when no module's code runs.
+        module: Option<&'static Module>,
+        callback: abi::ForkDoneFn,
+        data: *mut c_void,
+    },
+    /// The server itself.
+    Own(fn(&'static Server, End)),
 }
 
 // SAFETY: lock: used by the holder of the module lock.
 unsafe impl Send for Done {}
+
+/// How a child ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    /// Its exit status; -1 if there is none.
+    pub code: c_int,
+    /// The signal that ended it, or 0.
+    pub signal: c_int,
+}
+
+impl End {
+    /// Whether it ended because the server told it to.
+    pub fn was_asked_for(self) -> bool {
+        self.code == KILLED_STATUS || self.signal == libc::SIGUSR1
+    }
+}
 
 static CHILD: AtomicI32 = AtomicI32::new(0);
 static DONE: Mutex<Option<Done>> = Mutex::new(None);
@@ -88,12 +110,35 @@ extern "C" fn killed(_: c_int) {
 /// The exit status of a child that was told to end, as Redis has it.
 const KILLED_STATUS: c_int = 255;
 
-/// Forks. 0 in the child, its id in the parent, -1 with `errno` when it failed. The calling thread has the module lock.
+/// Forks for a module. 0 in the child, its id in the parent, -1 with `errno` when it failed. The calling thread has the
+/// module lock.
 pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_void) -> c_int {
+    // SAFETY: lock: the calling thread has the module lock.
+    let module = unsafe { server.holder() }.running.map(|(module, _)| module);
+    match divide(server, Done::Module { module, callback, data }) {
+        Ok(pid) => {
+            if pid > 0 {
+                crate::log_verbose!("Module fork started pid: {pid} ");
+            }
+            pid
+        }
+        Err(e) => {
+            crate::log_warning!("Can't fork for module: {}", crate::config::os_error_text(&e));
+            super::border::set_errno(e.raw_os_error().unwrap_or(libc::EAGAIN));
+            -1
+        }
+    }
+}
+
+/// Forks for the server: 0 in the child, its id in the parent. `done` is called on the module thread when the child has
+/// ended, [`kill`] or not. The calling thread has the module lock.
+pub fn fork_own(server: &'static Server, done: fn(&'static Server, End)) -> io::Result<c_int> {
+    divide(server, Done::Own(done))
+}
+
+fn divide(server: &'static Server, done: Done) -> io::Result<c_int> {
     if child().is_some() {
-        crate::log_warning!("Can't fork for module: File exists");
-        super::border::set_errno(libc::EEXIST);
-        return -1;
+        return Err(io::Error::from_raw_os_error(libc::EEXIST));
     }
     report().progress.store(0, Relaxed);
     report().own_memory.store(0, Relaxed);
@@ -103,11 +148,13 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
     let heap = crate::observe::heap::freeze();
     // SAFETY: lock: no other thread holds anything that the child will need: latches and queue are ours.
     let pid = unsafe { libc::fork() };
+    let error = io::Error::last_os_error();
     #[cfg(feature = "jemalloc")]
     drop(heap);
     drop(queue);
     drop(stopped);
     match pid {
+        -1 => return Err(error),
         0 => {
             IN_CHILD.store(true, Relaxed);
             // SAFETY: layout: plain system calls. Signals that mean something to the parent end the child.
@@ -117,22 +164,14 @@ pub fn fork(server: &'static Server, callback: abi::ForkDoneFn, data: *mut c_voi
                 libc::signal(libc::SIGINT, libc::SIG_IGN);
             }
         }
-        -1 => {
-            let e = std::io::Error::last_os_error();
-            crate::log_warning!("Can't fork for module: {}", crate::config::os_error_text(&e));
-            super::border::set_errno(e.raw_os_error().unwrap_or(libc::EAGAIN));
-        }
         pid => {
             CHILD.store(pid, Relaxed);
-            // SAFETY: lock: the calling thread has the module lock.
-            let module = unsafe { server.holder() }.running.map(|(module, _)| module);
-            *DONE.lock() = Some(Done { module, callback, data });
+            *DONE.lock() = Some(done);
             server.stats.forks.add(1);
-            crate::log_verbose!("Module fork started pid: {pid} ");
             plain_event(abi::EVENT_FORK_CHILD, abi::SUBEVENT_FORK_CHILD_BORN);
         }
     }
-    pid
+    Ok(pid)
 }
 
 /// The child is gone: forgets it.
@@ -142,42 +181,75 @@ fn reset() {
     plain_event(abi::EVENT_FORK_CHILD, abi::SUBEVENT_FORK_CHILD_DIED);
 }
 
-/// Ends the child and waits for its end; its done callback is not called. False if this is not the child. The calling
-/// thread has the module lock.
+/// Whether the child that runs is a module's.
+pub fn child_of_module() -> Option<c_int> {
+    child().filter(|_| !matches!(*DONE.lock(), Some(Done::Own(_))))
+}
+
+/// Ends a module's child and waits for its end; its done callback is not called. False if this is not the child. The
+/// calling thread has the module lock.
 pub fn kill(pid: c_int) -> bool {
-    if child() != Some(pid) {
+    if child_of_module() != Some(pid) {
         return false;
     }
     crate::log_verbose!("Killing running module fork child: {pid}");
-    let mut status = 0;
-    // SAFETY: layout: plain system calls on our own child.
-    unsafe {
-        if libc::kill(pid, libc::SIGUSR1) == 0 {
-            while libc::waitpid(pid, &raw mut status, 0) != pid {
-                if std::io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-                    break;
-                }
-            }
-        }
+    // SAFETY: layout: a plain system call on our own child.
+    if unsafe { libc::kill(pid, libc::SIGUSR1) } == 0 {
+        wait_for(pid, 0);
     }
     *DONE.lock() = None;
     reset();
     true
 }
 
-/// Looks whether the child has ended, and tells the module. The calling thread has the module lock.
-pub fn reap() {
-    let Some(pid) = child() else { return };
-    let mut status = 0;
+/// Tells the server's own child to end, if that is what runs. Its end is told as usual ([`fork_own`]); with `wait`, before
+/// this returns. The calling thread has the module lock.
+pub fn kill_own(server: &'static Server, wait: bool) {
+    let Some(pid) = child().filter(|_| child_of_module().is_none()) else { return };
     // SAFETY: layout: a plain system call on our own child.
-    if unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } != pid {
-        return;
+    unsafe { libc::kill(pid, libc::SIGUSR1) };
+    if wait {
+        if let Some(end) = wait_for(pid, 0) {
+            ended(server, pid, end);
+        }
+    }
+}
+
+/// `waitpid`. `None` if the child has not ended.
+fn wait_for(pid: c_int, options: c_int) -> Option<End> {
+    let mut status = 0;
+    loop {
+        // SAFETY: layout: a plain system call on our own child.
+        let who = unsafe { libc::waitpid(pid, &raw mut status, options) };
+        if who == pid {
+            break;
+        }
+        if who == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return None;
+        }
     }
     let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 };
     let signal = if libc::WIFSIGNALED(status) { libc::WTERMSIG(status) } else { 0 };
-    crate::log_notice!("Module fork exited pid: {pid}, retcode: {code}, bysignal: {signal}");
+    Some(End { code, signal })
+}
+
+/// Looks whether the child has ended, and tells who made it. The calling thread has the module lock.
+pub fn reap(server: &'static Server) {
+    let Some(pid) = child() else { return };
+    if let Some(end) = wait_for(pid, libc::WNOHANG) {
+        ended(server, pid, end);
+    }
+}
+
+fn ended(server: &'static Server, pid: c_int, end: End) {
     let done = DONE.lock().take();
-    if let Some(Done { callback: Some(f), data, .. }) = done {
+    if let Some(Done::Own(f)) = done {
+        f(server, end);
+        return reset();
+    }
+    let End { code, signal } = end;
+    crate::log_notice!("Module fork exited pid: {pid}, retcode: {code}, bysignal: {signal}");
+    if let Some(Done::Module { callback: Some(f), data, .. }) = done {
         // SAFETY: ABI: registered for this signature, with this data; lock: the module lock is held.
         unsafe { f(code, signal, data) };
     }
@@ -186,7 +258,10 @@ pub fn reap() {
 
 /// A module is about to be unloaded: the end of its child will not be told to code that is gone.
 pub fn forget_callback_of(module: &'static Module) {
-    DONE.lock().take_if(|done| done.module.is_none_or(|m| std::ptr::eq(m, module)));
+    DONE.lock().take_if(|done| match done {
+        Done::Module { module: of, .. } => of.is_none_or(|m| std::ptr::eq(m, module)),
+        Done::Own(_) => false,
+    });
 }
 
 /// In the child: notes how far it is.

@@ -275,6 +275,7 @@ impl Parser {
 
     /// Calls `f` with the arguments of a request, which begins at `request[0]` and was [`Parser::found`] with these. An
     /// inline request must be the one found last.
+    #[inline]
     pub fn with_args<R>(
         &self,
         request: &[u8],
@@ -397,5 +398,45 @@ mod tests {
         assert_eq!(err(b"*x\r\n"), "Protocol error: invalid multibulk length");
         assert_eq!(err(b"*1\r\n$-1\r\n"), "Protocol error: invalid bulk length");
         assert_eq!(err(b"get \"a\r\n"), "Protocol error: unbalanced quotes in request");
+    }
+
+    /// What redis-server 7.4.1 answers, without and with a password that was not given.
+    #[test]
+    fn limits() {
+        let stranger = Limits { authenticated: false, ..LIMITS };
+        let first = |b: &[u8], limits| match Parser::default().next(b, limits) {
+            Parsed::Error(e) => e,
+            Parsed::Incomplete => "more".into(),
+            Parsed::Request(len) => format!("{len}"),
+        };
+        let digits = |head: &str, n: usize| [head.as_bytes(), &vec![b'1'; n]].concat();
+        for (request, known, unknown) in [
+            (b"*2147483648\r\n".to_vec(), "invalid multibulk length", ""),
+            (b"*2147483647\r\n".to_vec(), "more", "unauthenticated multibulk length"),
+            (b"*11\r\n".to_vec(), "more", "unauthenticated multibulk length"),
+            (b"*10\r\n".to_vec(), "more", ""),
+            (b"*-1\r\nPING".to_vec(), "5", ""),
+            (b"*01\r\n".to_vec(), "invalid multibulk length", ""),
+            (b"*\r\n".to_vec(), "invalid multibulk length", ""),
+            (b"*1\r\n$16385\r\n".to_vec(), "more", "unauthenticated bulk length"),
+            (b"*1\r\n$16384\r\n".to_vec(), "more", ""),
+            (b"*1\r\n$536870913\r\n".to_vec(), "invalid bulk length", ""),
+            (b"*1\r\n$536870912\r\n".to_vec(), "more", "unauthenticated bulk length"),
+            (b"*1\r\n$04\r\n".to_vec(), "invalid bulk length", ""),
+            (digits("", 65_537), "too big inline request", ""),
+            (digits("", 65_536), "more", ""),
+            (digits("*", 65_536), "too big mbulk count string", ""),
+            (digits("*", 65_535), "more", ""),
+            (digits("*1\r\n$", 65_536), "too big bulk count string", ""),
+            (digits("*1\r\n$", 65_535), "more", ""),
+            // The byte behind a carriage return is passed over unseen.
+            (b"*1\rX$4\rXPINGXX".to_vec(), "14", ""),
+        ] {
+            let shown = request[..request.len().min(24)].escape_ascii().to_string();
+            let stripped = |e: String| e.trim_start_matches("Protocol error: ").to_string();
+            assert_eq!(stripped(first(&request, LIMITS)), known, "{shown}");
+            let unknown = if unknown.is_empty() { known } else { unknown };
+            assert_eq!(stripped(first(&request, stranger)), unknown, "{shown}");
+        }
     }
 }

@@ -145,7 +145,7 @@ fn write_and_rename(server: &'static Server) -> Result<(), String> {
 }
 
 /// Gives a complete file its name.
-fn put_in_place(temporary: &Path, name: &Path) -> Result<(), String> {
+pub(super) fn put_in_place(temporary: &Path, name: &Path) -> Result<(), String> {
     if let Err(e) = std::fs::rename(temporary, name) {
         let _ = std::fs::remove_file(temporary);
         let dir = std::env::current_dir().unwrap_or_default();
@@ -162,8 +162,13 @@ fn put_in_place(temporary: &Path, name: &Path) -> Result<(), String> {
 }
 
 /// Saves everything into a file of a module's choice (`RdbSave`), without the bookkeeping of [`save`].
-pub fn save_to(server: &'static Server, path: &std::path::Path) -> io::Result<()> {
-    fire(abi::SUBEVENT_PERSISTENCE_SYNC_RDB_START);
+pub fn save_to(server: &'static Server, path: &Path) -> io::Result<()> {
+    save_as(server, path, abi::SUBEVENT_PERSISTENCE_SYNC_RDB_START)
+}
+
+/// As [`save_to`]; `start` is what modules are told first.
+pub(super) fn save_as(server: &'static Server, path: &Path, start: u64) -> io::Result<()> {
+    fire(start);
     let result = super::save::write_file(server, path);
     if let Err(e) = &result {
         crate::log_warning!("Write error while saving DB to the disk: {}", os_text(e));
@@ -211,13 +216,11 @@ pub fn background_save(server: &'static Server) -> bool {
     if cut::running() || p.saving.load(Relaxed) {
         return false;
     }
+    if server.config.module_exclusive() {
+        return super::child::save(server);
+    }
     *CALLED_OFF.lock() = false;
-    let now = now_ms() / 1000;
-    p.scheduled.store(false, Relaxed);
-    p.saving.store(true, Relaxed);
-    p.last_bgsave_try.store(now, Relaxed);
-    p.bgsave_start.store(now, Relaxed);
-    p.saves.fetch_add(1, Relaxed);
+    let now = background_save_begins(server);
     crate::log_notice!("Background saving started by pid {}", std::process::id());
     static DIRTY: AtomicU64 = AtomicU64::new(0);
     let at_cut = || {
@@ -226,20 +229,22 @@ pub fn background_save(server: &'static Server) -> bool {
     };
     let done = move |result: Result<(), Failure>| {
         let called_off = CALLED_OFF.lock();
+        if let Err(Failure::Error(text)) = &result {
+            crate::log_warning!("Write error while saving DB to the disk: {text}");
+        }
         let result = result.and_then(|()| match *called_off {
             true => {
                 let _ = std::fs::remove_file(background_name());
                 Err(Failure::Aborted)
             }
-            false => put_in_place(&background_name(), &file_name(server)).map_err(Failure::Error),
+            false => put_in_place(&background_name(), &file_name(server)).map_err(|text| {
+                crate::log_warning!("{text}");
+                Failure::Error(text)
+            }),
         });
         drop(called_off);
-        match &result {
-            Ok(()) => crate::log_notice!("DB saved on disk"),
-            Err(Failure::Error(text)) => {
-                crate::log_warning!("Write error while saving DB to the disk: {text}");
-            }
-            Err(Failure::Aborted) => {}
+        if result.is_ok() {
+            crate::log_notice!("DB saved on disk");
         }
         let end = move || background_save_ended(server, result, DIRTY.load(Relaxed), now);
         server.queue.task(Box::new(end));
@@ -250,8 +255,20 @@ pub fn background_save(server: &'static Server) -> bool {
     cut::begin(server, order)
 }
 
+/// Notes that a background save begins. Returns when, Unix seconds.
+pub(super) fn background_save_begins(server: &Server) -> i64 {
+    let p = &server.persistence;
+    let now = now_ms() / 1000;
+    p.scheduled.store(false, Relaxed);
+    p.saving.store(true, Relaxed);
+    p.last_bgsave_try.store(now, Relaxed);
+    p.bgsave_start.store(now, Relaxed);
+    p.saves.fetch_add(1, Relaxed);
+    now
+}
+
 /// The end of a background save, on the module thread.
-fn background_save_ended(
+pub(super) fn background_save_ended(
     server: &'static Server,
     result: Result<(), Failure>,
     dirty_at_cut: u64,
@@ -281,18 +298,20 @@ fn background_save_ended(
 
 /// Calls a running background save off: what it would save is about to go (`FLUSHALL`, the end of the server). Another
 /// snapshot goes on.
-pub fn abort_background_save(server: &Server) {
+pub fn abort_background_save(server: &'static Server) {
     if server.persistence.saving.load(Relaxed) {
+        super::child::abort(server, false);
         *CALLED_OFF.lock() = true;
         cut::abort(Purpose::Save);
     }
 }
 
 /// As [`abort_background_save`], for the end of the process: removes the file that has no name yet.
-pub fn kill_background_save(server: &Server) {
+pub fn kill_background_save(server: &'static Server) {
     crate::propagate::sync::clean_up();
     if server.persistence.saving.load(Relaxed) {
         crate::log_warning!("There is a child saving an .rdb. Killing it!");
+        super::child::abort(server, true);
         abort_background_save(server);
         let _ = std::fs::remove_file(background_name());
     }

@@ -4,8 +4,8 @@ use super::{module_io, opcode, parked, skip, types, RdbError, Reader, Result, VE
 use crate::connection::client::Session;
 use crate::execute::Tx;
 use crate::keyspace::event;
-use crate::module::abi;
 use crate::module::datatype::find_by_id;
+use crate::module::{abi, thread};
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use std::fs::File;
@@ -75,6 +75,11 @@ pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplic
         Ok(()) => Outcome::Done,
         Err(e) => {
             if let RdbError::Corrupt { at, cause } = &e {
+                if cause.starts_with(super::SHORT) {
+                    crate::log_warning!(
+                        "Short read or OOM loading DB. Unrecoverable error, aborting now."
+                    );
+                }
                 crate::log_warning!("Internal error in RDB reading offset {at} -> {cause}");
             }
             crate::log_warning!("Failed loading {}: {e}", path.display());
@@ -251,8 +256,10 @@ impl Load<'_> {
                 let mut session = Session::internal();
                 let tx = Tx::module(self.server, &mut session, self.common.now);
                 let replace = self.duplicates == Duplicates::Replace;
-                crate::script::function::load(&tx, &code, replace, false)
-                    .map_err(|e| r.corrupt(e.0))?;
+                crate::script::function::load(&tx, &code, replace, false).map_err(|e| {
+                    let cause = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
+                    r.corrupt(format!("Failed loading library, {cause}"))
+                })?;
             }
             opcode::FUNCTION_PRE_GA => {
                 return Err(r.corrupt("Pre-release function format not supported."));
@@ -380,7 +387,10 @@ impl Load<'_> {
         );
         // What may be asked meanwhile, and needs this thread, does not wait for the end.
         if super::control::starting(self.server) && self.server.serving.get().is_some() {
-            crate::module::thread::run_waiting_clients(self.server);
+            thread::run_waiting_clients(self.server);
+        } else if self.server.config.module_exclusive() && thread::is_current(self.server) {
+            // What came just before the load waits in the queue with everybody else.
+            crate::module::busy::run_others(self.server);
         }
     }
 }

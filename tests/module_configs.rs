@@ -1,0 +1,103 @@
+//! Arguments and configs of modules over `CONFIG REWRITE` and a restart: the same file content is asserted of the reference.
+mod common;
+use common::{fresh_dir, own_modules, real_modules, until, Client, Server};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn own(name: &str) -> String {
+    own_modules().join(name).display().to_string()
+}
+
+/// A server with a configuration file, which it may write.
+fn start(program: &Path, dir: &Path) -> Server {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).unwrap().port();
+    let child = Command::new(program)
+        .arg(dir.join("server.conf"))
+        .args(["--port", &port.to_string()])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the server starts");
+    let s = Server { child, port, dir: dir.to_path_buf() };
+    until("the server's answer", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok_and(|socket| {
+            let mut c = Client::on(socket);
+            c.try_send(&["PING"]) && c.try_read().is_some()
+        })
+    });
+    s
+}
+
+/// What the file says of modules, in an order that does not depend on the server's.
+fn of_modules(dir: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(dir.join("server.conf")).expect("the file is there");
+    let ours = |l: &&str| l.starts_with("loadmodule ") || l.starts_with("configs.");
+    let mut lines: Vec<String> = text.lines().filter(ours).map(str::to_string).collect();
+    lines.sort();
+    lines
+}
+
+fn config(c: &mut Client, name: &str) -> String {
+    c.cmd(&["CONFIG", "GET", name]).items()[1].text().to_string()
+}
+
+fn check(program: PathBuf) {
+    let dir = fresh_dir("module-configs");
+    let (empty, configs) = (own("empty.so"), own("configs.so"));
+    let file = format!(
+        "bind 127.0.0.1\nsave \"\"\nlogfile log\nenable-module-command yes\nloadmodule {empty} one two\n"
+    );
+    std::fs::write(dir.join("server.conf"), file).unwrap();
+    let mut s = start(&program, &dir);
+    let c = &mut s.client();
+    const FAILED: &str = "ERR Error loading the extension. Please check the server logs.";
+    for wrong in [
+        &["CONFIG", "configs.nope", "1"][..],
+        &["CONFIG", "configs.number", "many"],
+        &["CONFIG", "configs.number", "5000"],
+        &["CONFIG", "configs.number"],
+        &["NONSENSE"],
+    ] {
+        let words = [&["MODULE", "LOADEX", &configs], wrong].concat();
+        assert_eq!(c.cmd(&words).text(), FAILED, "{wrong:?}");
+    }
+    c.cmd(&["MODULE", "LOADEX", &configs, "CONFIG", "configs.number", "17", "ARGS", "x"]).ok();
+    c.cmd(&["CONFIG", "SET", "configs.text", "two words \"q\"", "configs.color", "blue"]).ok();
+    c.cmd(&["CONFIG", "SET", "configs.features", "write"]).ok();
+    c.cmd(&["CONFIG", "REWRITE"]).ok();
+    let expected = [
+        "configs.color blue".to_string(),
+        "configs.features write".into(),
+        "configs.number 17".into(),
+        r#"configs.text "two words \"q\"""#.into(),
+        format!("loadmodule {configs} x"),
+        format!("loadmodule {empty} one two"),
+    ];
+    let mut expected = expected.to_vec();
+    expected.sort();
+    assert_eq!(of_modules(&dir), expected);
+
+    // The next server finds all of it.
+    assert!(c.try_send(&["SHUTDOWN", "NOSAVE"]));
+    assert_eq!(s.child.wait().expect("our child").code(), Some(0));
+    let s = start(&program, &dir);
+    let c = &mut s.client();
+    assert_eq!(config(c, "configs.number"), "17");
+    assert_eq!(config(c, "configs.text"), "two words \"q\"");
+    assert_eq!(
+        (config(c, "configs.color"), config(c, "configs.features")),
+        ("blue".into(), "write".into())
+    );
+
+    // What is unloaded is not written any more.
+    c.cmd(&["MODULE", "UNLOAD", "configs"]).ok();
+    c.cmd(&["CONFIG", "REWRITE"]).ok();
+    assert_eq!(of_modules(&dir), [format!("loadmodule {empty} one two")]);
+}
+
+#[test]
+fn configs_survive_a_rewrite_and_a_restart() {
+    check(real_modules().join("../bin/redis-server"));
+    check(env!("CARGO_BIN_EXE_backplane").into());
+}
