@@ -9,7 +9,7 @@ mod table;
 mod workload;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -194,11 +194,6 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
         match arg.as_str() {
             "--reference" => {
                 given = Some(PathBuf::from(value()?));
-                setup.repeat.extend(
-                    given
-                        .iter()
-                        .map(|d| format!("--reference {}", lab::shell(&d.display().to_string()))),
-                );
             }
             "--no-reference" => {
                 without = true;
@@ -212,7 +207,10 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
             "--json" => setup.json = Some(value()?.into()),
             "--html" => setup.html = Some(value()?.into()),
             "--only" => setup.checks = only(value()?)?,
-            "--seconds" => setup.seconds = number(value()?)?,
+            "--seconds" => {
+                setup.seconds = number(value()?)?;
+                setup.repeat.push(format!("--seconds {}", setup.seconds));
+            }
             "--scripts" => setup.scripts = Some(value()?.into()),
             "--suites" => setup.suites = Some(value()?.into()),
             "--runner" => setup.runner = Some(value()?.into()),
@@ -237,6 +235,9 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
     if let Some(dir) = &dir {
         let path = dir.join("bin/redis-server");
         let path = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
+        // As it was found: a command is pasted in any folder.
+        let dir = path.ancestors().nth(2).unwrap_or(Path::new("/")).display().to_string();
+        setup.repeat.push(format!("--reference {}", lab::shell(&dir)));
         setup.reference_server = Some(path);
     }
     setup.scripts = setup.scripts.or_else(|| above("tests/diff"));
@@ -248,7 +249,8 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
                 runner.display()
             ));
         }
-        setup.runner = Some(runner);
+        setup.suites = Some(suites.canonicalize().map_err(|e| e.to_string())?);
+        setup.runner = Some(runner.canonicalize().map_err(|e| e.to_string())?);
     }
     let mut files = setup.files.clone();
     if files.is_empty() {
@@ -348,9 +350,19 @@ fn one(setup: &Setup, subjects: &[Subject], check: usize, subject: usize) -> Cel
     Cell { check, subject, state, text, command, steps: lab.lines(), time: begin.elapsed() }
 }
 
+/// How this program is called: by its path, unless a shell found it by its name.
+fn this_program() -> String {
+    let given = std::env::args().next().unwrap_or_default();
+    match std::env::current_exe() {
+        Ok(me) if given.contains('/') => lab::shell(&me.display().to_string()),
+        _ => given,
+    }
+}
+
 /// How a cell is had again: with all modules where the check is about all of them.
 fn again(lab: &Lab, check: &str, all: bool) -> String {
-    let mut words = vec!["backplane matrix --verbose --only".to_string(), check.to_string()];
+    let mut words = vec![this_program()];
+    words.extend(["matrix --verbose --only", check].map(String::from));
     words.extend(lab.setup.repeat.iter().cloned());
     let word = |subject: &Subject| match subject.given {
         true => subject.words().iter().map(|w| lab::shell(w)).collect::<Vec<_>>().join(" "),
