@@ -32,6 +32,7 @@ Runs every check on every module (default: the real ones in target/reference/lib
   --scripts DIR       folder of the differential scripts (default: tests/diff here or above)
   --suites DIR        folder of the vendors' checkouts: run their suites too
   --runner FILE       the program that runs them (default: run.py in the folder of --suites)
+  --runner-args ARGS  more arguments for it, such as '--only-files test_crash'
   --jobs N            checks at a time (default: as many as processors, 2 to 8)
   --verbose           print what is sent and answered
   --list              tell what the checks are
@@ -51,6 +52,8 @@ pub struct Setup {
     pub scripts: Option<PathBuf>,
     /// The vendors' checkouts.
     pub suites: Option<PathBuf>,
+    /// More arguments for the program that runs them.
+    pub runner_args: Vec<String>,
     /// What runs them.
     pub runner: Option<PathBuf>,
     /// Whether all that is sent is printed.
@@ -178,6 +181,7 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
         seconds: 60,
         scripts: None,
         suites: None,
+        runner_args: Vec::new(),
         runner: None,
         verbose: false,
         jobs: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8)),
@@ -214,6 +218,9 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
             "--scripts" => setup.scripts = Some(value()?.into()),
             "--suites" => setup.suites = Some(value()?.into()),
             "--runner" => setup.runner = Some(value()?.into()),
+            "--runner-args" => {
+                setup.runner_args = value()?.split_whitespace().map(str::to_string).collect();
+            }
             "--jobs" => setup.jobs = number(value()?)?.clamp(1, 64) as usize,
             "--verbose" => setup.verbose = true,
             "--list" => {

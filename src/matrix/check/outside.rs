@@ -148,6 +148,7 @@ fn suite_words(lab: &Lab, name: &str) -> Vec<String> {
         ("--jobs", "1".to_string()),
     ];
     words.extend(pairs.into_iter().flat_map(|(option, value)| [option.to_string(), value]));
+    words.extend(lab.setup.runner_args.iter().cloned());
     words
 }
 
