@@ -11,6 +11,7 @@
 //!
 //! Beside them: [`keyspace`] (shards, entries, value types), [`snapshot`] (RDB), [`persist`] (the append-only file), [`module`] (the
 //! module ABI), [`script`] (Lua), [`config`], [`acl`] (users and permissions) and [`observe`] (statistics, logging).
+//! Where none of it is needed, unsafe code is forbidden below.
 //! The tools ([`doctor`], [`matrix`], `backplane-diff`, `backplane-bench`) share [`client`].
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -20,19 +21,24 @@ use backplane_ffi as _;
 pub mod acl;
 pub mod client;
 pub mod cluster;
+#[forbid(unsafe_code)]
 pub mod config;
 pub mod connection;
 pub mod dispatch;
+#[forbid(unsafe_code)]
 pub mod doctor;
 pub mod execute;
 pub mod keyspace;
 pub mod lock;
+#[forbid(unsafe_code)]
 pub mod matrix;
 pub mod module;
 pub mod observe;
+#[forbid(unsafe_code)]
 pub mod parse;
 pub mod persist;
 pub mod propagate;
+#[forbid(unsafe_code)]
 pub mod reply;
 pub mod script;
 pub mod server;

@@ -6,6 +6,7 @@ use crate::execute::FAMILIES;
 use crate::observe::log;
 use crate::server::Server;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{channel, Sender};
 use std::sync::Arc;
 
 pub mod crash;
@@ -54,6 +55,43 @@ pub fn run(config: Config, startup: Startup) -> i32 {
     if let Some(password) = server.config.requirepass() {
         server.acl.set_default_password(Some(&password));
     }
+    greet();
+    process::raise_file_limit(&server.config);
+    process::write_pid_file(&server.config);
+    process::banner(&server.config);
+    title::prepare();
+    title::set(&server.config);
+    let Some(listeners) = Listeners::open(server) else { return 1 };
+    let n = server.config.server_threads().max(1);
+    let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
+    let _ = server.serving.set(threads.clone());
+    if let Err(e) = server.cluster.start(server) {
+        crate::log_warning!("{e}");
+        return 1;
+    }
+    crate::log_notice!("Server initialized");
+    crate::snapshot::folder::claim();
+    // Before modules: one may crash while it is loaded.
+    crash::listen(server);
+    crate::module::strict::start(server.config.module_strict(), server.config.module_yield());
+    spawn("watchdog", move || crate::module::watchdog::run(server));
+    spawn("attend-guard", move || crate::module::attend::guard(server));
+    let (loaded, ready) = channel();
+    spawn("module", move || module_thread(server, &loaded));
+    if !ready.recv().unwrap_or(false) {
+        return 1;
+    }
+    signals::listen(server);
+    for (i, t) in threads.iter().enumerate() {
+        let t = t.clone();
+        spawn(&format!("serving-{i}"), move || serving::run(server, i, t));
+    }
+    listeners.run(server, &threads);
+    0
+}
+
+/// The log's first lines.
+fn greet() {
     crate::log_notice!("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
     crate::log_notice!(
         "Redis version={}, bits=64, commit=00000000, modified=0, pid={}, just started",
@@ -70,75 +108,46 @@ pub fn run(config: Config, startup: Startup) -> i32 {
         crate::log_notice!("Configuration loaded");
     }
     crate::log_notice!("monotonic clock: POSIX clock_gettime");
-    process::raise_file_limit(&server.config);
-    process::write_pid_file(&server.config);
-    process::banner(&server.config);
-    title::prepare();
-    title::set(&server.config);
-    let Some(listeners) = Listeners::open(server) else { return 1 };
-    let n = server.config.server_threads().max(1);
-    let threads: Vec<_> = (0..n).map(|_| Arc::new(ServingThread::default())).collect();
-    let _ = server.serving.set(threads.clone());
-    if let Err(e) = server.cluster.start(server) {
-        crate::log_warning!("{e}");
-        return 1;
-    }
-    crate::log_notice!("Server initialized");
-    // Before modules: one may crash while it is loaded.
-    crash::listen(server);
-    crate::module::strict::start(server.config.module_strict(), server.config.module_yield());
-    spawn("watchdog", move || crate::module::watchdog::run(server));
-    let (loaded, ready) = std::sync::mpsc::channel();
-    spawn("module", move || {
-        // Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's data is
-        // read by its module.
-        server.module_lock.lock();
-        let ok = load_modules(server) && crate::acl::file::load_at_start(server);
-        server.startup_memory.store(server.used_memory(), SeqCst);
-        server.starting.store(false, SeqCst);
-        // Clients that come from now on are told that the server is loading.
-        server.persistence.starting.store(true, SeqCst);
-        server.loading.store(true, SeqCst);
-        let _ = loaded.send(ok);
-        let ok = ok
-            && if server.config.appendonly() {
-                crate::persist::load::read_manifest(server).is_ok()
-                    && crate::persist::load::load_at_start(server)
-            } else {
-                crate::snapshot::load_at_start(server)
-            };
-        if !ok {
-            server.module_lock.unlock();
-            std::process::exit(1);
-        }
-        server.persistence.starting.store(false, SeqCst);
-        server.loading.store(false, SeqCst);
-        if let Some(primary) = server.config.replicaof() {
-            crate::execute::replication::begin_following(
-                server,
-                primary.host.clone(),
-                primary.port,
-            );
-        }
-        if server.config.port() != 0 {
-            crate::log_notice!("Ready to accept connections tcp");
-        }
-        if server.config.unixsocket().is_some_and(|p| !p.is_empty()) {
-            crate::log_notice!("Ready to accept connections unix");
-        }
+}
+
+/// The module thread. Modules take the thread of their OnLoad for the main thread, so they are loaded here; and a module's
+/// data is read by its module. `loaded` is told whether there is a server, before data is read.
+fn module_thread(server: &'static Server, loaded: &Sender<bool>) {
+    server.module_lock.lock();
+    let ok = load_modules(server) && crate::acl::file::load_at_start(server);
+    server.startup_memory.store(server.used_memory(), SeqCst);
+    server.starting.store(false, SeqCst);
+    // Clients that come from now on are told that the server is loading.
+    server.persistence.starting.store(true, SeqCst);
+    server.loading.store(true, SeqCst);
+    let _ = loaded.send(ok);
+    if !(ok && load_data(server)) {
         server.module_lock.unlock();
-        crate::module::thread::run(server);
-    });
-    if !ready.recv().unwrap_or(false) {
-        return 1;
+        std::process::exit(1);
     }
-    signals::listen(server);
-    for (i, t) in threads.iter().enumerate() {
-        let t = t.clone();
-        spawn(&format!("serving-{i}"), move || serving::run(server, i, t));
+    server.persistence.starting.store(false, SeqCst);
+    server.loading.store(false, SeqCst);
+    if let Some(primary) = server.config.replicaof() {
+        crate::execute::replication::begin_following(server, primary.host.clone(), primary.port);
     }
-    listeners.run(server, &threads);
-    0
+    if server.config.port() != 0 {
+        crate::log_notice!("Ready to accept connections tcp");
+    }
+    if server.config.unixsocket().is_some_and(|p| !p.is_empty()) {
+        crate::log_notice!("Ready to accept connections unix");
+    }
+    server.module_lock.unlock();
+    crate::module::thread::run(server);
+}
+
+/// Reads the append-only file or the snapshot. False if the server cannot start from it.
+fn load_data(server: &'static Server) -> bool {
+    if server.config.appendonly() {
+        crate::persist::load::read_manifest(server).is_ok()
+            && crate::persist::load::load_at_start(server)
+    } else {
+        crate::snapshot::load_at_start(server)
+    }
 }
 
 /// Ends the server (`SHUTDOWN`, signals): saves if there are save points or `flags` say so, tells modules, exits with

@@ -236,6 +236,29 @@ fn what_is_no_command_ends_the_start() {
 }
 
 #[test]
+fn what_fails_is_told_and_changes_are_counted() {
+    let lines = ["SET a 1", "LPUSH a 1", "SELECT 99", "EXEC", "SET b 2"];
+    let s = Server::start_in(folder_with(&resp(&lines)), &ON);
+    for (error, command) in [
+        ("-WRONGTYPE Operation against a key holding the wrong kind of value", "lpush"),
+        ("DB index is out of range", "select"),
+        ("EXEC without MULTI", "exec"),
+    ] {
+        let line = format!(
+            "== CRITICAL == This server is sending an error to its AOF-loading-client: '{error}' after processing the \
+             command '{command}'"
+        );
+        assert!(s.log().contains(&line), "{line} is missing:\n{}", s.log());
+    }
+    let mut c = s.client();
+    // The file counts as changes since the last save, as on Redis; a reload of it does not.
+    assert_eq!(info(&mut c, "rdb_changes_since_last_save"), "2");
+    c.cmd(&["DEBUG", "LOADAOF"]).ok();
+    assert_eq!(info(&mut c, "rdb_changes_since_last_save"), "0");
+    assert_eq!(c.cmd(&["DBSIZE"]).int(), 2);
+}
+
+#[test]
 fn a_file_of_before_manifests_is_taken_over() {
     let dir = fresh_dir("aof");
     std::fs::write(dir.join("appendonly.aof"), resp(&["SET a 1", "SELECT 2", "SET b 2"])).unwrap();
@@ -350,13 +373,7 @@ fn a_full_disk_stops_writes_until_there_is_room() {
     assert_eq!(info(&mut c, "aof_last_write_status"), "err");
     let script = ["EVAL", "return redis.call('SET', KEYS[1], 1)", "1", "k"];
     assert!(c.cmd(&script).text().contains("MISCONF Errors writing to the AOF file"));
-    let more = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: layout: the limit of our own child; nothing is written to us.
-    let raised = unsafe {
-        let none = std::ptr::null_mut();
-        libc::prlimit(s.child.id() as i32, libc::RLIMIT_FSIZE, &more, none)
-    };
-    assert_eq!(raised, 0);
+    make_room(&s);
     until("the end of the trouble", || c.cmd(&["SET", "again", "1"]) == Reply::Status("OK".into()));
     assert!(s.log().contains("AOF write error looks solved, Redis can write again."));
     let before = digest(&mut c);
@@ -387,6 +404,106 @@ fn a_full_disk_ends_a_server_that_syncs_always() {
         .contains("Can't recover from AOF write error when the AOF fsync policy is 'always'"));
     let s = Server::start_in(dir, &ON);
     assert!(s.client().cmd(&["DBSIZE"]).int() >= n, "{n} were acknowledged");
+}
+
+/// Lifts the limit of [`limited`].
+fn make_room(s: &Server) {
+    let more = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: layout: the limit of our own child; nothing is written to us.
+    let raised = unsafe {
+        let none = std::ptr::null_mut();
+        libc::prlimit(s.child.id() as i32, libc::RLIMIT_FSIZE, &more, none)
+    };
+    assert_eq!(raised, 0);
+}
+
+#[test]
+fn a_full_disk_fails_saves_and_rewrites_and_leaves_what_there_was() {
+    let dir = fresh_dir("aof");
+    let s = limited(&dir, 200_000, &["--save", "3600 1000000", "--rdbcompression", "no"]);
+    let mut c = s.client();
+    c.cmd(&["SET", "small", "1"]).ok();
+    c.cmd(&["SAVE"]).ok();
+    let before = std::fs::read(dir.join("dump.rdb")).unwrap();
+    for i in 0..300 {
+        c.cmd(&["SET", &format!("k{i}"), &format!("{i:01000}")]).ok();
+    }
+    assert!(matches!(c.cmd(&["SAVE"]), Reply::Error(_)));
+    c.cmd(&["BGSAVE"]);
+    until("the end of the save", || info(&mut c, "rdb_bgsave_in_progress") == "0");
+    assert_eq!(info(&mut c, "rdb_last_bgsave_status"), "err");
+    let line = "Write error while saving DB to the disk: ";
+    assert!(s.log().matches(line).count() >= 2, "{}", s.log());
+    assert!(c
+        .cmd(&["SET", "a", "1"])
+        .text()
+        .starts_with("MISCONF Redis is configured to save RDB"));
+    assert_eq!(c.cmd(&["GET", "small"]).int(), 1);
+    // The file of before is whole, and nothing half done is left beside it.
+    assert_eq!(std::fs::read(dir.join("dump.rdb")).unwrap(), before);
+    let names = |dir: &Path| {
+        let all = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().file_name());
+        let mut all: Vec<_> = all.map(|n| n.into_string().unwrap()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(names(&dir), ["dump.rdb", "log"]);
+
+    // Nor does a base file fit. What was collected for it goes, and the next try begins anew.
+    c.cmd(&["CONFIG", "SET", "appendonly", "yes"]).ok();
+    until("a failed rewrite", || s.log().contains("Removing the temp incr aof file"));
+    assert_eq!(info(&mut c, "aof_last_bgrewrite_status"), "err");
+    assert!(!dir.join("appendonlydir/appendonly.aof.manifest").exists());
+    make_room(&s);
+    c.cmd(&["BGSAVE"]);
+    let ok = Reply::Status("OK".into());
+    until("the end of the trouble", || c.cmd(&["SET", "a", "1"]) == ok);
+    c.cmd(&["BGREWRITEAOF"]);
+    rewritten(&mut c);
+    until("the end of the save", || info(&mut c, "rdb_bgsave_in_progress") == "0");
+    assert_eq!(
+        names(&dir.join("appendonlydir")),
+        ["appendonly.aof.1.base.rdb", "appendonly.aof.1.incr.aof", "appendonly.aof.manifest"]
+    );
+    assert_eq!(names(&dir), ["appendonlydir", "dump.rdb", "log"]);
+    c.cmd(&["SET", "b", "1"]).ok();
+    let digest_before = digest(&mut c);
+    kill(s);
+    let s = Server::start_in(dir, &ON);
+    assert_eq!(digest(&mut s.client()), digest_before);
+}
+
+#[test]
+fn no_reply_waits_while_there_is_no_file_to_write() {
+    // The name of the first base file is taken by a folder: the first rewrite fails at its end.
+    let dir = fresh_dir("aof");
+    std::fs::create_dir_all(dir.join("appendonlydir/appendonly.aof.1.base.rdb/x")).unwrap();
+    let s = Server::start_in(dir.clone(), &["--appendfsync", "always", "--server-threads", "2"]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for i in 0..3 {
+            let (mut c, over) = (s.client(), &over);
+            scope.spawn(move || {
+                while !over.load(SeqCst) {
+                    c.cmd(&["INCR", &format!("n{i}")]);
+                }
+            });
+        }
+        let mut c = s.client();
+        c.cmd(&["CONFIG", "SET", "appendonly", "yes"]).ok();
+        until("two failures", || info(&mut c, "aof_rewrites_consecutive_failures").as_str() >= "2");
+        std::fs::remove_dir_all(dir.join("appendonlydir/appendonly.aof.1.base.rdb")).unwrap();
+        c.cmd(&["BGREWRITEAOF"]);
+        until("a base", || dir.join("appendonlydir/appendonly.aof.manifest").exists());
+        rewritten(&mut c);
+        over.store(true, SeqCst);
+    });
+    assert!(s.log().contains("Removing the temp incr aof file temp-appendonly.aof.incr"));
+    assert!(!dir.join("appendonlydir/temp-appendonly.aof.incr").exists());
+    let before = digest(&mut s.client());
+    kill(s);
+    let s = Server::start_in(dir, &ON);
+    assert_eq!(digest(&mut s.client()), before);
 }
 
 /// What one writer knows.

@@ -145,6 +145,21 @@ fn what_is_not_whole_is_shown_and_given_back_when_idle() {
 }
 
 #[test]
+fn a_large_request_costs_no_memory_while_small_ones_follow() {
+    let s = Server::start(&[]);
+    let (mut c, mut w) = (s.client(), s.client());
+    w.cmd(&["CLIENT", "SETNAME", "busy"]).ok();
+    w.cmd(&["SET", "a", &"x".repeat(1_000_000)]).ok();
+    // What a client has is told when it waits for its next request.
+    w.cmd(&["CLIENT", "ID"]);
+    assert!(field(&mut c, "busy", "qbuf-free").unwrap() >= 1_000_000);
+    until("the return of the buffer of a client that is never idle", || {
+        assert_eq!(w.cmd(&["STRLEN", "a"]), Reply::Int(1_000_000));
+        field(&mut c, "busy", "qbuf-free").unwrap() < 100_000
+    });
+}
+
+#[test]
 fn the_largest_clients_are_evicted_first() {
     let s = Server::start(&[]);
     let mut c = s.client();

@@ -324,20 +324,18 @@ fn payloads() {
     });
 }
 
-/// Whole files: a server loads them, in the place of what it has.
-#[test]
-fn files() {
+/// Whole files: a server loads them from `path` by `load`, in the place of what it has.
+fn load_files(target: &str, mut server: Server, path: &str, load: &[&str]) {
     /// Far more than a file of this size can need.
     const MOST_MEMORY: u64 = 256 << 20;
-    let mut fuzz = Fuzz::new("rdb");
-    let mut server = Server::start(&["--server-threads", "2", "--rdbchecksum", "no"]);
+    let mut fuzz = Fuzz::new(target);
+    let path = server.dir.join(path);
     let mut c = server.client();
     while let Some(input) = fuzz.next() {
-        std::fs::write(server.dir.join("dump.rdb"), &input).unwrap();
+        std::fs::write(&path, &input).unwrap();
         let look = AssertUnwindSafe(|| {
-            let reply = c.cmd(&["DEBUG", "RELOAD", "NOSAVE"]);
-            let digest = c.cmd(&["DEBUG", "DIGEST"]);
-            (reply, digest.text().len(), c.cmd(&["DBSIZE"]).int() as u64)
+            let reply = c.cmd(load);
+            (reply, c.cmd(&["DEBUG", "DIGEST"]).text().len(), c.cmd(&["DBSIZE"]).int() as u64)
         });
         match catch_unwind(look) {
             Ok((Reply::Status(_), _, keys)) => fuzz.outcome(&input, (1 << 20) | (keys << 8)),
@@ -360,43 +358,21 @@ fn files() {
     eprintln!("{} inputs, {} in the pool", fuzz.runs, fuzz.pool.len());
 }
 
-/// Append-only files: a server loads them, in the place of what it has.
+#[test]
+fn snapshot_files() {
+    let server = Server::start(&["--server-threads", "2", "--rdbchecksum", "no"]);
+    load_files("rdb", server, "dump.rdb", &["DEBUG", "RELOAD", "NOSAVE"]);
+}
+
 #[test]
 fn append_only_files() {
-    /// Far more than a file of this size can need, with the limit for strings below.
-    const MOST_MEMORY: u64 = 256 << 20;
-    let mut fuzz = Fuzz::new("aof");
     let args = ["--server-threads", "2", "--appendonly", "yes", "--rdbchecksum", "no"];
+    // A file of this size cannot need much memory, but by the length of a string.
     let limits = ["--proto-max-bulk-len", "1mb", "--aof-load-truncated", "no"];
-    let mut server = Server::start(&[&args[..], &limits].concat());
-    let base = server.dir.join("appendonlydir/appendonly.aof.1.base.rdb");
-    assert!(base.exists());
-    let mut c = server.client();
-    while let Some(input) = fuzz.next() {
-        std::fs::write(&base, &input).unwrap();
-        let look = AssertUnwindSafe(|| {
-            let reply = c.cmd(&["DEBUG", "LOADAOF"]);
-            (reply, c.cmd(&["DEBUG", "DIGEST"]).text().len(), c.cmd(&["DBSIZE"]).int() as u64)
-        });
-        match catch_unwind(look) {
-            Ok((Reply::Status(_), _, keys)) => fuzz.outcome(&input, (1 << 20) | (keys << 8)),
-            Ok((Reply::Error(_), _, keys)) => {
-                fuzz.outcome(&input, (keys << 8) | (input.len() as u64 / 64))
-            }
-            other => {
-                eprintln!("input {}: {}\n{other:?}\n{}", fuzz.runs, show(&input), server.log());
-                panic!("no reply to a file");
-            }
-        }
-        if fuzz.runs % 64 == 0 {
-            let info = c.cmd(&["INFO", "memory"]);
-            let peak = info.text().lines().find_map(|l| l.strip_prefix("used_memory_peak:"));
-            let peak: u64 = peak.expect("INFO has it").parse().unwrap();
-            assert!(peak < MOST_MEMORY, "{peak} bytes after input {}: {}", fuzz.runs, show(&input));
-        }
-    }
-    server.assert_alive();
-    eprintln!("{} inputs, {} in the pool", fuzz.runs, fuzz.pool.len());
+    let server = Server::start(&[&args[..], &limits].concat());
+    let base = "appendonlydir/appendonly.aof.1.base.rdb";
+    assert!(server.dir.join(base).exists());
+    load_files("aof", server, base, &["DEBUG", "LOADAOF"]);
 }
 
 /// A connection that sends many requests before it reads.

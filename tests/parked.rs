@@ -1,6 +1,6 @@
 //! Parked values: what belongs to modules that are not loaded survives, and becomes theirs when they are.
 mod common;
-use common::{fresh_dir, own_modules, real_modules, Client, Reply, Server};
+use common::{fresh_dir, info, own_modules, real_modules, until, Client, Reply, Server};
 
 fn datatype() -> String {
     own_modules().join("datatype.so").display().to_string()
@@ -36,7 +36,7 @@ fn values_and_auxiliary_data_outlive_servers_without_their_module() {
     // Two servers without the module, one after the other.
     let s = Server::start_in(dir, &[]);
     let mut c = s.client();
-    assert!(s.log().contains("50 values and 2 auxiliary fields"), "{}", s.log());
+    assert!(s.log().contains("50 values and 2 auxiliary fields (bp_list-1)"), "{}", s.log());
     assert_eq!(c.cmd(&["DBSIZE"]).int(), 51);
     assert_eq!(c.cmd(&["TYPE", "k7"]), Reply::Status("bp_list-1".into()));
     assert_eq!(c.cmd(&["OBJECT", "ENCODING", "k7"]).text(), "raw");
@@ -121,4 +121,57 @@ fn real_modules_come_back() {
     c.cmd(&["HSET", "doc:new", "t", "common"]);
     assert_eq!(count(&mut c).items()[0].int(), 31);
     s.assert_alive();
+}
+
+#[test]
+fn replicas_and_append_only_files_get_them_too() {
+    let module = datatype();
+    let load = ["--loadmodule", &module];
+    let s = Server::start(&load);
+    let mut c = s.client();
+    for i in 0..20 {
+        c.cmd(&["dt.push", &format!("k{i}"), "int", &i.to_string()]);
+    }
+    c.cmd(&["dt.aux", "5"]);
+    let range = c.cmd(&["dt.range", "k7"]);
+    let dir = save_and_copy(&s, &mut c, "SAVE");
+    drop(s);
+
+    // A primary without the module, one replica without it and one with it.
+    let primary = Server::start_in(dir, &[]);
+    let (bare, full) = (Server::start(&[]), Server::start(&load));
+    let (mut p, mut b, mut f) = (primary.client(), bare.client(), full.client());
+    for r in [&mut b, &mut f] {
+        r.cmd(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).ok();
+        until("the link is up", || info(r, "replication", "master_link_status") == "up");
+    }
+    // What can be done with them arrives as well.
+    assert_eq!(p.cmd(&["COPY", "k7", "copy"]).int(), 1);
+    p.cmd(&["RENAME", "k8", "renamed"]).ok();
+    assert_eq!(p.cmd(&["DEL", "k9"]).int(), 1);
+    assert_eq!(p.cmd(&["WAIT", "2", "60000"]), Reply::Int(2));
+    for r in [&mut p, &mut b] {
+        assert_eq!(r.cmd(&["DBSIZE"]).int(), 20);
+        assert_eq!(r.cmd(&["TYPE", "copy"]), Reply::Status("bp_list-1".into()));
+    }
+    assert_eq!(p.cmd(&["DUMP", "renamed"]), b.cmd(&["DUMP", "renamed"]));
+    assert_eq!(f.cmd(&["DBSIZE"]).int(), 20);
+    assert_eq!(f.cmd(&["dt.range", "copy"]), range);
+    assert_eq!(f.cmd(&["dt.auxseen"]).items(), [Reply::Int(5), Reply::Int(5)]);
+    drop((primary, full));
+
+    // The replica becomes a primary with an append-only file, whose base is one of commands, then one like an RDB file.
+    b.cmd(&["REPLICAOF", "NO", "ONE"]).ok();
+    for preamble in ["no", "yes"] {
+        b.cmd(&["CONFIG", "SET", "aof-use-rdb-preamble", preamble]).ok();
+        b.cmd(&["CONFIG", "SET", "appendonly", "yes"]).ok();
+        until("the base", || info(&mut b, "persistence", "aof_rewrite_in_progress") == "0");
+        assert_eq!(info(&mut b, "persistence", "aof_last_bgrewrite_status"), "ok");
+        b.cmd(&["DEBUG", "LOADAOF"]).ok();
+        assert_eq!(b.cmd(&["DBSIZE"]).int(), 20, "preamble {preamble}");
+        b.cmd(&["CONFIG", "SET", "appendonly", "no"]).ok();
+    }
+    b.cmd(&["MODULE", "LOAD", &module]).ok();
+    assert_eq!(b.cmd(&["dt.range", "copy"]), range);
+    assert_eq!(b.cmd(&["dt.auxseen"]).items(), [Reply::Int(5), Reply::Int(5)]);
 }

@@ -189,3 +189,30 @@ fn what_is_allowed_is_answered_while_data_is_loaded() {
     loading(&mut c);
     assert!(s.log().contains("DEBUG LOG: meanwhile"));
 }
+
+#[test]
+fn two_servers_on_one_folder_are_told() {
+    let told = |s: &Server| s.log().matches("WARNING: another server uses the folder").count();
+    let dir = fresh_dir("shared");
+    let first = Server::start_in(dir.clone(), &["--logfile", "first.log"]);
+    let second = Server::start_in(dir.clone(), &["--enable-protected-configs", "yes"]);
+    assert_eq!(told(&second), 1, "{}", second.log());
+    assert!(!std::fs::read_to_string(dir.join("first.log")).unwrap().contains("another server"));
+    // One that moves away and back again: alone in between, and told again.
+    let mut c = second.client();
+    let other = fresh_dir("own");
+    c.cmd(&["CONFIG", "SET", "dir", other.to_str().unwrap()]).ok();
+    drop(first);
+    c.cmd(&["CONFIG", "SET", "dir", dir.to_str().unwrap()]).ok();
+    assert_eq!(told(&second), 1, "{}", second.log());
+    let third = Server::start_in(dir.clone(), &["--logfile", "third.log"]);
+    let log = std::fs::read_to_string(dir.join("third.log")).unwrap();
+    assert!(log.contains("WARNING: another server uses the folder"), "{log}");
+    drop(third);
+    // After the death of both it is nobody's.
+    drop(second);
+    let fourth = Server::start_in(dir.clone(), &["--logfile", "fourth.log"]);
+    let log = std::fs::read_to_string(dir.join("fourth.log")).unwrap();
+    assert!(!log.contains("another server"), "{log}");
+    drop(fourth);
+}

@@ -191,7 +191,7 @@ fn spawn(command: &[String], dir: &Path) -> Result<Child, String> {
     let errors = output.try_clone().map_err(|e| e.to_string())?;
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]).stdin(Stdio::null()).stdout(output).stderr(errors);
-    // SAFETY: between fork and exec only prctl is called, which is async-signal-safe.
+    // SAFETY: layout: between fork and exec only prctl is called, which is async-signal-safe.
     unsafe {
         // A tester that is killed leaves no servers behind.
         process.pre_exec(|| {

@@ -5,7 +5,6 @@
 //! - [`set`]: `CONFIG SET`; [`rewrite`]: `CONFIG REWRITE`
 //! - [`load`]: the file and the command line
 //! - [`glob`], [`notify`], [`text`]: grammars that others use too
-#![forbid(unsafe_code)]
 
 mod accessors;
 mod command_line;

@@ -1,38 +1,8 @@
-//! Event classes of keyspace notifications: `notify-keyspace-events` and the module API's `NOTIFY_` bits share numbers.
-
-/// `K`: publish `__keyspace@<db>__` messages.
-pub const KEYSPACE: u32 = 1;
-/// `E`: publish `__keyevent@<db>__` messages.
-pub const KEYEVENT: u32 = 1 << 1;
-/// `g`: commands of no particular type (DEL, EXPIRE, RENAME).
-pub const GENERIC: u32 = 1 << 2;
-/// `$`: strings.
-pub const STRING: u32 = 1 << 3;
-/// `l`: lists.
-pub const LIST: u32 = 1 << 4;
-/// `s`: sets.
-pub const SET: u32 = 1 << 5;
-/// `h`: hashes.
-pub const HASH: u32 = 1 << 6;
-/// `z`: sorted sets.
-pub const ZSET: u32 = 1 << 7;
-/// `x`: a key expired.
-pub const EXPIRED: u32 = 1 << 8;
-/// `e`: a key was evicted.
-pub const EVICTED: u32 = 1 << 9;
-/// `t`: streams.
-pub const STREAM: u32 = 1 << 10;
-/// `m`: a read found no key. Not part of `A`.
-pub const KEY_MISS: u32 = 1 << 11;
-/// For modules only: a key was loaded from an RDB file.
-pub const LOADED: u32 = 1 << 12;
-/// `d`: module types.
-pub const MODULE: u32 = 1 << 13;
-/// `n`: a key came into being. Not part of `A`.
-pub const NEW: u32 = 1 << 14;
-/// `A`.
-pub const ALL: u32 =
-    GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE;
+//! `notify-keyspace-events`: letters for the classes of keyspace events.
+use crate::keyspace::event::class::{
+    ALL, EVICTED, EXPIRED, GENERIC, HASH, KEYEVENT, KEYSPACE, KEY_MISS, LIST, MODULE, NEW, SET,
+    STREAM, STRING, ZSET,
+};
 
 /// Classes that `A` abbreviates when all of its own are there. `n` is printed only when `A` is not: so does the reference.
 const TYPED: [(u8, u32); 11] = [

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::enums::module_load;
 use super::notify;
 use super::rows::{Choices, Kind, Row, Special, Unit, MULTI_ARG};
-use super::text::{c_str, format_percentile, parse_c_integer, parse_integer, parse_memory};
+use super::text::{c_str, format_percentile, parse_c_integer, parse_memory};
 use super::valid;
+use crate::keyspace::number::parse_i64;
 use crate::module::{persona, sha256};
 
 /// One `save` point: a snapshot after `seconds` if at least `changes` were made.
@@ -146,12 +147,12 @@ pub(super) fn parse(row: &Row, args: &[Vec<u8>], current: &Value) -> Result<Valu
 
 fn parse_number(text: &[u8], unit: Unit, min: i64, max: u64) -> Result<i64, String> {
     let percent = || match text {
-        [digits @ .., b'%'] => parse_integer(digits).filter(|n| *n >= 0).map(|n| -n),
+        [digits @ .., b'%'] => parse_i64(digits).filter(|n| *n >= 0).map(|n| -n),
         _ => None,
     };
     let parsed: Result<i128, &str> = match unit {
         Unit::Integer => {
-            parse_integer(text).map(i128::from).ok_or("argument couldn't be parsed into an integer")
+            parse_i64(text).map(i128::from).ok_or("argument couldn't be parsed into an integer")
         }
         Unit::Memory => parse_memory(text).map(i128::from).ok_or("argument must be a memory value"),
         Unit::MemoryOrPercent => parse_memory(text)

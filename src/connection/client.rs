@@ -334,8 +334,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
     pub pushed: bool,
-    /// Requests that were done when its input was last looked at.
-    pub turn_requests: u32,
+    /// Requests for the module thread that it sent without a native one between them.
+    pub module_streak: u32,
     /// What a replica told before it asked for the data.
     pub handshake: Option<Box<crate::execute::replication::Handshake>>,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.
@@ -392,7 +392,7 @@ impl Session {
             freeing: None,
             paused_script: false,
             known_key: None,
-            turn_requests: 0,
+            module_streak: 0,
             clock_ns: 0,
             last_was_native: false,
             blocked_on: None,
@@ -481,6 +481,4 @@ pub struct Client {
     pub input: Vec<u8>,
     /// Replies not yet sent.
     pub out: Reply,
-    /// The largest request of late, for the size of `input`.
-    pub peak: usize,
 }

@@ -35,11 +35,19 @@ pub struct Footprint {
     counted_as_replica: AtomicBool,
     /// Above the soft limit for output since, Unix milliseconds; 0 when below.
     soft_since: AtomicI64,
-    /// The largest request since the last look, for [`tend`].
+    /// The largest request that came through the input buffer since the last look of [`tend`].
     peak: AtomicUsize,
 }
 
 impl Footprint {
+    /// So many bytes of the input buffer were executed at once.
+    #[inline]
+    pub fn executed(&self, bytes: usize) {
+        if bytes > self.peak.load(Relaxed) {
+            self.peak.store(bytes, Relaxed);
+        }
+    }
+
     /// All bytes, those in the mailbox not included.
     pub fn total(&self) -> usize {
         let parts = [&self.input_size, &self.queued, &self.output_size, &self.lists];
@@ -246,7 +254,6 @@ pub fn publish(server: &Server, client: &Client, unsent: Unsent) -> bool {
             changed = true;
         }
     }
-    f.peak.fetch_max(client.peak, Relaxed);
     if unsent.bytes > UNLIMITED && passes(server, &session.shared, unsent.bytes) {
         return false;
     }
@@ -327,7 +334,12 @@ pub fn tend(server: &Server, now: i64) {
     let next = ((now / 1000) as usize + 1) % RECENT_SECONDS;
     RECENT.iter().for_each(|slots| slots[next].store(0, Relaxed));
     evict(server);
-    end_idle(server, now);
+    // The largest request of a second says more than that of one round of the cron.
+    static LOOKED: AtomicI64 = AtomicI64::new(0);
+    let second = LOOKED.swap(now / 1000, Relaxed) != now / 1000;
+    if second {
+        end_idle(server, now);
+    }
     let all: Vec<Arc<ClientShared>> = {
         let all = server.clients.lock();
         let soft = SOFT.load(Relaxed) > 0;
@@ -340,9 +352,8 @@ pub fn tend(server: &Server, now: i64) {
         let mailbox = c.mailbox.lock();
         let unsent = f.output.load(Relaxed) + mailbox.len();
         let idle = now - c.active.load(Relaxed) > IDLE_MS;
-        if f.input_size.load(Relaxed) >= WORTH_SHRINKING
-            && (idle || f.peak.swap(0, Relaxed) < f.input_size.load(Relaxed) / 2)
-        {
+        let size = f.input_size.load(Relaxed);
+        if size >= WORTH_SHRINKING && (idle || second && f.peak.swap(0, Relaxed) < size / 2) {
             c.ask(&mailbox, wanted::SHRINK);
         }
         drop(mailbox);
@@ -352,9 +363,8 @@ pub fn tend(server: &Server, now: i64) {
 
 /// Ends clients without a command for longer than `timeout`, except those that wait for something.
 fn end_idle(server: &Server, now: i64) {
-    static LOOKED: AtomicI64 = AtomicI64::new(0);
     let timeout = server.config.timeout() as i64;
-    if timeout == 0 || LOOKED.swap(now / 1000, Relaxed) == now / 1000 {
+    if timeout == 0 {
         return;
     }
     let idle = |c: &ClientShared| {
@@ -375,7 +385,7 @@ pub fn shrink(client: &mut Client) {
         // It is in use.
         return;
     }
-    let room = if idle { 0 } else { client.peak.max(UNLIMITED) };
-    client.peak = 0;
+    let peak = client.session.shared.footprint.peak.load(Relaxed);
+    let room = if idle { 0 } else { peak.max(UNLIMITED) };
     client.input.shrink_to(room);
 }

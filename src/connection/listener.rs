@@ -1,5 +1,5 @@
 //! Listening sockets: one thread accepts and deals connections out to the serving threads in turn.
-use super::serving::{Accepted, ServingThread};
+use super::serving::{Accepted, Arrival, ServingThread};
 use crate::config::Config;
 use crate::server::Server;
 use parking_lot::Mutex;
@@ -302,7 +302,7 @@ fn deal(server: &Server, threads: &[Arc<ServingThread>], next: &mut usize, mut s
     server.connections.fetch_add(1, Relaxed);
     // On one thread the requests of several connections run in the order in which they arrived.
     let thread = if server.config.module_exclusive() { 0 } else { *next % threads.len() };
-    threads[thread].give(socket);
+    threads[thread].give(Arrival::New(socket));
     *next += 1;
 }
 

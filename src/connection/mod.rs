@@ -10,13 +10,13 @@ pub mod mailbox;
 pub mod outbox;
 pub mod serving;
 
-use crate::dispatch::{run_input, Outcome, Side};
+use crate::dispatch::{run_input, Outcome, Side, Turn};
 use crate::keyspace::lazy_free::poll_freed;
 use crate::observe::clock::now_ms;
 use crate::server::Server;
 use client::{flag, wanted, Client, Session};
 use outbox::Outbox;
-use serving::{Cached, Slot};
+use serving::{Accepted, Cached, Start};
 use std::future::{poll_fn, Future};
 use std::pin::Pin;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -36,17 +36,28 @@ const KEEP_INPUT: usize = 32 * 1024;
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether the task is going to be woken when there is something to read: nothing was there when this was called.
     fn watches(&self, cx: &mut Context<'_>) -> bool;
+
+    /// Takes the socket out of its thread's event loop; `None` if that does not let it go.
+    fn let_go(self) -> Option<Accepted>;
 }
 
 impl Socket for TcpStream {
     fn watches(&self, cx: &mut Context<'_>) -> bool {
         self.poll_read_ready(cx).is_pending()
     }
+
+    fn let_go(self) -> Option<Accepted> {
+        self.into_std().ok().map(Accepted::Tcp)
+    }
 }
 
 impl Socket for UnixStream {
     fn watches(&self, cx: &mut Context<'_>) -> bool {
         self.poll_read_ready(cx).is_pending()
+    }
+
+    fn let_go(self) -> Option<Accepted> {
+        self.into_std().ok().map(Accepted::Unix)
     }
 }
 
@@ -147,29 +158,43 @@ pub fn serve<S: Socket>(
     server: &'static Server,
     cached: Arc<Cached>,
     mut socket: S,
-    mut client: Box<Client>,
+    start: Box<Start>,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let shared = client.session.shared.clone();
-        let slot = Arc::new(Slot::default());
+        let (shared, slot) = match &*start {
+            Start::New(c) | Start::Back(c) => (c.session.shared.clone(), Arc::default()),
+            Start::Away(shared, slot) => (shared.clone(), slot.clone()),
+        };
         let mut outbox = Outbox::default();
         poll_fn(|cx| {
             shared.mailbox.lock().waker = Some(cx.waker().clone());
             Poll::Ready(())
         })
         .await;
+        let (mut client, mut back) = match *start {
+            Start::New(client) => (client, false),
+            Start::Back(client) => (client, true),
+            Start::Away(..) => {
+                let waits = cached.wait_at(server, &shared, &slot, &mut socket, &mut outbox);
+                (Box::pin(waits).await, true)
+            }
+        };
         limits::publish(server, &client, outbox.unsent());
-        'connection: loop {
+        let moves = 'connection: loop {
             // The thread's buffer is taken for the time of a read and of the commands in it, never across a wait.
-            let event = poll_event(server, &mut socket, &mut client, &mut outbox, &cached).await;
+            let event = match back {
+                true => (Event::Data(0), Vec::new()),
+                false => poll_event(server, &mut socket, &mut client, &mut outbox, &cached).await,
+            };
             let mut fresh = match event {
-                (Event::Closed, _) => break,
+                _ if back => None,
+                (Event::Closed, _) => break false,
                 (Event::Mail, _) => {
                     if shared.wanted.fetch_and(!wanted::SHRINK, Relaxed) & wanted::SHRINK != 0 {
                         limits::shrink(&mut client);
                     }
                     if !flush(server, &mut socket, &mut client, &mut outbox).await {
-                        break;
+                        break false;
                     }
                     continue;
                 }
@@ -180,15 +205,21 @@ pub fn serve<S: Socket>(
                 }
             };
             let mut now = now_ms();
-            shared.active.store(now, Relaxed);
-            client.out.buf = cached.take_output();
+            if !back {
+                shared.active.store(now, Relaxed);
+                client.out.buf = cached.take_output();
+            }
             loop {
-                let outcome = execute_some(server, &cached, &mut client, &mut fresh, now).await;
+                // A client that comes back from the module thread is where a hand-over ends.
+                let outcome = match std::mem::take(&mut back) {
+                    true => Outcome::Waiting,
+                    false => execute_some(server, &cached, &mut client, &mut fresh, now).await,
+                };
                 match outcome {
                     Outcome::NeedInput => break,
                     Outcome::Close => {
                         Box::pin(finish(server, &mut socket, &mut client, &mut outbox)).await;
-                        break 'connection;
+                        break 'connection false;
                     }
                     Outcome::Parked => {
                         // Replies before the parked request must not wait for it. Sending them may use the wake-up up, so
@@ -196,24 +227,26 @@ pub fn serve<S: Socket>(
                         if client.out.buf.is_empty() {
                             slot.parked().await;
                         } else if !flush(server, &mut socket, &mut client, &mut outbox).await {
-                            break 'connection;
+                            break 'connection false;
                         }
                     }
                     Outcome::HandOver | Outcome::Blocked => {
-                        client =
-                            cached.hand_over(server, client, &slot, &mut socket, &mut outbox).await;
-                        if let Some(batch) = client.session.freeing.take() {
-                            shared.put(flag::BLOCKED, true);
-                            poll_fn(|cx| poll_freed(batch, cx)).await;
-                            shared.put(flag::BLOCKED, false);
-                        }
+                        cached.hand_over(client, &slot, outbox.is_empty());
+                        let waits =
+                            cached.wait_at(server, &shared, &slot, &mut socket, &mut outbox);
+                        client = waits.await;
                     }
                     Outcome::Waiting => {}
                     Outcome::GiveBack => unreachable!("a serving thread keeps native requests"),
                 }
+                if let Some(batch) = client.session.freeing.take() {
+                    shared.put(flag::BLOCKED, true);
+                    poll_fn(|cx| poll_freed(batch, cx)).await;
+                    shared.put(flag::BLOCKED, false);
+                }
                 if client.session.waiting.is_some() {
                     if !flush(server, &mut socket, &mut client, &mut outbox).await {
-                        break 'connection;
+                        break 'connection false;
                     }
                     // In a box of its own: the place for it would be there in every connection's task.
                     let wait =
@@ -223,11 +256,11 @@ pub fn serve<S: Socket>(
                 if client.out.buf.len() >= FLUSH_AT
                     && !flush(server, &mut socket, &mut client, &mut outbox).await
                 {
-                    break 'connection;
+                    break 'connection false;
                 }
                 if client.session.close || shared.has(flag::KILLED) {
                     Box::pin(finish(server, &mut socket, &mut client, &mut outbox)).await;
-                    break 'connection;
+                    break 'connection false;
                 }
                 if fresh.is_none() && client.input.is_empty() {
                     break;
@@ -235,12 +268,20 @@ pub fn serve<S: Socket>(
                 now = now_ms();
             }
             if !flush(server, &mut socket, &mut client, &mut outbox).await {
-                break;
+                break false;
             }
             cached.give_output(std::mem::take(&mut client.out.buf));
             client.parser.rest();
+            if server.queue.attention.wants(&client) && outbox.is_empty() {
+                break true;
+            }
+        };
+        match moves.then(|| socket.let_go()) {
+            Some(Some(socket)) => {
+                server.queue.attention.take_in(server, socket, client, cached.number());
+            }
+            _ => end(server, client),
         }
-        end(server, client);
     }
 }
 
@@ -294,7 +335,8 @@ async fn execute_some(
         let table = entered.table();
         let outcome = match fresh.take() {
             Some((buf, n)) if client.input.is_empty() => {
-                let (done, outcome) = run_input(server, table, client, &buf[..n], side, now);
+                let Turn { done, outcome, .. } =
+                    run_input(server, table, client, &buf[..n], side, now);
                 if done < n {
                     client.keep(&buf[done..n], outcome == Outcome::NeedInput);
                 }
@@ -310,7 +352,8 @@ async fn execute_some(
                     }
                 }
                 let input = std::mem::take(&mut client.input);
-                let (done, outcome) = run_input(server, table, client, &input, side, now);
+                let Turn { done, outcome, .. } =
+                    run_input(server, table, client, &input, side, now);
                 client.input = input;
                 client.consume(done);
                 if outcome == Outcome::NeedInput {
@@ -357,7 +400,6 @@ impl Client {
             parser: Default::default(),
             input: Vec::new(),
             out: Default::default(),
-            peak: 0,
         })
     }
 
@@ -371,7 +413,7 @@ impl Client {
 
     /// The input gets the room that the request in it needs, if that is known: it may be long, and would else be moved
     /// again and again as it grows.
-    fn make_room(&mut self) {
+    pub fn make_room(&mut self) {
         let more = self.parser.needs().saturating_sub(self.input.len());
         self.input.reserve_exact(more);
     }
@@ -379,7 +421,7 @@ impl Client {
     /// Drops the first `done` bytes of the input. An empty input holds no memory, except that of a client with large
     /// requests, which keeps it while they come.
     pub fn consume(&mut self, done: usize) {
-        self.peak = self.peak.max(done);
+        self.session.shared.footprint.executed(done);
         if done == self.input.len() {
             if self.input.capacity() < KEEP_INPUT {
                 self.input = Vec::new();

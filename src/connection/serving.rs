@@ -4,15 +4,16 @@
 //! of the event loop go to the module thread together, with one wake-up; so do the clients on their way back.
 use super::client::{flag, Client, ClientShared, Session};
 use super::outbox::Outbox;
-use super::{serve, Socket};
+use super::{limits, serve, Socket};
 use crate::dispatch::table::Table;
 use crate::execute::blocking;
+use crate::module::attend::Home;
 use crate::module::blocked::Parked;
 use crate::module::thread::Job;
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::future::{poll_fn, Future};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
@@ -28,6 +29,35 @@ pub enum Accepted {
     Unix(std::os::unix::net::UnixStream),
 }
 
+/// A connection on its way to its serving thread.
+pub enum Arrival {
+    /// It was just accepted.
+    New(Accepted),
+    /// It comes back from the module thread, with replies that are not sent, perhaps.
+    Back(Accepted, Box<Client>),
+    /// The same, while the client is elsewhere: it will be put into the slot.
+    Away(Accepted, Arc<ClientShared>, Arc<Slot>),
+}
+
+/// How a connection's task begins.
+pub enum Start {
+    /// With a client that has just connected.
+    New(Box<Client>),
+    /// With a client as the module thread gives it back.
+    Back(Box<Client>),
+    /// Waiting for the client.
+    Away(Arc<ClientShared>, Arc<Slot>),
+}
+
+impl AsRawFd for Accepted {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Accepted::Tcp(s) => s.as_raw_fd(),
+            Accepted::Unix(s) => s.as_raw_fd(),
+        }
+    }
+}
+
 /// What other threads may reach of a serving thread.
 #[derive(Default)]
 pub struct ServingThread {
@@ -35,10 +65,12 @@ pub struct ServingThread {
     epoch: AtomicU64,
     /// The thread sleeps, or is about to: it has to be woken by a system call.
     parked: AtomicBool,
-    /// There is something in `inbox` or `returned`.
+    /// There is something in one of the lists below.
     pending: AtomicBool,
-    inbox: Mutex<Vec<Accepted>>,
+    inbox: Mutex<Vec<Arrival>>,
     returned: Mutex<Vec<(Arc<Slot>, Box<Client>)>>,
+    /// To send replies for the module thread.
+    helps: AtomicBool,
     notify: Notify,
 }
 
@@ -51,15 +83,21 @@ impl ServingThread {
         }
     }
 
-    /// Gives the thread a new connection.
-    pub fn give(&self, socket: Accepted) {
-        self.inbox.lock().push(socket);
+    /// Gives the thread a connection.
+    pub fn give(&self, connection: Arrival) {
+        self.inbox.lock().push(connection);
         self.call();
     }
 
     /// Gives clients back, with one wake-up for all.
     pub fn give_back(&self, clients: impl IntoIterator<Item = (Arc<Slot>, Box<Client>)>) {
         self.returned.lock().extend(clients);
+        self.call();
+    }
+
+    /// Has the thread send replies to clients that the module thread attends to.
+    pub fn send_for_module_thread(&self) {
+        self.helps.store(true, SeqCst);
         self.call();
     }
 
@@ -221,6 +259,11 @@ impl Cached {
         *self.input.lock() = buf;
     }
 
+    /// The number of the thread.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
     /// An empty output buffer, with capacity if one is spare.
     pub fn take_output(&self) -> Vec<u8> {
         self.outputs.lock().pop().unwrap_or_default()
@@ -235,27 +278,29 @@ impl Cached {
         }
     }
 
-    /// Gives the client to the module thread and waits for it. While it is blocked, its socket is watched: what arrives is
-    /// kept for later, and the end of the connection is reported to the module thread.
-    pub async fn hand_over<S: Socket>(
+    /// Gives the client to the module thread, which puts it into the slot when it is done. If `direct`, the client has got
+    /// all replies before this request's.
+    pub fn hand_over(&self, mut client: Box<Client>, slot: &Arc<Slot>, direct: bool) {
+        let db = client.session.db;
+        let key = client.session.known_key.take().map(|key| key.in_db(db));
+        let mut jobs = self.jobs.lock();
+        let home = Home::Slot(slot.clone());
+        jobs.push(Job::Client { client, home, thread: self.number, key, direct });
+        if jobs.len() == 1 {
+            self.jobs_ready.notify_one();
+        }
+    }
+
+    /// Waits for the client, whose shared part this is, to come into its slot. While it is blocked, its socket is watched:
+    /// what arrives is kept for later, and the end of the connection is reported to the module thread.
+    pub async fn wait_at<S: Socket>(
         &self,
         server: &'static Server,
-        mut client: Box<Client>,
+        shared: &Arc<ClientShared>,
         slot: &Arc<Slot>,
         socket: &mut S,
         outbox: &mut Outbox,
     ) -> Box<Client> {
-        let shared = client.session.shared.clone();
-        {
-            let db = client.session.db;
-            let key = client.session.known_key.take().map(|key| key.in_db(db));
-            let mut jobs = self.jobs.lock();
-            let direct = outbox.is_empty();
-            jobs.push(Job::Client { client, slot: slot.clone(), thread: self.number, key, direct });
-            if jobs.len() == 1 {
-                self.jobs_ready.notify_one();
-            }
-        }
         let (mut arrived, mut ended) = (Vec::new(), false);
         let mut early = Vec::new();
         let mut client = poll_fn(|cx| {
@@ -446,9 +491,20 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
             for (slot, client) in std::mem::take(&mut *me.returned.lock()) {
                 slot.put(client);
             }
-            let sockets = std::mem::take(&mut *me.inbox.lock());
-            for socket in sockets {
-                start(server, &cached, socket);
+            if me.helps.swap(false, SeqCst) {
+                server.queue.outgoing.help(server);
+            }
+            let arrivals = std::mem::take(&mut *me.inbox.lock());
+            for arrival in arrivals {
+                match arrival {
+                    Arrival::New(socket) => start(server, &cached, socket),
+                    Arrival::Back(socket, client) => {
+                        go_on(server, &cached, socket, Start::Back(client))
+                    }
+                    Arrival::Away(socket, shared, slot) => {
+                        go_on(server, &cached, socket, Start::Away(shared, slot));
+                    }
+                }
             }
         }
     });
@@ -497,5 +553,29 @@ fn begin<S: Socket>(
     let mut session = Session::new(shared);
     session.set_default_user(server);
     crate::module::event::client_connected(server, &session.shared);
-    tokio::spawn(serve(server, cached.clone(), socket, Client::new(session)));
+    let start = Box::new(Start::New(Client::new(session)));
+    tokio::spawn(serve(server, cached.clone(), socket, start));
+}
+
+/// Goes on with a connection that was elsewhere.
+fn go_on(server: &'static Server, cached: &Arc<Cached>, socket: Accepted, start: Start) {
+    match socket {
+        Accepted::Tcp(s) => match tokio::net::TcpStream::from_std(s) {
+            Ok(s) => drop(tokio::spawn(serve(server, cached.clone(), s, Box::new(start)))),
+            Err(_) => lost(server, start),
+        },
+        Accepted::Unix(s) => match tokio::net::UnixStream::from_std(s) {
+            Ok(s) => drop(tokio::spawn(serve(server, cached.clone(), s, Box::new(start)))),
+            Err(_) => lost(server, start),
+        },
+    }
+}
+
+/// The event loop does not take a connection back: it ends.
+fn lost(server: &'static Server, start: Start) {
+    match start {
+        Start::New(client) | Start::Back(client) => super::end(server, client),
+        // Whoever has the client finds it killed.
+        Start::Away(shared, _) => limits::remove(server, &shared),
+    }
 }

@@ -84,30 +84,71 @@ pub struct Found<'t> {
 /// The place of the first key of a request on its way to the module thread: index of the shard over all databases, and hash.
 pub type Place = (u32, u64);
 
-/// Fetches what the first keys of requests of many clients will touch. On the module thread.
-pub fn fetch_places(server: &Server, places: &[Place]) {
-    let each = |f: fn(&Shard, u64)| {
-        places.iter().for_each(|(shard, hash)| f(server.keyspace.shard(*shard), *hash));
-    };
-    each(|shard, _| shard.prefetch());
-    each(|shard, hash| shard.prefetch_bucket(hash));
-    each(|shard, hash| shard.prefetch_entry(hash, |_| {}));
-    each(|shard, hash| shard.prefetch_entry(hash, |e| e.prefetch_value()));
-    fetch_values(places.iter().map(|(shard, hash)| (server.keyspace.shard(*shard), *hash)), true);
+/// The place of a key in a database.
+pub fn place(key: &[u8], db: usize) -> Place {
+    KnownKey::new(key).in_db(db)
 }
 
-/// Fetches the values of entries, which were fetched, and, on the module thread, what modules keep behind theirs.
-fn fetch_values<'s>(keys: impl Iterator<Item = (&'s Shard, u64)>, on_module_thread: bool) {
-    let mut values: SmallVec<[usize; MOST]> = SmallVec::new();
-    for (shard, hash) in keys {
-        shard.prefetch_entry(hash, |e| {
-            e.prefetch_behind_value();
-            values.extend(e.module_value_in_heap());
-        });
+/// How far the look-ups of keys are followed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    /// Their entries, which have the strings in them.
+    Entries,
+    /// What these point to.
+    Values,
+    /// What that points to.
+    Behind,
+}
+
+impl Depth {
+    /// What commands of a group look at.
+    fn of_group(group: &str) -> Depth {
+        match group {
+            "string" => Depth::Entries,
+            "stream" | "list" | "module" => Depth::Behind,
+            _ => Depth::Values,
+        }
     }
-    if on_module_thread {
-        follow::fetch_behind(&values);
+}
+
+/// Fetches what look-ups will touch behind the shards, which are on their way: each stage for all keys before the next.
+/// On the module thread, also what modules keep behind their values.
+#[inline]
+fn fetch_keys<'s>(
+    keys: impl Iterator<Item = (&'s Shard, u64)> + Clone,
+    depth: Depth,
+    on_module_thread: bool,
+) {
+    for (shard, hash) in keys.clone() {
+        shard.prefetch_bucket(hash);
     }
+    for (shard, hash) in keys.clone() {
+        shard.prefetch_entry(hash, |_| {});
+    }
+    if depth >= Depth::Values {
+        for (shard, hash) in keys.clone() {
+            shard.prefetch_entry(hash, |e| e.prefetch_value());
+        }
+    }
+    if depth >= Depth::Behind {
+        let mut values: SmallVec<[usize; MOST]> = SmallVec::new();
+        for (shard, hash) in keys {
+            shard.prefetch_entry(hash, |e| {
+                e.prefetch_behind_value();
+                values.extend(e.module_value_in_heap());
+            });
+        }
+        if on_module_thread {
+            follow::fetch_behind(&values);
+        }
+    }
+}
+
+/// Fetches what the first keys of requests of many clients will touch. On the module thread.
+pub fn fetch_places(server: &Server, places: &[Place]) {
+    let keys = places.iter().map(|(shard, hash)| (server.keyspace.shard(*shard), *hash));
+    keys.clone().for_each(|(shard, _)| shard.prefetch());
+    fetch_keys(keys, Depth::Behind, true);
 }
 
 /// Fetches what the requests will touch; they begin at `input[0]`.
@@ -123,7 +164,7 @@ pub fn fetch<'t>(
     let Some(db) = server.keyspace.dbs().get(session.db) else { return };
     let shards = db.shards();
     let shard = |key: &KnownKey| -> &Shard { &shards[key.shard as usize] };
-    let (mut at, mut boxed, mut more) = (0, false, false);
+    let (mut at, mut depth) = (0, Depth::Entries);
     for request in &mut *found {
         let bytes = &input[at..at + request.len];
         at += request.len;
@@ -138,17 +179,9 @@ pub fn fetch<'t>(
             let key = KnownKey::new(text(key));
             shard(&key).prefetch();
             request.key = Some(key);
-            boxed |= command.group != "string";
-            more |= matches!(command.group, "stream" | "list" | "module");
+            depth = depth.max(Depth::of_group(command.group));
         }
     }
-    let keys = || found.iter().filter_map(|request| request.key.as_ref());
-    keys().for_each(|key| shard(key).prefetch_bucket(key.hash));
-    keys().for_each(|key| shard(key).prefetch_entry(key.hash, |_| {}));
-    if boxed {
-        keys().for_each(|key| shard(key).prefetch_entry(key.hash, |e| e.prefetch_value()));
-    }
-    if more {
-        fetch_values(keys().map(|key| (shard(key), key.hash)), on_module_thread);
-    }
+    let keys = found.iter().filter_map(|request| request.key.as_ref());
+    fetch_keys(keys.map(|key| (shard(key), key.hash)), depth, on_module_thread);
 }

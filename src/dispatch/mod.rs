@@ -69,10 +69,20 @@ pub enum Outcome {
     Close,
 }
 
+/// What [`run_input`] did.
+pub struct Turn {
+    /// So many bytes are done with.
+    pub done: usize,
+    /// So many requests were.
+    pub requests: u32,
+    /// Where it stopped.
+    pub outcome: Outcome,
+}
+
 /// Native requests between module requests that the module thread executes before it gives the client back.
 const NATIVES_ON_MODULE_THREAD: usize = 16;
 
-/// Executes the requests in `input`, one after the other. Returns how many bytes are done with.
+/// Executes the requests in `input`, one after the other.
 pub fn run_input(
     server: &'static Server,
     table: &Table,
@@ -80,8 +90,8 @@ pub fn run_input(
     input: &[u8],
     side: Side<'_>,
     now: i64,
-) -> (usize, Outcome) {
-    let (mut done, mut commands) = (0, 0);
+) -> Turn {
+    let (mut done, mut requests) = (0, 0);
     let begin = mono_ns();
     client.session.clock_ns = begin;
     // On the module thread: the table may change under a pipeline (`MODULE LOAD`), and a long run of native requests
@@ -154,9 +164,14 @@ pub fn run_input(
         match step {
             Step::Done => {
                 done += len;
-                commands += 1;
-                if matches!(side, Side::Module) {
-                    natives = if session.last_was_native { natives + 1 } else { 0 };
+                requests += 1;
+                if matches!(side, Side::Serving(_)) {
+                    session.module_streak = 0;
+                } else {
+                    (natives, session.module_streak) = match session.last_was_native {
+                        true => (natives + 1, 0),
+                        false => (0, session.module_streak.saturating_add(1)),
+                    };
                     if natives >= NATIVES_ON_MODULE_THREAD
                         || server.table_version.load(Relaxed) != version
                     {
@@ -179,13 +194,12 @@ pub fn run_input(
             }
         }
     };
-    server.stats.turn(client.session.clock_ns.saturating_sub(begin), commands);
-    client.session.turn_requests = commands as u32;
+    server.stats.turn(client.session.clock_ns.saturating_sub(begin), u64::from(requests));
     if outcome != Outcome::NeedInput {
         // What was found ahead and not executed is looked for again.
         client.parser.abandon();
     }
-    (done, outcome)
+    Turn { done, requests, outcome }
 }
 
 /// Finds up to `most` requests at the beginning of `input`; tells what stopped it.
@@ -619,8 +633,8 @@ fn run(
                 Locked::Yes(guard) => {
                     let mut tx = Tx::native(server, session, now, Some(&plan));
                     call(&mut tx, command, args, out);
-                    let ready = std::mem::take(&mut tx.ready);
-                    if !ready.is_empty() {
+                    if !tx.ready.is_empty() {
+                        let ready = std::mem::take(&mut tx.ready);
                         let served = blocking::serve_native(server, ready, &plan, now);
                         drop(guard);
                         blocking::send_home(server, served);

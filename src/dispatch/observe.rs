@@ -3,9 +3,8 @@ use super::table::{flags, Command};
 use crate::connection::client::Session;
 use crate::server::Server;
 
-/// Notes a finished command. Whatever is switched off costs one relaxed load.
-#[inline]
-pub fn finished(
+/// Counts a run of a command, and logs it if it was slow.
+fn count(
     server: &Server,
     session: &Session,
     command: &Command,
@@ -21,6 +20,19 @@ pub fn finished(
     if slower_than >= 0 && (ns / 1000) as i64 >= slower_than && !command.has(flags::SKIP_SLOWLOG) {
         server.slowlog.add(server, session, command, args, ns / 1000);
     }
+}
+
+/// Notes a finished command. Whatever is switched off costs one relaxed load.
+#[inline]
+pub fn finished(
+    server: &Server,
+    session: &Session,
+    command: &Command,
+    args: &[&[u8]],
+    ns: u64,
+    errors: u64,
+) {
+    count(server, session, command, args, ns, errors);
     let threshold = server.config.latency_monitor_threshold();
     if threshold > 0 && ns / 1_000_000 >= threshold {
         let event = if command.has(flags::FAST) { "fast-command" } else { "command" };
@@ -38,14 +50,7 @@ pub fn unblocked(
     reply_ns: u64,
     errors: u64,
 ) {
-    command.stats.add(ns, server.config.latency_tracking());
-    if errors > 0 {
-        command.stats.failed();
-    }
-    let slower_than = server.config.slowlog_log_slower_than();
-    if slower_than >= 0 && (ns / 1000) as i64 >= slower_than && !command.has(flags::SKIP_SLOWLOG) {
-        server.slowlog.add(server, session, command, args, ns / 1000);
-    }
+    count(server, session, command, args, ns, errors);
     server.latency.add_if_slow(&server.config, "command-unblocking", reply_ns / 1_000_000);
 }
 

@@ -43,9 +43,11 @@ pub struct LatchGuard<'a> {
 }
 
 impl Drop for LatchGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
-        for &s in self.shards {
-            self.server.unlatch(s);
+        match *self.shards {
+            [s] => self.server.unlatch(s),
+            _ => self.shards.iter().for_each(|s| self.server.unlatch(*s)),
         }
     }
 }
@@ -105,7 +107,9 @@ impl Plan {
         let known = self.known.and_then(|known| known.place(key));
         let (shard, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
         let shard = (db * SHARDS + shard) as u32;
-        if let Err(at) = self.shards.binary_search(&shard) {
+        if self.shards.is_empty() {
+            self.shards.push(shard);
+        } else if let Err(at) = self.shards.binary_search(&shard) {
             self.shards.insert(at, shard);
         }
         self.keys.push(PlannedKey { shard, hash, access });
@@ -116,6 +120,15 @@ impl Plan {
     #[inline]
     pub fn place_of(&self, db: usize, key: &[u8]) -> Option<(u32, u64)> {
         // Bodies name keys by their arguments, so the address nearly always tells which one it is.
+        if let (Some(k), Some(name)) = (self.keys.first(), self.names.first()) {
+            if *name == (key.as_ptr(), key.len()) && k.shard as usize / SHARDS == db {
+                return Some((k.shard, k.hash));
+            }
+        }
+        self.place_of_other(db, key)
+    }
+
+    fn place_of_other(&self, db: usize, key: &[u8]) -> Option<(u32, u64)> {
         for (k, name) in self.keys.iter().zip(&self.names) {
             if *name == (key.as_ptr(), key.len()) && k.shard as usize / SHARDS == db {
                 return Some((k.shard, k.hash));
@@ -139,6 +152,9 @@ impl Plan {
             return Locked::Parked;
         }
         let guard = LatchGuard { server, shards: &self.shards };
+        if self.is_plain(server) {
+            return Locked::Yes(guard);
+        }
         if crate::snapshot::running() {
             let keys = self.keys.iter().zip(&self.names).map(|(k, name)| {
                 // SAFETY: layout: the names point into the arguments, which outlive the plan.
@@ -155,6 +171,22 @@ impl Plan {
             true => Locked::NeedsModulePath,
             false => Locked::Yes(guard),
         }
+    }
+
+    /// Whether it is one key without anything about it that [`Plan::lock`] has to look at more closely. All latches are
+    /// taken.
+    #[inline]
+    fn is_plain(&self, server: &Server) -> bool {
+        let [k] = self.keys[..] else { return false };
+        if crate::snapshot::running()
+            || server.module_events() & class::EXPIRED != 0
+            || server.blocked_keys.load(Relaxed) != 0
+            || crate::module::api::promise::any_waits_for_keys()
+        {
+            return false;
+        }
+        // SAFETY: lock: all latches are taken.
+        unsafe { server.keyspace.shard(k.shard).data() }.module_values == 0
     }
 
     /// Has the processor fetch what the look-ups of the keys will touch, for all of them at once.

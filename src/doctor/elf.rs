@@ -66,15 +66,7 @@ pub fn read(data: &[u8]) -> Result<Facts, String> {
 /// As [`read`], of a program too, without the names that it asks for.
 pub fn read_any(data: &[u8]) -> Result<Facts, String> {
     if !data.starts_with(&elf::ELFMAG) {
-        let kind = match data {
-            [] => "is empty",
-            d if d.starts_with(b"#!") => "is a script",
-            d if d.starts_with(b"MZ") => "is a Windows program",
-            [0xcf, 0xfa, 0xed, 0xfe, ..] => "is a macOS library",
-            d if d.starts_with(b"!<arch>\n") => "is a static library",
-            _ => "has no ELF header",
-        };
-        return Err(format!("It is not an ELF file: it {kind}."));
+        return Err(format!("It is not an ELF file: it {}.", other_kind(data)));
     }
     if data.get(4) == Some(&elf::ELFCLASS32) {
         return Err("It is a 32-bit library; this server is a 64-bit program.".into());
@@ -182,6 +174,18 @@ pub fn read_any(data: &[u8]) -> Result<Facts, String> {
         }
     }
     Ok(facts)
+}
+
+/// What a file is that is no ELF file.
+fn other_kind(data: &[u8]) -> &'static str {
+    match data {
+        [] => "is empty",
+        d if d.starts_with(b"#!") => "is a script",
+        d if d.starts_with(b"MZ") => "is a Windows program",
+        [0xcf, 0xfa, 0xed, 0xfe, ..] => "is a macOS library",
+        d if d.starts_with(b"!<arch>\n") => "is a static library",
+        _ => "has no ELF header",
+    }
 }
 
 /// Collects the API names: C strings of one of the two prefixes and an identifier.

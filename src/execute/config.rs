@@ -96,6 +96,7 @@ impl Hooks {
                 }
             }
             "appendfsync" | "no-appendfsync-on-rewrite" => server.aof.choose_gate(server),
+            "dir" => crate::snapshot::folder::claim(),
             "aof-disable-auto-gc" => crate::persist::delete_history(server),
             "activedefrag" if c.activedefrag() && !cfg!(feature = "jemalloc") => {
                 return Self::refuse(

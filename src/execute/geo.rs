@@ -193,12 +193,12 @@ struct Found<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn parse(
+    /// What stands at fixed places, and the options behind it.
+    fn begin<'b>(
         set: Option<&SortedSet>,
-        args: &[&'a [u8]],
+        args: &'b [&'a [u8]],
         form: Form,
-        may_store: bool,
-    ) -> Result<Search<'a>, CommandError> {
+    ) -> Result<(Search<'a>, &'b [&'a [u8]]), CommandError> {
         let mut s = Search {
             centre: None,
             has_centre: false,
@@ -212,7 +212,6 @@ impl<'a> Search<'a> {
             store: (form == Form::SearchStore).then(|| args[1]),
             store_distance: false,
         };
-        let search = matches!(form, Form::Search | Form::SearchStore);
         let options = match form {
             Form::Radius => {
                 s.centre = Some(place_argument(&args[2..])?);
@@ -229,6 +228,17 @@ impl<'a> Search<'a> {
             Form::Search => &args[2..],
             Form::SearchStore => &args[3..],
         };
+        Ok((s, options))
+    }
+
+    fn parse(
+        set: Option<&SortedSet>,
+        args: &[&'a [u8]],
+        form: Form,
+        may_store: bool,
+    ) -> Result<Search<'a>, CommandError> {
+        let (mut s, options) = Search::begin(set, args, form)?;
+        let search = matches!(form, Form::Search | Form::SearchStore);
         let may_store = may_store && !search;
         let (mut from_place, mut from_member) = (false, false);
         let (mut by_radius, mut by_box) = (false, false);

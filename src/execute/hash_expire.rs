@@ -65,6 +65,24 @@ impl Condition {
     }
 }
 
+/// The time that an argument names, in milliseconds, counted from `base`.
+fn time(arg: &[u8], base: i64, seconds: bool, command: &str) -> Result<i64, CommandError> {
+    let mut at = int(arg)?;
+    if at < 0 {
+        return Err(err("ERR invalid expire time, must be >= 0"));
+    }
+    if seconds {
+        at = at
+            .checked_mul(1000)
+            .filter(|n| n / 1000 <= MAX_AT / 1000)
+            .ok_or_else(|| invalid_expire(command))?;
+    }
+    if at > MAX_AT - base {
+        return Err(invalid_expire(command));
+    }
+    Ok(at + base)
+}
+
 fn expire(
     tx: &mut Tx<'_>,
     args: &[&[u8]],
@@ -75,21 +93,7 @@ fn expire(
 ) -> CommandResult {
     let key = args[1];
     let exists = tx.hash_mut(key)?.is_some();
-    let mut at = int(args[2])?;
-    if at < 0 {
-        return Err(err("ERR invalid expire time, must be >= 0"));
-    }
-    if seconds {
-        at = at
-            .checked_mul(1000)
-            .filter(|n| n / 1000 <= MAX_AT / 1000)
-            .ok_or_else(|| invalid_expire(command))?;
-    }
-    let base = if absolute { 0 } else { tx.now };
-    if at > MAX_AT - base {
-        return Err(invalid_expire(command));
-    }
-    at += base;
+    let at = time(args[2], if absolute { 0 } else { tx.now }, seconds, command)?;
     let condition = Condition::parse(args[3]);
     let place = if condition == Condition::Always { 3 } else { 4 };
     let fields = fields_of(args, place, "ERR Parameter `numFields` should be greater than 0")?;
@@ -132,22 +136,34 @@ fn expire(
         had_some
     };
     tx.fields_may_stay(key, had_some);
+    if !updated.is_empty() {
+        tx.field_expiry_set(key, at, !had_some);
+    }
+    let condition = (condition != Condition::Always).then(|| args[3]);
+    follow_up(tx, key, (at, condition), &updated, &deleted)
+}
+
+/// Counts, logs and tells what became of fields: they got a new time, on a condition, or went since that has passed.
+fn follow_up(
+    tx: &mut Tx<'_>,
+    key: &[u8],
+    (at, condition): (i64, Option<&[u8]>),
+    updated: &[&[u8]],
+    deleted: &[&[u8]],
+) -> CommandResult {
     tx.server.stats.expired_fields.add(deleted.len() as u64);
     tx.dirty += (deleted.len() + updated.len()) as u64;
     if !updated.is_empty() {
-        tx.field_expiry_set(key, at, !had_some);
         let (time, count) = (format_i64(at), format_u64(updated.len() as u64));
         let mut effect: Vec<&[u8]> = vec![b"HPEXPIREAT", key, &time];
-        if condition != Condition::Always {
-            effect.push(args[3]);
-        }
+        effect.extend(condition);
         effect.extend([b"FIELDS".as_slice(), &count]);
-        effect.extend(&updated);
+        effect.extend(updated);
         tx.propagate_as(&effect);
     } else if !deleted.is_empty() {
         tx.propagate_nothing();
     }
-    for field in &deleted {
+    for field in deleted {
         tx.propagate_also(&[b"HDEL", key, field]);
     }
     if !deleted.is_empty() {

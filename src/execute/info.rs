@@ -604,6 +604,7 @@ fn backplane_fields(server: &Server, f: &mut Fields) {
         f.put(&format!("module_path_commands_{name}"), n.get());
     }
     f.put("handovers", s.handovers.get());
+    f.put("attended_clients", server.queue.attention.clients());
     f.put("parked", s.parked.get());
     let held = server.module_lock.hold_times();
     f.put("module_lock_holds", held.holds);

@@ -23,6 +23,7 @@ pub mod dump;
 pub mod error;
 pub mod expire;
 pub mod flush;
+mod follow_up;
 pub mod function;
 pub mod generic;
 pub mod geo;

@@ -3,15 +3,16 @@ use super::error::err;
 use super::{blocking, CommandResult, Tx};
 use crate::acl::check;
 use crate::acl::log::Place;
-use crate::connection::client::{flag, Session, Watched};
+use crate::connection::client::{flag, Multi, Session, Watched};
 use crate::dispatch::plan::{Locked, Plan};
-use crate::dispatch::table::{flags, key, keys, Path, PathRule, Reason, Row, Table};
+use crate::dispatch::table::{flags, key, keys, Command, Path, PathRule, Reason, Row, Table};
 use crate::dispatch::{begin_multi, call, hand_over, Side, Step};
 use crate::keyspace::shard::shard_of;
 use crate::reply::Reply;
 use crate::server::Server;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
+use std::task::Waker;
 
 /// `MULTI`
 fn multi(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
@@ -134,7 +135,6 @@ pub fn exec(
         out.error("EXECABORT Transaction discarded because of previous errors.");
         return Step::Done;
     }
-    let mut plan = Plan::default();
     // The table may have changed since the commands were queued: their paths are looked up anew.
     let mut queue = Vec::with_capacity(multi.queue.len());
     for q in &multi.queue {
@@ -142,87 +142,119 @@ pub fn exec(
         let command = table.resolve(&args).unwrap_or(&q.command).clone();
         queue.push(command);
     }
-    if let Side::Serving(waker) = side {
-        let mut db = session.db;
-        for (command, q) in queue.iter().zip(&multi.queue) {
-            let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
-            match command.path {
-                Path::Module(_) => return hand_over(server, Reason::Transaction),
-                Path::Connection if command.name == "select" => {
-                    db = super::connection::db_number(server, args[1]).unwrap_or(db);
-                }
-                Path::Connection
-                    if command.has(flags::LATCHES)
-                        || super::needs_module_lock(server, command, &args) =>
-                {
-                    return hand_over(server, Reason::Transaction);
-                }
-                Path::Connection => {}
-                Path::Native => {
-                    if !plan.add(command, &args, db) {
-                        return hand_over(server, Reason::Transaction);
-                    }
+    match side {
+        Side::Serving(waker) => exec_natively(server, session, out, &queue, now, waker),
+        Side::Module => exec_under_module_lock(server, session, out, &queue, now),
+    }
+}
+
+/// Ends a transaction with a watched key that changed.
+fn refuse(server: &'static Server, session: &mut Session, out: &mut Reply) -> Step {
+    discard_state(server, session);
+    out.null_array();
+    Step::Done
+}
+
+/// The keys of queued commands; none if not all of the commands can run natively.
+fn plan_of(
+    server: &Server,
+    session: &Session,
+    queue: &[Arc<Command>],
+    multi: &Multi,
+) -> Option<Plan> {
+    let mut plan = Plan::default();
+    let mut db = session.db;
+    for (command, q) in queue.iter().zip(&multi.queue) {
+        let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
+        match command.path {
+            Path::Module(_) => return None,
+            Path::Connection if command.name == "select" => {
+                db = super::connection::db_number(server, args[1]).unwrap_or(db);
+            }
+            Path::Connection
+                if command.has(flags::LATCHES)
+                    || super::needs_module_lock(server, command, &args) =>
+            {
+                return None;
+            }
+            Path::Connection => {}
+            Path::Native => {
+                if !plan.add(command, &args, db) {
+                    return None;
                 }
             }
         }
-        if watched_changed(server, session, now) {
-            discard_state(server, session);
-            out.null_array();
-            return Step::Done;
-        }
-        // A watched key may still change before the latches are taken, so the flag is looked at again under them; the
-        // watched keys' shards are part of the plan for that reason.
-        for w in &session.watched {
-            plan.add_key(&w.key, crate::lock::held::Access::Read, w.db);
-        }
-        match plan.lock(server, now, waker) {
-            Locked::Parked => return Step::Parked,
-            Locked::NeedsModulePath => return hand_over(server, Reason::Transaction),
-            Locked::Yes(guard) => {
-                if session.shared.has(flag::DIRTY_CAS) {
-                    drop(guard);
-                    discard_state(server, session);
-                    out.null_array();
-                    return Step::Done;
-                }
-                let multi = session.multi.take().expect("looked above");
-                let mut tx = Tx::native(server, session, now, Some(&plan));
-                tx.effects.collecting = true;
-                run_queue(&mut tx, &queue, &multi, out);
-                crate::propagate::finish_native(&mut tx);
-                let ready = std::mem::take(&mut tx.ready);
-                let served = blocking::serve_native(server, ready, &plan, now);
-                drop(guard);
-                blocking::send_home(server, served);
-            }
-        }
-    } else {
-        if watched_changed(server, session, now) {
-            discard_state(server, session);
-            out.null_array();
-            return Step::Done;
-        }
-        let multi = session.multi.take().expect("looked above");
-        let mut tx = Tx::module(server, session, now);
-        RUNNING.store(true, Relaxed);
-        run_queue(&mut tx, &queue, &multi, out);
-        RUNNING.store(false, Relaxed);
-        crate::dispatch::unit_done(server, session, now);
-        blocking::serve_module(server);
-        if server.blocked_keys.load(Relaxed) != 0 {
-            crate::module::blocked::serve_ready_keys(server);
-        }
+    }
+    Some(plan)
+}
+
+fn exec_natively(
+    server: &'static Server,
+    session: &mut Session,
+    out: &mut Reply,
+    queue: &[Arc<Command>],
+    now: i64,
+    waker: &Waker,
+) -> Step {
+    let multi = session.multi.as_ref().expect("`exec` looked");
+    let Some(mut plan) = plan_of(server, session, queue, multi) else {
+        return hand_over(server, Reason::Transaction);
+    };
+    if watched_changed(server, session, now) {
+        return refuse(server, session, out);
+    }
+    // A watched key may still change before the latches are taken, so the flag is looked at again under them; the
+    // watched keys' shards are part of the plan for that reason.
+    for w in &session.watched {
+        plan.add_key(&w.key, crate::lock::held::Access::Read, w.db);
+    }
+    let guard = match plan.lock(server, now, waker) {
+        Locked::Parked => return Step::Parked,
+        Locked::NeedsModulePath => return hand_over(server, Reason::Transaction),
+        Locked::Yes(guard) => guard,
+    };
+    if session.shared.has(flag::DIRTY_CAS) {
+        drop(guard);
+        return refuse(server, session, out);
+    }
+    let multi = session.multi.take().expect("looked above");
+    let mut tx = Tx::native(server, session, now, Some(&plan));
+    tx.effects.collecting = true;
+    run_queue(&mut tx, queue, &multi, out);
+    crate::propagate::finish_native(&mut tx);
+    let ready = std::mem::take(&mut tx.ready);
+    let served = blocking::serve_native(server, ready, &plan, now);
+    drop(guard);
+    blocking::send_home(server, served);
+    discard_state(server, session);
+    Step::Done
+}
+
+fn exec_under_module_lock(
+    server: &'static Server,
+    session: &mut Session,
+    out: &mut Reply,
+    queue: &[Arc<Command>],
+    now: i64,
+) -> Step {
+    if watched_changed(server, session, now) {
+        return refuse(server, session, out);
+    }
+    let multi = session.multi.take().expect("`exec` looked");
+    let mut tx = Tx::module(server, session, now);
+    RUNNING.store(true, Relaxed);
+    run_queue(&mut tx, queue, &multi, out);
+    RUNNING.store(false, Relaxed);
+    crate::dispatch::unit_done(server, session, now);
+    blocking::serve_module(server);
+    if server.blocked_keys.load(Relaxed) != 0 {
+        crate::module::blocked::serve_ready_keys(server);
     }
     discard_state(server, session);
     Step::Done
 }
 
-fn run_queue(
-    tx: &mut Tx<'_>,
-    commands: &[Arc<crate::dispatch::table::Command>],
-    multi: &crate::connection::client::Multi,
-    out: &mut Reply,
-) {
+fn run_queue(tx: &mut Tx<'_>, commands: &[Arc<Command>], multi: &Multi, out: &mut Reply) {
     out.array(commands.len());
     let deny = std::mem::replace(&mut tx.session.deny_blocking, true);
     for (command, q) in commands.iter().zip(&multi.queue) {

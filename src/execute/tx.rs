@@ -4,13 +4,12 @@ use super::{error, CommandError};
 use crate::connection::client::{flag, Session};
 use crate::dispatch::plan::Plan;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::event::{self, class, Event};
+use crate::keyspace::event::{self, class};
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, ShardData, SHARDS};
 use crate::keyspace::value::{Kind, ModuleValue, Value, ValueMut, ValueRef};
 use crate::lock::held::Access;
 use crate::module::abi;
 use crate::module::persona::{self, Persona};
-use crate::propagate::{to, Effect};
 use crate::server::Server;
 use crate::snapshot;
 use std::sync::atomic::Ordering::Relaxed;
@@ -80,7 +79,23 @@ impl<'a> Tx<'a> {
         now: i64,
         plan: Option<&'a Plan>,
     ) -> Tx<'a> {
-        let mode = Mode::Native;
+        Tx::new(server, session, now, Mode::Native, plan)
+    }
+
+    /// A transaction under the module lock, which the calling thread has.
+    pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
+        server.unit_time(|| now);
+        Tx::new(server, session, now, Mode::Module, None)
+    }
+
+    #[inline]
+    fn new(
+        server: &'static Server,
+        session: &'a mut Session,
+        now: i64,
+        mode: Mode,
+        plan: Option<&'a Plan>,
+    ) -> Tx<'a> {
         Tx {
             session,
             server,
@@ -92,24 +107,6 @@ impl<'a> Tx<'a> {
             persona: persona::DEFAULT,
             mode,
             plan,
-        }
-    }
-
-    /// A transaction under the module lock, which the calling thread has.
-    pub fn module(server: &'static Server, session: &'a mut Session, now: i64) -> Tx<'a> {
-        let mode = Mode::Module;
-        server.unit_time(|| now);
-        Tx {
-            session,
-            server,
-            now,
-            dirty: 0,
-            effects: Default::default(),
-            ready: Vec::new(),
-            lapsed: Default::default(),
-            persona: persona::DEFAULT,
-            mode,
-            plan: None,
         }
     }
 
@@ -672,103 +669,6 @@ impl<'a> Tx<'a> {
             self.notify(&event::DEL, key);
         }
         empty
-    }
-
-    // ----- what follows from a change ------------------------------------------------------------------------------
-
-    /// Tells watchers that a key changed (Redis: signalModifiedKey). Bodies call it once per changed key, before the
-    /// event.
-    #[inline]
-    pub fn modified(&mut self, key: &[u8]) {
-        self.modified_in(self.db(), key);
-    }
-
-    /// As [`Tx::modified`], in another database.
-    #[inline]
-    pub fn modified_in(&mut self, db: usize, key: &[u8]) {
-        if self.server.watched_keys.load(Relaxed) != 0 {
-            self.tell_watchers(db, key);
-        }
-        if self.server.tracking.any() {
-            self.tell_trackers(key);
-        }
-        self.key_ready(db, key);
-    }
-
-    /// Tells clients that wait for a key to look at it when the command is done.
-    #[inline]
-    pub fn key_ready(&mut self, db: usize, key: &[u8]) {
-        if self.server.awaited_keys.load(Relaxed) != 0 {
-            self.tell_waiters(db, key);
-        }
-    }
-
-    #[cold]
-    fn tell_watchers(&self, db: usize, key: &[u8]) {
-        self.with_shard(db, key, Access::Write, |_, data, _| {
-            if data.watched.is_empty() {
-                return;
-            }
-            for c in data.watched.get(key).into_iter().flatten() {
-                c.put(flag::DIRTY_CAS, true);
-            }
-        });
-    }
-
-    /// Makes the session's client a watcher of a key.
-    pub fn watch(&mut self, key: &[u8]) {
-        let client = self.session.shared.clone();
-        self.with_shard(self.db(), key, Access::Read, |_, data, _| {
-            // Under the latch: who takes it next, to change the key, sees the count.
-            self.server.watched_keys.fetch_add(1, Relaxed);
-            data.watched.entry(key.to_vec()).or_default().push(client);
-        });
-    }
-
-    /// Fires a keyspace event: to modules first, then to subscribed clients.
-    #[inline]
-    pub fn notify(&mut self, event: &'static Event, key: &[u8]) {
-        self.notify_in(self.db(), event, key);
-    }
-
-    /// As [`Tx::notify`], in another database.
-    #[inline]
-    pub fn notify_in(&mut self, db: usize, event: &'static Event, key: &[u8]) {
-        self.fire(db, event, key);
-    }
-
-    #[inline]
-    fn fire(&self, db: usize, event: &'static Event, key: &[u8]) {
-        if self.server.module_events() & event.class != 0 && self.mode == Mode::Module {
-            crate::module::event::keyspace_event(db, event.class, event.name, key);
-        }
-        if self.server.client_events() & event.class != 0 {
-            super::pubsub::keyspace_event(self.server, db, event.class, event.name.to_bytes(), key);
-        }
-    }
-
-    /// Adds an effect to the log; the command itself comes behind all of these.
-    pub fn propagate_also(&mut self, args: &[&[u8]]) {
-        if self.server.log.active() {
-            self.leave(Effect::new(self.session.db, to::ALL, args));
-        }
-    }
-
-    /// Sends the command itself to the log even if it changed nothing.
-    pub fn propagate_always(&mut self) {
-        self.effects.force = to::ALL;
-    }
-
-    /// Replaces the command by this one in the log.
-    pub fn propagate_as(&mut self, args: &[&[u8]]) {
-        if self.server.log.active() {
-            self.effects.instead(self.session.db, args);
-        }
-    }
-
-    /// Keeps the command itself out of the log.
-    pub fn propagate_nothing(&mut self) {
-        self.effects.nothing();
     }
 
     /// A module's value under a key, to change in place.

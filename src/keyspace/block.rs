@@ -10,6 +10,7 @@ const MARK: usize = 7;
 
 /// What is allocated for a block: the allocator's own size class, so that nothing is lost, and a change within it costs
 /// nothing. From one power of two to the next there are four of them, up to 128 bytes all multiples of 16.
+#[inline]
 fn allocated(len: usize) -> usize {
     match len {
         0..=8 => 8,
@@ -18,10 +19,23 @@ fn allocated(len: usize) -> usize {
     }
 }
 
+/// Up to so many bytes the allocator never lets a block grow where it is: its own move costs more than ours.
+const SMALL: usize = 14 * 1024;
+
 fn layout(len: usize) -> Layout {
     Layout::from_size_align(allocated(len), MARK + 1).expect("a block that fits memory")
 }
 
+/// Room for `len` bytes.
+#[inline]
+fn new_block(len: usize) -> NonNull<u8> {
+    let layout = layout(len);
+    // SAFETY: layout: the size is never zero.
+    let Some(p) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+    p
+}
+
+#[inline]
 fn unmarked(p: NonNull<u8>) -> NonNull<u8> {
     let p = p.as_ptr().map_addr(|address| address & !MARK);
     NonNull::new(p).expect("an address beyond the mark")
@@ -40,10 +54,8 @@ unsafe impl Sync for Block {}
 impl Block {
     /// A block with these bytes, at least one.
     pub(super) fn new(bytes: &[u8]) -> Block {
-        let layout = layout(bytes.len());
         debug_assert!(!bytes.is_empty());
-        // SAFETY: layout: the size is not zero.
-        let Some(p) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        let p = new_block(bytes.len());
         // SAFETY: layout: just allocated for so many bytes.
         unsafe { p.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
         Block(p)
@@ -107,23 +119,79 @@ impl Block {
     /// The block has `from` bytes.
     #[inline]
     pub(super) unsafe fn extend(&mut self, from: usize, bytes: &[u8]) {
-        let to = from + bytes.len();
-        if allocated(from) != allocated(to) {
+        // SAFETY: layout: this function's contract.
+        unsafe { self.splice(from, from, 0, [bytes]) };
+    }
+
+    /// Puts `parts` in the place of `old` bytes at `at`.
+    ///
+    /// # Safety
+    /// The block has `from` bytes, `at + old` of them at least, and something is left.
+    #[inline]
+    pub(super) unsafe fn splice<const N: usize>(
+        &mut self,
+        from: usize,
+        at: usize,
+        old: usize,
+        parts: [&[u8]; N],
+    ) {
+        let new: usize = parts.iter().map(|part| part.len()).sum();
+        let (to, tail) = (from - old + new, from - at - old);
+        let shift = |p: *mut u8| {
+            // SAFETY: layout: `p` has room for the longer of `from` and `to` bytes.
+            unsafe { std::ptr::copy(p.add(at + old), p.add(at + new), tail) };
+        };
+        let (size, next_size) = (allocated(from), allocated(to));
+        let before = unmarked(self.0).as_ptr();
+        if size == next_size {
+            shift(before);
+        } else if size.max(next_size) <= SMALL {
+            // Each byte is copied once, to where it will be.
+            let moved = new_block(to);
+            // SAFETY: layout: `before` has `from` bytes and `moved` room for `to`; it was allocated with this layout.
+            unsafe {
+                let after = moved.as_ptr();
+                std::ptr::copy_nonoverlapping(before, after, at);
+                std::ptr::copy_nonoverlapping(before.add(at + old), after.add(at + new), tail);
+                dealloc(before, layout(from));
+            }
+            self.point_to(moved);
+        } else if to > from {
+            self.reallocate(from, to);
+            shift(unmarked(self.0).as_ptr());
+        } else {
+            shift(before);
             self.reallocate(from, to);
         }
-        // SAFETY: layout: there are `to` bytes now; nobody else has a reference to the block.
-        unsafe {
-            let end = unmarked(self.0).as_ptr().add(from);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), end, bytes.len());
+        let mut place = unmarked(self.0).as_ptr().wrapping_add(at);
+        for part in parts {
+            // SAFETY: layout: the gap that the tail left has room for all parts; nobody else has a reference to it.
+            unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), place, part.len()) };
+            place = place.wrapping_add(part.len());
         }
     }
 
-    fn reallocate(&mut self, from: usize, to: usize) {
+    /// Another address, with the same mark.
+    fn point_to(&mut self, p: NonNull<u8>) {
         let mark = self.0.addr().get() & MARK;
+        self.0 = p.map_addr(|address| address | mark);
+    }
+
+    fn reallocate(&mut self, from: usize, to: usize) {
+        let before = unmarked(self.0).as_ptr();
+        if allocated(from).max(allocated(to)) <= SMALL {
+            let moved = new_block(to);
+            // SAFETY: layout: both have so many bytes; the old one was allocated with this layout, as the caller says.
+            unsafe {
+                std::ptr::copy_nonoverlapping(before, moved.as_ptr(), from.min(to));
+                dealloc(before, layout(from));
+            }
+            return self.point_to(moved);
+        }
         // SAFETY: layout: allocated with the layout of `from` bytes, as the caller of `resize` says.
-        let moved = unsafe { realloc(unmarked(self.0).as_ptr(), layout(from), allocated(to)) };
+        let moved = unsafe { realloc(before, layout(from), allocated(to)) };
         let Some(moved) = NonNull::new(moved) else { handle_alloc_error(layout(to)) };
-        self.0 = moved.map_addr(|address| address | mark);
+        self.point_to(moved);
     }
 
     /// Frees it.
@@ -261,7 +329,7 @@ mod tests {
         let mut word = Word::of_block(Block::new(b"abc"), 5);
         let mut len = 3;
         for to in [4, 100, 5000, 2, 70_000, 1] {
-            // SAFETY: a block of `len` bytes.
+            // SAFETY: layout: a block of `len` bytes.
             unsafe {
                 let block = word.block_mut::<Block>();
                 block.resize(len, to);
@@ -271,10 +339,10 @@ mod tests {
             len = to;
             assert_eq!(word.mark(), 5);
         }
-        // SAFETY: not used any more.
+        // SAFETY: layout: not used any more.
         unsafe { word.block_mut::<Block>().free(len) };
         let mut word = Word::of_box(Box::new(17u64), 3);
-        // SAFETY: a box of a u64.
+        // SAFETY: layout: a box of a u64.
         unsafe {
             *word.boxed_mut::<u64>() += 1;
             assert_eq!((*word.boxed::<u64>(), word.mark()), (18, 3));

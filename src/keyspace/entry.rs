@@ -415,8 +415,9 @@ impl Entry {
     }
 
     /// The value, for changing in place.
+    #[inline]
     pub fn value_mut<'a>(&mut self) -> ValueMut<'a> {
-        // SAFETY: layout and lock: as in `value`, with the key latched or held for writing.
+        // SAFETY: layout: as in `value`; lock: the key is latched or held for writing.
         unsafe {
             match self.tag() {
                 TAG_LIST => ValueMut::List(&mut *self.place::<List>()),

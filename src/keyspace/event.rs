@@ -9,32 +9,35 @@ pub mod class {
     pub const KEYSPACE: u32 = 1 << 0;
     /// `E`: publish on `__keyevent@db__:event`.
     pub const KEYEVENT: u32 = 1 << 1;
-    /// `g`
+    /// `g`: commands of no particular type (DEL, EXPIRE, RENAME).
     pub const GENERIC: u32 = 1 << 2;
-    /// `$`
+    /// `$`: strings.
     pub const STRING: u32 = 1 << 3;
-    /// `l`
+    /// `l`: lists.
     pub const LIST: u32 = 1 << 4;
-    /// `s`
+    /// `s`: sets.
     pub const SET: u32 = 1 << 5;
-    /// `h`
+    /// `h`: hashes.
     pub const HASH: u32 = 1 << 6;
-    /// `z`
+    /// `z`: sorted sets.
     pub const ZSET: u32 = 1 << 7;
-    /// `x`
+    /// `x`: a key expired.
     pub const EXPIRED: u32 = 1 << 8;
-    /// `e`
+    /// `e`: a key was evicted.
     pub const EVICTED: u32 = 1 << 9;
-    /// `t`
+    /// `t`: streams.
     pub const STREAM: u32 = 1 << 10;
-    /// `m`
+    /// `m`: a read found no key. Not part of `A`.
     pub const KEY_MISS: u32 = 1 << 11;
     /// For modules only: a key was loaded.
     pub const LOADED: u32 = 1 << 12;
-    /// `d`
+    /// `d`: types of modules.
     pub const MODULE: u32 = 1 << 13;
-    /// `n`
+    /// `n`: a key came into being. Not part of `A`.
     pub const NEW: u32 = 1 << 14;
+    /// `A`
+    pub const ALL: u32 =
+        GENERIC | STRING | LIST | SET | HASH | ZSET | EXPIRED | EVICTED | STREAM | MODULE;
 }
 
 /// A keyspace event.

@@ -16,6 +16,21 @@ use super::number::NumBuf;
 use super::table::{self, hash_bytes, Table};
 use super::thin::Pair;
 
+/// Why the bytes of a listpack make no hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadListpack {
+    /// They are no listpack of whole tuples with sound expiries.
+    Corrupt,
+    /// A field is there twice.
+    Duplicates,
+}
+
+impl From<CorruptListpack> for BadListpack {
+    fn from(_: CorruptListpack) -> BadListpack {
+        BadListpack::Corrupt
+    }
+}
+
 /// `hash-max-listpack-entries` and `hash-max-listpack-value`.
 #[derive(Clone, Copy, Debug)]
 pub struct HashLimits {
@@ -151,22 +166,22 @@ impl Hash {
     }
 
     /// Loads the bytes of the `listpack` form (RDB type 16), in the form that the limits ask for.
-    pub fn from_listpack(bytes: Vec<u8>, limits: &HashLimits) -> Result<Hash, CorruptListpack> {
+    pub fn from_listpack(bytes: Vec<u8>, limits: &HashLimits) -> Result<Hash, BadListpack> {
         let lp = Listpack::from_bytes(bytes)?;
         check_tuples(&lp, 2)?;
         Ok(Hash { form: Form::packed(lp) }.within(limits))
     }
 
     /// Loads the bytes of the `listpackex` form (RDB type 25), in the form that the limits ask for.
-    pub fn from_listpack_ex(bytes: Vec<u8>, limits: &HashLimits) -> Result<Hash, CorruptListpack> {
+    pub fn from_listpack_ex(bytes: Vec<u8>, limits: &HashLimits) -> Result<Hash, BadListpack> {
         let lp = Listpack::from_bytes(bytes)?;
         check_tuples(&lp, 3)?;
         let mut last = None;
         for (_, item) in lp.positions().skip(2).step_by(3) {
-            let LpItem::Int(expire) = item else { return Err(CorruptListpack) };
+            let LpItem::Int(expire) = item else { return Err(BadListpack::Corrupt) };
             let ordered = expire == NO_EXPIRE || last.is_none_or(|l| l != NO_EXPIRE && l <= expire);
             if !(0..=MAX_EXPIRE).contains(&expire) || !ordered {
-                return Err(CorruptListpack);
+                return Err(BadListpack::Corrupt);
             }
             last = Some(expire);
         }
@@ -476,13 +491,14 @@ impl std::fmt::Debug for Hash {
 }
 
 /// Whole tuples with different first elements.
-fn check_tuples(lp: &Listpack, width: usize) -> Result<(), CorruptListpack> {
+fn check_tuples(lp: &Listpack, width: usize) -> Result<(), BadListpack> {
+    if lp.len() % width != 0 {
+        return Err(BadListpack::Corrupt);
+    }
     let mut seen = HashSet::new();
-    let unique = lp.iter().step_by(width).all(|field| seen.insert(field.to_cow()));
-    if unique && lp.len() % width == 0 {
-        Ok(())
-    } else {
-        Err(CorruptListpack)
+    match lp.iter().step_by(width).all(|field| seen.insert(field.to_cow())) {
+        true => Ok(()),
+        false => Err(BadListpack::Duplicates),
     }
 }
 

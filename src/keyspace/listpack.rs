@@ -6,12 +6,19 @@
 //! entry = encoding and data | length of that, reversed varint (to walk backwards)
 //! ```
 //! In memory it is one block of exactly these bytes but for the last, which says nothing that the total does not.
-use std::borrow::Cow;
-use std::cell::Cell;
-use std::num::NonZeroU32;
+mod batch;
+mod cursor;
+mod item;
+#[cfg(test)]
+mod tests;
+
+pub use batch::Batch;
+pub use cursor::{Cursor, LpIter, LpPos, LpPositions};
+pub use item::LpItem;
 
 use super::block::Block;
-use super::number::{format_i64, parse_i64, write_i64, NumBuf};
+use super::number::parse_i64;
+use item::{back_len_size, decode, read_back_len, write_back_len, Encoded, MAX_BACK};
 
 const HEADER: usize = 6;
 const END: u8 = 0xff;
@@ -19,116 +26,6 @@ const END: u8 = 0xff;
 const UNCOUNTED: u16 = u16::MAX;
 /// No listpack grows beyond this, so that the total never nears its 32 bits.
 const MAX_BYTES: usize = 1 << 30;
-/// Encoding byte and the longest fixed part: a 64-bit integer.
-const MAX_PREFIX: usize = 9;
-
-/// One element: integers that Redis stores as integers, everything else as bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LpItem<'a> {
-    /// A string, borrowed from where it is stored.
-    Str(&'a [u8]),
-    /// A canonical 64-bit integer.
-    Int(i64),
-}
-
-impl<'a> LpItem<'a> {
-    /// The item as a listpack stores `bytes`: an integer when it is the canonical text of one.
-    pub fn parse(bytes: &'a [u8]) -> LpItem<'a> {
-        match parse_i64(bytes) {
-            Some(value) => LpItem::Int(value),
-            None => LpItem::Str(bytes),
-        }
-    }
-
-    /// The text; an integer's is written into `buf`.
-    pub fn bytes<'b>(&self, buf: &'b mut NumBuf) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        match *self {
-            LpItem::Str(s) => s,
-            LpItem::Int(value) => {
-                *buf = format_i64(value);
-                buf.as_bytes()
-            }
-        }
-    }
-
-    /// The text as an owned string.
-    pub fn to_vec(&self) -> Vec<u8> {
-        match *self {
-            LpItem::Str(s) => s.to_vec(),
-            LpItem::Int(value) => format_i64(value).to_vec(),
-        }
-    }
-
-    /// The text, borrowed where it is stored as text.
-    pub fn to_cow(&self) -> Cow<'a, [u8]> {
-        match *self {
-            LpItem::Str(s) => Cow::Borrowed(s),
-            LpItem::Int(value) => Cow::Owned(format_i64(value).to_vec()),
-        }
-    }
-
-    /// Appends the text.
-    pub fn write_to(&self, out: &mut Vec<u8>) {
-        match *self {
-            LpItem::Str(s) => out.extend_from_slice(s),
-            LpItem::Int(value) => write_i64(out, value),
-        }
-    }
-
-    /// Length of the text.
-    pub fn text_len(&self) -> usize {
-        match *self {
-            LpItem::Str(s) => s.len(),
-            LpItem::Int(value) => super::number::i64_text_len(value),
-        }
-    }
-
-    /// The integer, whether stored as one or as its canonical text.
-    pub fn as_i64(&self) -> Option<i64> {
-        match *self {
-            LpItem::Str(s) => parse_i64(s),
-            LpItem::Int(value) => Some(value),
-        }
-    }
-
-    /// Whether the text equals `bytes`.
-    pub fn eq_bytes(&self, bytes: &[u8]) -> bool {
-        match *self {
-            LpItem::Str(s) => s == bytes,
-            LpItem::Int(value) => parse_i64(bytes) == Some(value),
-        }
-    }
-}
-
-impl<'a> From<&'a [u8]> for LpItem<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        LpItem::parse(bytes)
-    }
-}
-
-impl From<i64> for LpItem<'_> {
-    fn from(value: i64) -> Self {
-        LpItem::Int(value)
-    }
-}
-
-/// The place of an element. Valid until the listpack changes before or at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LpPos(NonZeroU32);
-
-impl LpPos {
-    fn at(offset: usize) -> LpPos {
-        // Entries begin after the header, so offsets are never zero.
-        LpPos(NonZeroU32::new(offset as u32).expect("an offset behind the header"))
-    }
-
-    fn offset(self) -> usize {
-        self.0.get() as usize
-    }
-}
 
 /// Bytes that are not a listpack (`RESTORE`: "Bad data format").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,271 +66,6 @@ impl PartialEq for Listpack {
 }
 
 impl Eq for Listpack {}
-
-/// An element's encoding: prefix bytes, then `tail` as it is.
-struct Encoded<'a> {
-    prefix: [u8; MAX_PREFIX],
-    prefix_len: usize,
-    tail: &'a [u8],
-}
-
-impl<'a> Encoded<'a> {
-    fn of(item: LpItem<'a>) -> Encoded<'a> {
-        let mut prefix = [0; MAX_PREFIX];
-        let (prefix_len, tail): (usize, &[u8]) = match item {
-            LpItem::Int(v) => (Self::int(v, &mut prefix), &[]),
-            LpItem::Str(s) => {
-                let len = s.len();
-                let prefix_len = if len < 64 {
-                    prefix[0] = 0x80 | len as u8;
-                    1
-                } else if len < 4096 {
-                    prefix[0] = 0xe0 | (len >> 8) as u8;
-                    prefix[1] = len as u8;
-                    2
-                } else {
-                    prefix[0] = 0xf0;
-                    prefix[1..5].copy_from_slice(&(len as u32).to_le_bytes());
-                    5
-                };
-                (prefix_len, s)
-            }
-        };
-        Encoded { prefix, prefix_len, tail }
-    }
-
-    fn int(v: i64, prefix: &mut [u8; MAX_PREFIX]) -> usize {
-        let le = v.to_le_bytes();
-        let (tag, width) = match v {
-            0..=127 => {
-                prefix[0] = v as u8;
-                return 1;
-            }
-            -4096..=4095 => {
-                prefix[0] = 0xc0 | (le[1] & 0x1f);
-                prefix[1] = le[0];
-                return 2;
-            }
-            -0x8000..=0x7fff => (0xf1, 2),
-            -0x80_0000..=0x7f_ffff => (0xf2, 3),
-            -0x8000_0000..=0x7fff_ffff => (0xf3, 4),
-            _ => (0xf4, 8),
-        };
-        prefix[0] = tag;
-        prefix[1..=width].copy_from_slice(&le[..width]);
-        width + 1
-    }
-
-    /// Without the trailing back length.
-    fn len(&self) -> usize {
-        self.prefix_len + self.tail.len()
-    }
-
-    fn write(&self, out: &mut [u8]) {
-        let (prefix, rest) = out.split_at_mut(self.prefix_len);
-        prefix.copy_from_slice(&self.prefix[..self.prefix_len]);
-        let (tail, back) = rest.split_at_mut(self.tail.len());
-        tail.copy_from_slice(self.tail);
-        write_back_len(back, self.len());
-    }
-}
-
-/// Elements in their final form, to be appended at once by [`Listpack::extend`].
-pub struct Batch {
-    bytes: Vec<u8>,
-    count: usize,
-}
-
-thread_local! {
-    /// The buffer of a thread's last batch.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Larger buffers are not kept.
-const SPARE_SIZE: usize = 16 * 1024;
-
-impl Default for Batch {
-    fn default() -> Batch {
-        Batch { bytes: SPARE.take(), count: 0 }
-    }
-}
-
-impl Drop for Batch {
-    fn drop(&mut self) {
-        if self.bytes.capacity() <= SPARE_SIZE {
-            self.bytes.clear();
-            SPARE.set(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
-impl Batch {
-    /// Adds an integer.
-    #[inline]
-    pub fn int(&mut self, value: i64) {
-        match value {
-            0..=127 => self.bytes.extend_from_slice(&[value as u8, 1]),
-            -4096..=4095 => {
-                let head = 0xc0 | (value >> 8) as u8 & 0x1f;
-                self.bytes.extend_from_slice(&[head, value as u8, 2]);
-            }
-            _ => {
-                let mut prefix = [0; MAX_PREFIX];
-                let len = Encoded::int(value, &mut prefix);
-                self.bytes.extend_from_slice(&prefix[..len]);
-                self.bytes.push(len as u8);
-            }
-        }
-        self.count += 1;
-    }
-
-    /// Adds a text; one that is a canonical integer is stored as one.
-    #[inline]
-    pub fn text(&mut self, text: &[u8]) {
-        match LpItem::parse(text) {
-            LpItem::Int(value) => self.int(value),
-            LpItem::Str(text) if text.len() < 64 => {
-                let len = text.len() as u8;
-                self.bytes.reserve(text.len() + 2);
-                self.bytes.push(0x80 | len);
-                self.bytes.extend_from_slice(text);
-                self.bytes.push(len + 1);
-                self.count += 1;
-            }
-            LpItem::Str(text) => self.long_text(text),
-        }
-    }
-
-    fn long_text(&mut self, text: &[u8]) {
-        let new = Encoded::of(LpItem::Str(text));
-        let len = new.len();
-        let mut back = [0; 5];
-        let back = &mut back[..back_len_size(len)];
-        write_back_len(back, len);
-        self.bytes.reserve(len + back.len());
-        self.bytes.extend_from_slice(&new.prefix[..new.prefix_len]);
-        self.bytes.extend_from_slice(text);
-        self.bytes.extend_from_slice(back);
-        self.count += 1;
-    }
-}
-
-/// Reads elements one behind the other; it looks at the listpack's length but once.
-#[derive(Clone, Copy)]
-pub struct Cursor<'a> {
-    buf: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// The place of the element that comes next; none at the end.
-    #[inline]
-    pub fn place(&self) -> Option<LpPos> {
-        (self.at < self.buf.len()).then(|| LpPos::at(self.at))
-    }
-
-    /// The next element, if it is an integer or the text of one.
-    #[inline]
-    pub fn int(&mut self) -> Option<i64> {
-        let small = *self.buf.get(self.at)?;
-        if small < 0x80 {
-            self.at += 2;
-            return Some(i64::from(small));
-        }
-        self.item()?.as_i64()
-    }
-
-    /// The next element.
-    #[inline]
-    pub fn item(&mut self) -> Option<LpItem<'a>> {
-        let (item, len) = decode(self.buf, self.at)?;
-        self.at += len + back_len_size(len);
-        Some(item)
-    }
-
-    /// Passes over an element.
-    #[inline]
-    pub fn skip(&mut self) -> Option<()> {
-        match *self.buf.get(self.at)? {
-            0..=0x7f => self.at += 2,
-            tag @ 0x80..=0xbf => self.at += 2 + usize::from(tag & 0x3f),
-            0xc0..=0xdf => self.at += 3,
-            _ => {
-                self.item()?;
-            }
-        }
-        Some(())
-    }
-}
-
-/// How many bytes the back length of an entry of `len` bytes takes. The odd limits are the format's.
-fn back_len_size(len: usize) -> usize {
-    match len {
-        0..=127 => 1,
-        128..=16_382 => 2,
-        16_383..=2_097_150 => 3,
-        2_097_151..=268_435_454 => 4,
-        _ => 5,
-    }
-}
-
-fn write_back_len(out: &mut [u8], mut len: usize) {
-    for byte in out.iter_mut().rev() {
-        *byte = (len & 0x7f) as u8;
-        len >>= 7;
-    }
-    // Read from the right: a set top bit says that more follows to the left.
-    for byte in &mut out[1..] {
-        *byte |= 0x80;
-    }
-}
-
-/// Reads the back length whose last byte is `buf[end - 1]`.
-fn read_back_len(buf: &[u8], end: usize) -> Option<usize> {
-    let mut len = 0usize;
-    for i in 0..5 {
-        let byte = *buf.get(end.checked_sub(i + 1)?)?;
-        len |= usize::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            return Some(len);
-        }
-    }
-    None
-}
-
-/// Decodes the entry at `at`: the item and its length without the back length. None at bytes that are no entry.
-#[inline]
-fn decode(buf: &[u8], at: usize) -> Option<(LpItem<'_>, usize)> {
-    let entry = buf.get(at..)?;
-    let tag = *entry.first()?;
-    let string =
-        |from: usize, len: usize| entry.get(from..from + len).map(|s| (LpItem::Str(s), from + len));
-    let int = |width: usize| {
-        let bytes = entry.get(1..=width)?;
-        let mut le = [0u8; 8];
-        le[8 - width..].copy_from_slice(bytes);
-        // Shifting down from the top extends the sign.
-        Some((LpItem::Int(i64::from_le_bytes(le) >> (64 - 8 * width)), width + 1))
-    };
-    match tag {
-        0..=0x7f => Some((LpItem::Int(i64::from(tag)), 1)),
-        0x80..=0xbf => string(1, usize::from(tag & 0x3f)),
-        0xc0..=0xdf => {
-            let value = u16::from(tag & 0x1f) << 8 | u16::from(*entry.get(1)?);
-            Some((LpItem::Int(i64::from((value << 3) as i16 >> 3)), 2))
-        }
-        0xe0..=0xef => string(2, usize::from(tag & 0x0f) << 8 | usize::from(*entry.get(1)?)),
-        0xf0 => {
-            let len = entry.get(1..5)?.try_into().expect("four bytes");
-            string(5, u32::from_le_bytes(len) as usize)
-        }
-        0xf1 => int(2),
-        0xf2 => int(3),
-        0xf3 => int(4),
-        0xf4 => int(8),
-        _ => None,
-    }
-}
 
 impl Default for Listpack {
     fn default() -> Self {
@@ -698,12 +330,8 @@ impl Listpack {
         let after = before + items.bytes.len();
         check_len(after);
         // SAFETY: layout: the block has the length that the header tells.
-        let buf = unsafe {
-            self.block.extend(before, &items.bytes);
-            self.block.bytes_mut(after)
-        };
-        buf[..4].copy_from_slice(&(after as u32 + 1).to_le_bytes());
-        self.set_count(count);
+        unsafe { self.block.extend(before, &items.bytes) };
+        self.set_header(after, count);
     }
 
     /// Prepends an element.
@@ -753,14 +381,14 @@ impl Listpack {
             to = self.skip(to);
             removed += 1;
         }
-        let end = self.end();
-        self.buf_mut().copy_within(to..end, at);
-        self.set_len(end - (to - at));
         let left = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) - removed,
         };
-        self.set_count(left);
+        let end = self.end();
+        // SAFETY: layout: the block has the length that the header tells; the header stays.
+        unsafe { self.block.splice(end, at, to - at, []) };
+        self.set_header(end - (to - at), left);
         self.position(at)
     }
 
@@ -831,16 +459,25 @@ impl Listpack {
         let before = self.stored();
         let after = before - old + size;
         check_len(after);
-        if after > before {
-            self.set_len(after);
+        assert!(at >= HEADER && at + old <= before, "a place in the listpack");
+        let mut back = [0; MAX_BACK];
+        let back = &mut back[..size - new.len()];
+        write_back_len(back, new.len());
+        // SAFETY: layout: the block has the length that the header tells, and the place was looked at above.
+        unsafe {
+            self.block.splice(before, at, old, [&new.prefix[..new.prefix_len], new.tail, back]);
         }
-        let buf = self.buf_mut();
-        buf.copy_within(at + old..before, at + size);
-        new.write(&mut buf[at..at + size]);
-        if after < before {
-            self.set_len(after);
-        }
-        self.set_count(count);
+        self.set_header(after, count);
+    }
+
+    /// Says in the header what there is: `len` bytes in memory, and so many elements.
+    fn set_header(&mut self, len: usize, count: usize) {
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&(len as u32 + 1).to_le_bytes());
+        let count = u16::try_from(count).unwrap_or(UNCOUNTED);
+        header[4..].copy_from_slice(&count.to_le_bytes());
+        // SAFETY: layout: there is always a header.
+        unsafe { self.block.bytes_mut(HEADER) }.copy_from_slice(&header);
     }
 
     fn set_count(&mut self, count: usize) {
@@ -874,36 +511,3 @@ impl<'a> IntoIterator for &'a Listpack {
         self.iter()
     }
 }
-
-/// Iterator over the elements.
-#[derive(Clone)]
-pub struct LpIter<'a> {
-    positions: LpPositions<'a>,
-}
-
-impl<'a> Iterator for LpIter<'a> {
-    type Item = LpItem<'a>;
-    fn next(&mut self) -> Option<LpItem<'a>> {
-        self.positions.next().map(|(_, item)| item)
-    }
-}
-
-/// Iterator over the elements and their places.
-#[derive(Clone)]
-pub struct LpPositions<'a> {
-    lp: &'a Listpack,
-    at: usize,
-}
-
-impl<'a> Iterator for LpPositions<'a> {
-    type Item = (LpPos, LpItem<'a>);
-    fn next(&mut self) -> Option<(LpPos, LpItem<'a>)> {
-        let pos = self.lp.position(self.at)?;
-        let (item, len) = self.lp.entry(self.at);
-        self.at += len + back_len_size(len);
-        Some((pos, item))
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -403,8 +403,7 @@ fn has_room(lp: &Listpack, bytes: usize, limits: NodeLimits) -> bool {
         0 => MAX_NODE_BYTES,
         n => n.min(MAX_NODE_BYTES),
     };
-    let Some(head) = node::head(lp) else { return false };
-    let entries = head.count.saturating_add(head.deleted) as usize;
+    let Some(entries) = node::entries(lp) else { return false };
     lp.byte_len() + bytes < max_bytes && (limits.max_entries == 0 || entries < limits.max_entries)
 }
 

@@ -228,7 +228,7 @@ mod tests {
         for len in [0, 1, 3, 4, 100, 70_000] {
             let text = vec![b'm'; len];
             let member = Member::new(&text);
-            // SAFETY: the member is freed once, after its last use.
+            // SAFETY: layout: the member is freed once, after its last use.
             unsafe {
                 assert_eq!(member.bytes(), text);
                 member.free();
@@ -245,7 +245,7 @@ mod tests {
             (b"end", None),
         ];
         for (value, expire) in steps {
-            // SAFETY: the handle is replaced by what `update` returns.
+            // SAFETY: layout: the handle is replaced by what `update` returns.
             unsafe {
                 pair = pair.update(Some(value), expire);
                 assert_eq!(
@@ -259,7 +259,7 @@ mod tests {
                 }
             }
         }
-        // SAFETY: not used any more.
+        // SAFETY: layout: not used any more.
         unsafe { pair.free() };
     }
 }

@@ -49,7 +49,7 @@ pub struct ModuleType {
 
 impl ModuleType {
     /// Takes note of where the module keeps a value. Modules may pass numbers off as pointers.
-    pub fn note_value(&self, ptr: *mut c_void) {
+    fn note_value(&self, ptr: *mut c_void) {
         if self.in_heap.load(Relaxed) && !crate::module::api::memory::owns(ptr) {
             self.in_heap.store(false, Relaxed);
         }
@@ -66,8 +66,8 @@ impl ModuleType {
 pub struct ModuleValue {
     /// The type it belongs to.
     pub ty: Arc<ModuleType>,
-    /// What the module gave us.
-    pub ptr: *mut c_void,
+    /// What the module gave us. Every change of it is noted with the type.
+    ptr: *mut c_void,
 }
 
 // SAFETY: lock: the pointer is only handed to module code, by the holder of the module lock.
@@ -80,6 +80,19 @@ impl ModuleValue {
     pub fn new(ty: Arc<ModuleType>, ptr: *mut c_void) -> ModuleValue {
         ty.note_value(ptr);
         ModuleValue { ty, ptr }
+    }
+
+    /// What the module gave us, which only the module looks behind.
+    #[inline]
+    pub fn ptr(&self) -> *mut c_void {
+        self.ptr
+    }
+
+    /// Lets the module put another pointer in the place of the one that it gave us.
+    pub fn change<R>(&mut self, change: impl FnOnce(&mut *mut c_void) -> R) -> R {
+        let result = change(&mut self.ptr);
+        self.ty.note_value(self.ptr);
+        result
     }
 
     /// Has the processor fetch the value itself.

@@ -39,6 +39,8 @@ const KEEP_CAPACITY: usize = 4096;
 pub struct HeldSet {
     /// Something is held. First, so that it shares its shard's first cache line.
     any: bool,
+    /// `saving` says which key. Beside the above, so that most commands look at neither.
+    is_saving: bool,
     whole: Option<Access>,
     few: SmallVec<[(u64, Access); 2]>,
     many: HashMap<u64, Access, BuildHasherDefault<PassHash>>,
@@ -97,11 +99,13 @@ impl HeldSet {
     pub fn save(&mut self, hash: u64) {
         debug_assert!(self.saving.is_none());
         self.saving = Some(hash);
+        self.is_saving = true;
     }
 
     /// The end of [`HeldSet::save`].
     pub fn saved(&mut self) {
         self.saving = None;
+        self.is_saving = false;
     }
 
     /// The key that a snapshot is reading.
@@ -114,6 +118,10 @@ impl HeldSet {
     /// snapshot.
     #[inline]
     pub fn conflicts(&self, hash: u64, access: Access) -> bool {
+        (self.any || self.is_saving) && self.conflicts_with_some(hash, access)
+    }
+
+    fn conflicts_with_some(&self, hash: u64, access: Access) -> bool {
         if self.saving.is_some_and(|h| h == hash) && access == Access::Write {
             return true;
         }

@@ -29,7 +29,21 @@ pub trait Latches {
 /// On success the caller has all latches. On a held key it has the latch of that key's shard only, whose index is
 /// returned, so that it can leave a waiter there before it unlatches: the holder clears holds under the same latch, so
 /// no wake-up is lost.
+#[inline]
 pub fn acquire<L: Latches>(latches: &L, shards: &[u32], keys: &[PlannedKey]) -> Result<(), u32> {
+    // Nearly all commands have one key, in a shard that is free.
+    match (shards, keys) {
+        ([shard], [key]) if latches.try_latch(*shard) => {
+            if latches.conflicts(key) {
+                return Err(*shard);
+            }
+            Ok(())
+        }
+        _ => acquire_all(latches, shards, keys),
+    }
+}
+
+fn acquire_all<L: Latches>(latches: &L, shards: &[u32], keys: &[PlannedKey]) -> Result<(), u32> {
     debug_assert!(shards.windows(2).all(|w| w[0] < w[1]));
     let mut waited_for: Option<u32> = None;
     'again: loop {

@@ -757,12 +757,12 @@ impl<'a, T: Terminated> Iterator for Elements<'a, T> {
         if self.next.is_null() {
             return None;
         }
-        // SAFETY: ABI, as promised to `new`: the array reaches to its last element at least.
+        // SAFETY: ABI: as promised to `new`, the array reaches to its last element at least.
         let element = unsafe { &*self.next };
         if element.ends() {
             return None;
         }
-        // SAFETY: ABI, as promised to `new`: this was not the last element, so the next is `step`
+        // SAFETY: ABI: as promised to `new`, this was not the last element, so the next is `step`
         // bytes on.
         self.next = unsafe { self.next.byte_add(self.step) };
         Some(element)

@@ -145,8 +145,8 @@ pub fn unlinked(key: &[u8], db: usize, value: &ModuleValue) {
     // SAFETY: ABI: registered for these signatures; names and value outlive the call.
     unsafe {
         match (methods.unlink2, methods.unlink) {
-            (Some(f), _) => f(names.handle(), value.ptr),
-            (None, Some(f)) => f(names.from.cast(), value.ptr),
+            (Some(f), _) => f(names.handle(), value.ptr()),
+            (None, Some(f)) => f(names.from.cast(), value.ptr()),
             (None, None) => {}
         }
     }
@@ -173,8 +173,8 @@ pub fn copy(from: (&[u8], usize), to: (&[u8], usize), value: &ModuleValue) -> Co
     // SAFETY: ABI: registered for these signatures; names and value outlive the call.
     let new = unsafe {
         match (methods.copy2, methods.copy) {
-            (Some(f), _) => f(names.handle(), value.ptr),
-            (None, Some(f)) => f(names.from.cast(), names.to.cast(), value.ptr),
+            (Some(f), _) => f(names.handle(), value.ptr()),
+            (None, Some(f)) => f(names.from.cast(), names.to.cast(), value.ptr()),
             (None, None) => std::ptr::null_mut(),
         }
     };
@@ -193,9 +193,9 @@ pub fn mem_usage(key: &[u8], db: usize, value: &ModuleValue, samples: usize) -> 
         match (methods.mem_usage2, methods.mem_usage) {
             (Some(f), _) => {
                 let mut names = KeyOptCtx::new(Some((key, db)), None);
-                f(names.handle(), value.ptr, samples)
+                f(names.handle(), value.ptr(), samples)
             }
-            (None, Some(f)) => f(value.ptr),
+            (None, Some(f)) => f(value.ptr()),
             (None, None) => 0,
         }
     }
@@ -212,8 +212,8 @@ pub fn free_effort(key: &[u8], db: usize, value: &ModuleValue) -> usize {
     // SAFETY: ABI: registered for these signatures; names and value outlive the call.
     unsafe {
         match (methods.free_effort2, methods.free_effort) {
-            (Some(f), _) => f(names.handle(), value.ptr),
-            (None, Some(f)) => f(names.from.cast(), value.ptr),
+            (Some(f), _) => f(names.handle(), value.ptr()),
+            (None, Some(f)) => f(names.from.cast(), value.ptr()),
             (None, None) => 1,
         }
     }
@@ -225,7 +225,7 @@ pub fn digest(value: &ModuleValue, digest: Handle) -> bool {
     let Some(f) = value.ty.methods.digest else { return false };
     let _running = running(value.ty.owner, &"type digest");
     // SAFETY: ABI: registered for this signature; the digest and the value outlive the call.
-    unsafe { f(digest, value.ptr) };
+    unsafe { f(digest, value.ptr()) };
     true
 }
 

@@ -18,7 +18,7 @@ use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::ffi::{c_int, c_ulong, c_void};
+use std::ffi::{c_int, c_ulong};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// `RedisModuleDefragCtx`
@@ -287,9 +287,8 @@ fn value(
     let more = {
         let _running = note_running(owner, &"type defrag");
         // SAFETY: ABI: registered for this signature; the key is held for writing; lock: held.
-        unsafe { method(ctx.handle(), name.cast(), (&raw mut v.ptr).cast::<*mut c_void>()) }
+        v.change(|ptr| unsafe { method(ctx.handle(), name.cast(), ptr) })
     };
-    v.ty.note_value(v.ptr);
     // SAFETY: ABI: our own reference.
     unsafe { RStr::release(name) };
     s.figures.moves.hits += ctx.moves.hits;

@@ -5,6 +5,7 @@ use super::callback::{running, with_context};
 use super::context::{flag, Ctx};
 use super::persona;
 use super::registry::Module;
+use super::sha256::Hash;
 use super::string::RStr;
 use crate::server::Server;
 use libloading::os::unix::{Library, Symbol, RTLD_LOCAL, RTLD_NOW};
@@ -36,40 +37,81 @@ pub fn load_with_configs(
     args: &[Vec<u8>],
     configs: &[(Vec<u8>, Vec<u8>)],
 ) -> Result<(), LoadError> {
-    let fail = |text: String| {
-        crate::log_warning!("{text}");
-        Err(LoadError::Failed(text))
-    };
-    let refuse = |text: String| {
-        crate::log_warning!("{text}");
-        Err(LoadError::Refused(text))
-    };
-    let admitted = match admission::ask(server, path) {
-        Ok(admitted) => admitted,
-        Err(text) => return refuse(text),
-    };
+    let Opened { library, entry, for_valkey, hash } = open(server, path)?;
+    let module = Module::new(path, hash, args);
+    match persona::of_file(&server.config.module_persona(), path) {
+        Some(persona) => persona::give(module, persona),
+        // No Redis would have loaded it.
+        None if for_valkey => persona::give(module, persona::VALKEY),
+        None => {}
+    }
+    super::api::config::offer(configs);
+    let status = call_on_load(module, &entry, args);
+    *module.library.lock() = Some(library);
+    module.onload.store(false, Relaxed);
+    if status == abi::ERR || !module.is_named() {
+        if module.is_named() {
+            clean_up(server, module);
+            super::api::command::remove_categories_of(module);
+        }
+        *module.library.lock() = None;
+        return Err(failed(format!("Module {path} initialization failed. Module not loaded.")));
+    }
+    let mut list = server.modules.list();
+    list.push(module);
+    server.modules.modules.store(std::sync::Arc::new(list));
+    server.modules.rebuild_table(server, None);
+    crate::log_notice!("Module '{}' loaded from {path}", module.name());
+    crate::log_notice!("{}", about(module));
+    if let Err(text) = super::api::config::check_loaded(module) {
+        forget(server, module);
+        return Err(failed(text));
+    }
+    crate::snapshot::parked::revive(server, module);
+    change_event(server, module, abi::SUBEVENT_MODULE_LOADED);
+    Ok(())
+}
+
+fn failed(text: String) -> LoadError {
+    crate::log_warning!("{text}");
+    LoadError::Failed(text)
+}
+
+fn refused(text: String) -> LoadError {
+    crate::log_warning!("{text}");
+    LoadError::Refused(text)
+}
+
+/// A module's file, none of whose functions was called yet.
+struct Opened {
+    library: Library,
+    entry: Symbol<OnLoad>,
+    /// It has no entry point for Redis.
+    for_valkey: bool,
+    hash: Option<Hash>,
+}
+
+fn open(server: &Server, path: &str) -> Result<Opened, LoadError> {
+    let admitted = admission::ask(server, path).map_err(refused)?;
     if let Ok(meta) = std::fs::metadata(path) {
         if meta.permissions().mode() & 0o111 == 0 {
-            return fail(format!(
+            return Err(failed(format!(
                 "Module {path} failed to load: It does not have execute permissions."
-            ));
+            )));
         }
     }
     // SAFETY: ABI: running a module's constructors is what the operator asked for.
-    let library = match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) } {
-        Ok(l) => l,
-        Err(e) => {
-            let failed = fail(format!("Module {path} failed to load: {}", error_text(&e)));
-            for reason in crate::doctor::why_not(path) {
-                crate::log_warning!("{reason}");
-            }
-            return failed;
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|e| {
+        let error = failed(format!("Module {path} failed to load: {}", error_text(&e)));
+        for reason in crate::doctor::why_not(path) {
+            crate::log_warning!("{reason}");
         }
-    };
+        error
+    })?;
     if admission::has_rules(server) && !admitted.is_same(path) {
-        return refuse(format!(
+        return Err(refused(format!(
             "Module {path} is refused by 'module-allow-sha256': the file changed while it was looked at"
-        ));
+        )));
     }
     let entry = |name: &str| {
         // SAFETY: ABI: a symbol of this name has this signature.
@@ -78,18 +120,15 @@ pub fn load_with_configs(
     let (valkey, redis) = (entry("ValkeyModule_OnLoad\0"), entry("RedisModule_OnLoad\0"));
     let for_valkey = valkey.is_some() && redis.is_none();
     let Some(entry) = valkey.or(redis) else {
-        return fail(format!(
+        return Err(failed(format!(
             "Module {path} does not export RedisModule_OnLoad() symbol. Module not loaded."
-        ));
+        )));
     };
-    let module = Module::new(path, admitted.hash, args);
-    match persona::of_file(&server.config.module_persona(), path) {
-        Some(persona) => persona::give(module, persona),
-        // No Redis would have loaded it.
-        None if for_valkey => persona::give(module, persona::VALKEY),
-        None => {}
-    }
-    super::api::config::offer(configs);
+    Ok(Opened { library, entry, for_valkey, hash: admitted.hash })
+}
+
+/// Has a module introduce itself; returns what it returns.
+fn call_on_load(module: &'static Module, entry: &OnLoad, args: &[Vec<u8>]) -> c_int {
     let mut ctx = Ctx::internal(Some(module));
     ctx.flags |= flag::ONLOAD;
     let mut argv: Vec<*mut RStr> = args.iter().map(|a| RStr::new(a)).collect();
@@ -104,29 +143,7 @@ pub fn load_with_configs(
         // SAFETY: ABI: our own references.
         unsafe { RStr::release(s) };
     }
-    *module.library.lock() = Some(library);
-    module.onload.store(false, Relaxed);
-    if status == abi::ERR || !module.is_named() {
-        if module.is_named() {
-            clean_up(server, module);
-            super::api::command::remove_categories_of(module);
-        }
-        *module.library.lock() = None;
-        return fail(format!("Module {path} initialization failed. Module not loaded."));
-    }
-    let mut list = server.modules.list();
-    list.push(module);
-    server.modules.modules.store(std::sync::Arc::new(list));
-    server.modules.rebuild_table(server, None);
-    crate::log_notice!("Module '{}' loaded from {path}", module.name());
-    crate::log_notice!("{}", about(module));
-    if let Err(text) = super::api::config::check_loaded(module) {
-        forget(server, module);
-        return fail(text);
-    }
-    crate::snapshot::parked::revive(server, module);
-    change_event(server, module, abi::SUBEVENT_MODULE_LOADED);
-    Ok(())
+    status
 }
 
 /// What was found out about a module by loading it.

@@ -4,6 +4,7 @@
 pub mod abi;
 pub mod admission;
 pub mod api;
+pub mod attend;
 pub mod auth;
 pub mod blocked;
 pub mod border;

@@ -4,16 +4,18 @@
 //! and the server's cron. Between two jobs it is at a hand-over point: held keys are released, and if a module's own
 //! thread waits for the lock, it gets it.
 use super::abi;
+use super::attend::{self, Attention, Home, Ready};
 use crate::connection::client::{flag, Client};
+use crate::connection::limits;
 use crate::connection::serving::Slot;
-use crate::dispatch::{ahead, run_input, Outcome, Side};
+use crate::dispatch::{ahead, run_input, Outcome, Side, Turn};
 use crate::keyspace::table::prefetch;
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +25,8 @@ pub enum Job {
     Client {
         /// The client.
         client: Box<Client>,
-        /// Where its connection waits.
-        slot: Arc<Slot>,
+        /// Where its connection is.
+        home: Home,
         /// The number of its serving thread.
         thread: usize,
         /// The place of the first key that the request names, if it was looked at.
@@ -43,7 +45,10 @@ pub struct Queue {
     /// What the module thread took and has not begun.
     batch: Mutex<VecDeque<Job>>,
     sleeping: AtomicBool,
-    signal: Condvar,
+    /// Attended clients with replies to be sent.
+    pub outgoing: Outgoing,
+    /// Where the module thread sleeps: at the sockets that it attends to, and the queue's bell.
+    pub attention: Attention,
 }
 
 impl Queue {
@@ -53,7 +58,7 @@ impl Queue {
         jobs.append(new);
         if self.sleeping.swap(false, Relaxed) {
             drop(jobs);
-            self.signal.notify_one();
+            self.attention.ring();
         }
     }
 
@@ -89,26 +94,86 @@ impl Queue {
         self.jobs.lock()
     }
 
-    /// Takes all jobs; sleeps until there are some or the time is over. If `patient`, it lets others run once before it
-    /// sleeps, as serving threads do: on a busy machine they bring more.
-    fn take(&self, into: &mut Vec<Job>, timeout: Duration, patient: bool) {
+    /// Clients of attended connections that wait for their turn.
+    pub fn take_attended(&self) -> Vec<(u32, Box<Client>)> {
+        let mut taken = Vec::new();
+        let mut batch = self.batch.lock();
+        for job in std::mem::take(&mut *batch) {
+            match job {
+                Job::Client { client, home: Home::Attended(place), .. } => {
+                    taken.push((place, client));
+                }
+                other => batch.push_back(other),
+            }
+        }
+        taken
+    }
+
+    /// Takes all jobs; sleeps until there are some, a socket can be read, or the time is over. If `patient`, it lets
+    /// others run once before it sleeps, as serving threads do: on a busy machine they bring more.
+    fn take(&self, into: &mut Vec<Job>, ready: &mut Ready, timeout: Duration, patient: bool) {
         let mut jobs = self.jobs.lock();
         if patient && jobs.is_empty() && !timeout.is_zero() {
             drop(jobs);
             std::thread::yield_now();
             jobs = self.jobs.lock();
         }
-        if jobs.is_empty() && !timeout.is_zero() {
+        let sleeps = jobs.is_empty() && !timeout.is_zero();
+        if sleeps {
             self.sleeping.store(true, Relaxed);
-            self.signal.wait_for(&mut jobs, timeout);
-            self.sleeping.store(false, Relaxed);
         }
+        drop(jobs);
+        self.attention.wait(ready, if sleeps { timeout } else { Duration::ZERO });
+        let mut jobs = self.jobs.lock();
+        self.sleeping.store(false, Relaxed);
         std::mem::swap(&mut *jobs, into);
     }
 
     /// Whether nothing new has come.
     fn is_empty(&self) -> bool {
         self.jobs.lock().is_empty()
+    }
+}
+
+/// Attended clients with replies to be sent. The module thread sends them when it has nothing else to do; while it is busy,
+/// a serving thread begins.
+#[derive(Default)]
+pub struct Outgoing {
+    clients: Mutex<VecDeque<(u32, Box<Client>)>>,
+    /// The serving thread that was asked last.
+    asked: AtomicUsize,
+    /// It has not looked yet, or has not found the end yet.
+    helped: AtomicBool,
+}
+
+/// So many make it worth to wake a serving thread.
+const WORTH_A_WAKE: usize = 16;
+
+impl Outgoing {
+    fn push(&self, server: &Server, place: u32, client: Box<Client>, helps: bool) {
+        let waiting = {
+            let mut clients = self.clients.lock();
+            clients.push_back((place, client));
+            clients.len()
+        };
+        if helps && waiting >= WORTH_A_WAKE && !self.helped.swap(true, Relaxed) {
+            let threads = server.serving.get().map_or(&[][..], |s| s);
+            if let Some(t) = threads.get(self.asked.fetch_add(1, Relaxed) % threads.len().max(1)) {
+                t.send_for_module_thread();
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(u32, Box<Client>)> {
+        self.clients.lock().pop_front()
+    }
+
+    /// Sends for the module thread, on a serving thread.
+    pub fn help(&self, server: &Server) {
+        while let Some((place, client)) = self.next() {
+            answer(server, place, client, None);
+        }
+        self.helped.store(false, Relaxed);
     }
 }
 
@@ -157,6 +222,8 @@ struct Returns {
     waiting: bool,
     /// Clients send several requests at once: there is enough to do for each wake-up.
     pipelines: bool,
+    /// The module thread has no time left.
+    busy: bool,
 }
 
 /// So many requests of a client at once are a pipeline.
@@ -170,31 +237,34 @@ impl Returns {
     fn new(server: &Server) -> Returns {
         let threads = server.serving.get().map_or(1, Vec::len);
         let by_thread = (0..threads).map(|_| Vec::new()).collect();
-        Returns { by_thread, last: mono_ns(), waiting: false, pipelines: false }
+        Returns { by_thread, last: mono_ns(), waiting: false, pipelines: false, busy: false }
     }
 
     /// Nothing else is to be done: sends replies right from here, which saves waking the serving threads for it. What
     /// cannot be sent so goes back.
-    fn answer(&mut self, server: &Server) {
+    fn answer(&mut self, server: &Server, ready: &mut Ready) {
         if !self.waiting {
             return;
         }
         for clients in &mut self.by_thread {
             let mut left = Vec::new();
             for mut r in clients.drain(..) {
-                match r.direct && send_replies(server, &mut r.client) {
+                match r.direct && send_replies(server, &mut r.client, DIRECT_MOST) {
                     true => r.slot.put_answered(r.client),
                     false => left.push(r),
                 }
             }
             *clients = left;
         }
-        self.send(server);
+        self.send(server, ready);
     }
 
-    fn send(&mut self, server: &Server) {
+    fn send(&mut self, server: &Server, ready: &mut Ready) {
         if !self.waiting {
             return;
+        }
+        while let Some((place, client)) = server.queue.outgoing.next() {
+            answer(server, place, client, Some(ready));
         }
         for (t, clients) in server.serving.get().into_iter().flatten().zip(&mut self.by_thread) {
             if !clients.is_empty() {
@@ -206,13 +276,26 @@ impl Returns {
     }
 }
 
+/// Sends an attended client its replies; what is more than that is its serving thread's.
+fn answer(server: &Server, place: u32, mut client: Box<Client>, ready: Option<&mut Ready>) {
+    let sent = client.out.buf.is_empty() || send_replies(server, &mut client, usize::MAX);
+    if sent {
+        attend::replied(&mut client, ready);
+    }
+    let stays =
+        sent && (client.input.is_empty() || limits::publish(server, &client, Default::default()));
+    let going = if stays { server.queue.attention.rest(place, client) } else { Some(client) };
+    if let Some(client) = going {
+        server.queue.attention.send_home(server, place, client);
+    }
+}
+
 /// Sends all that a client is owed. False when there is more to do for it than that, or its socket did not take all.
-fn send_replies(server: &Server, client: &mut Client) -> bool {
+fn send_replies(server: &Server, client: &mut Client, most: usize) -> bool {
     let shared = &client.session.shared;
     let out = &mut client.out.buf;
     if out.is_empty()
-        || out.len() > DIRECT_MOST
-        || !client.input.is_empty()
+        || out.len() > most
         || client.session.close
         || client.session.waiting.is_some()
         || client.session.freeing.is_some()
@@ -243,6 +326,10 @@ fn send_replies(server: &Server, client: &mut Client) -> bool {
 /// The body of the module thread; ends when the server shuts down.
 pub fn run(server: &'static Server) {
     let mut returns = Returns::new(server);
+    let mut ready = Ready::default();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // While they wait for it, serving threads could not do anything for it.
+    let scarce = cores < returns.by_thread.len() + 2;
     let mut leisure = Leisure { since: mono_ns(), asleep: 0 };
     let mut has_time = true;
     let mut jobs = Vec::new();
@@ -261,8 +348,12 @@ pub fn run(server: &'static Server) {
             wait = wait.min((at - now).max(0));
         }
         let before = mono_ns();
-        server.queue.take(&mut jobs, Duration::from_millis(wait as u64), !returns.pipelines);
+        let wait = Duration::from_millis(wait as u64);
+        server.queue.take(&mut jobs, &mut ready, wait, !returns.pipelines);
         has_time = leisure.slept(before, mono_ns()).unwrap_or(has_time);
+        returns.busy = !has_time;
+        server.queue.attention.open((scarce || has_time) && !server.config.module_exclusive());
+        server.queue.attention.read(server, &mut ready, now, |job| jobs.push(job));
         server.module_lock.lock();
         super::event::loop_event(abi::SUBEVENT_EVENTLOOP_AFTER_SLEEP);
         server.queue.batch.lock().extend(jobs.drain(..));
@@ -275,8 +366,8 @@ pub fn run(server: &'static Server) {
             let Some(job) = server.queue.next() else { break };
             match job {
                 Job::Task(task) => task(),
-                Job::Client { client, slot, thread, direct, .. } => {
-                    run_client(server, &mut returns, (client, slot, direct), thread);
+                Job::Client { client, home, thread, direct, .. } => {
+                    run_client(server, &mut returns, &mut ready, (client, home, direct), thread);
                 }
             }
             end_unit(server);
@@ -286,11 +377,11 @@ pub fn run(server: &'static Server) {
                     false => RETURN_EVERY_NS,
                 };
                 if mono_ns() - returns.last > every {
-                    returns.send(server);
+                    returns.send(server, &mut ready);
                 }
             }
             if server.module_lock.has_waiters() {
-                returns.send(server);
+                returns.send(server, &mut ready);
                 server.module_lock.unlock();
                 server.module_lock.lock();
             }
@@ -309,8 +400,8 @@ pub fn run(server: &'static Server) {
         server.aof.write_if_needed(server);
         server.module_lock.unlock();
         match has_time && server.queue.is_empty() {
-            true => returns.answer(server),
-            false => returns.send(server),
+            true => returns.answer(server, &mut ready),
+            false => returns.send(server, &mut ready),
         }
     }
 }
@@ -325,20 +416,22 @@ pub fn is_current(server: &Server) -> bool {
 /// Inside of a module's job that yields: runs the requests of clients that have come meanwhile; everything else waits
 /// for the end of the job. On the module thread, with the module lock.
 pub fn run_waiting_clients(server: &'static Server) {
-    let mut returns = Returns::new(server);
+    let (mut returns, mut ready) = (Returns::new(server), Ready::default());
     let (mut arrived, mut later) = (Vec::new(), VecDeque::new());
-    server.queue.take(&mut arrived, Duration::ZERO, false);
+    // From their serving threads they come here as everybody.
+    server.queue.attention.send_all_home(server);
+    std::mem::swap(&mut *server.queue.jobs.lock(), &mut arrived);
     let mut jobs = std::mem::take(&mut *server.queue.batch.lock());
     jobs.extend(arrived);
     for job in jobs {
         match job {
-            Job::Client { client, slot, thread, direct, .. } => {
-                run_client(server, &mut returns, (client, slot, direct), thread);
+            Job::Client { client, home, thread, direct, .. } => {
+                run_client(server, &mut returns, &mut ready, (client, home, direct), thread);
             }
             task => later.push_back(task),
         }
     }
-    returns.send(server);
+    returns.send(server, &mut ready);
     *server.queue.batch.lock() = later;
 }
 
@@ -361,25 +454,44 @@ pub fn unit_done(server: &'static Server, now: impl FnOnce() -> i64) -> Option<u
 fn run_client(
     server: &'static Server,
     returns: &mut Returns,
-    (mut client, slot, direct): (Box<Client>, Arc<Slot>, bool),
+    ready: &mut Ready,
+    (mut client, home, direct): (Box<Client>, Home, bool),
     thread: usize,
 ) {
     let table = server.table.load_full();
     let input = std::mem::take(&mut client.input);
     // SAFETY: lock: the module thread has the module lock here, as on the line after the commands.
     unsafe { server.holder() }.client = Some(client.session.shared.clone());
-    let (done, outcome) = run_input(server, &table, &mut client, &input, Side::Module, now_ms());
-    returns.pipelines = client.session.turn_requests >= PIPELINE;
+    let Turn { done, requests, outcome } =
+        run_input(server, &table, &mut client, &input, Side::Module, now_ms());
+    returns.pipelines = requests >= PIPELINE;
     // SAFETY: lock: as above.
     unsafe { server.holder() }.client = None;
     client.input = input;
-    client.consume(done);
-    if outcome == Outcome::Blocked {
-        crate::module::blocked::park_client(server, client, slot, thread);
-        return;
+    match home {
+        Home::Slot(slot) => {
+            client.consume(done);
+            if outcome == Outcome::Blocked {
+                return crate::module::blocked::park_client(server, client, slot, thread);
+            }
+            let all = outcome == Outcome::NeedInput && client.input.is_empty();
+            let direct = direct && all && !returns.pipelines;
+            returns.by_thread[thread].push(Return { slot, client, direct });
+        }
+        Home::Attended(place) => {
+            ready.consumed(&mut client, done);
+            match outcome {
+                Outcome::NeedInput => {
+                    let helps = returns.busy && returns.pipelines;
+                    server.queue.outgoing.push(server, place, client, helps);
+                }
+                Outcome::Blocked => {
+                    return server.queue.attention.send_home_blocked(server, place, client);
+                }
+                _ => return server.queue.attention.send_home(server, place, client),
+            }
+        }
     }
-    let direct = direct && outcome == Outcome::NeedInput && !returns.pipelines;
-    returns.by_thread[thread].push(Return { slot, client, direct });
     returns.waiting = true;
 }
 

@@ -199,7 +199,7 @@ impl Log {
         if !self.enabled(level) {
             return;
         }
-        // SAFETY: `time` with a null pointer only returns the time; it is on POSIX's list for signal handlers.
+        // SAFETY: layout: `time` with a null pointer only returns the time; it is on POSIX's list for signal handlers.
         let now = unsafe { libc::time(std::ptr::null_mut()) };
         let fd = self.descriptor.load(Relaxed);
         let mut digits = [0; 20];
@@ -261,7 +261,7 @@ fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
 /// Not through `std`'s standard output, which has a lock. What cannot be written is lost: there is nowhere to say so.
 fn write_all(fd: i32, mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        // SAFETY: the pointer and the length are of one live slice.
+        // SAFETY: layout: the pointer and the length are of one live slice.
         let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
         match usize::try_from(written) {
             Ok(written) => bytes = &bytes[written..],
@@ -276,9 +276,9 @@ fn utc_offset(seconds: i64, is_child: bool) -> i64 {
     // Zones change their offset at quarters of an hour.
     let quarter = seconds.div_euclid(900);
     if !is_child && UTC_OFFSET_FOR.load(Relaxed) != quarter {
-        // SAFETY: all-zero bytes are a valid `tm` (numbers and a null pointer).
+        // SAFETY: layout: all-zero bytes are a valid `tm` (numbers and a null pointer).
         let mut local: libc::tm = unsafe { std::mem::zeroed() };
-        // SAFETY: both pointers are to live variables of the types that the function wants.
+        // SAFETY: layout: both pointers are to live variables of the types that the function wants.
         if !unsafe { libc::localtime_r(&seconds, &mut local) }.is_null() {
             UTC_OFFSET.store(local.tm_gmtoff, Relaxed);
             UTC_OFFSET_FOR.store(quarter, Relaxed);
@@ -375,9 +375,9 @@ mod tests {
     fn dates_agree_with_the_c_library() {
         for day in (0..60_000i64).step_by(13) {
             let seconds = day * 86400;
-            // SAFETY: all-zero bytes are a valid `tm`.
+            // SAFETY: layout: all-zero bytes are a valid `tm`.
             let mut tm: libc::tm = unsafe { std::mem::zeroed() };
-            // SAFETY: both pointers are to live variables.
+            // SAFETY: layout: both pointers are to live variables.
             unsafe { libc::gmtime_r(&seconds, &mut tm) };
             let expected =
                 (i64::from(tm.tm_year) + 1900, tm.tm_mon as usize + 1, tm.tm_mday as i64);

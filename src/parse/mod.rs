@@ -1,4 +1,5 @@
 //! STEP 2: requests, in RESP and inline form. No I/O; arguments are ranges of the read buffer.
+use std::cell::Cell;
 
 /// Where an argument lies, relative to the beginning of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,16 @@ pub struct Limits {
 const FEW_ARGS: usize = 4;
 /// Room made for more than those.
 const MORE_ARGS: usize = 128;
+/// Arguments of a request whose list lies on the stack.
+const FEW_SLICES: usize = 16;
+/// Room for so many arguments is kept by a thread for its next pipeline.
+const SPARE_ARGS: usize = 1024;
+
+thread_local! {
+    /// Room for the arguments of a pipeline.
+    static SPARE: Cell<Vec<Range>> = const { Cell::new(Vec::new()) };
+}
+
 /// Longest line without a line break.
 const MAX_LINE: usize = 64 * 1024;
 /// Most arguments of one request.
@@ -81,8 +92,28 @@ impl Parser {
     /// Gives back memory that an idle connection can do without.
     pub fn rest(&mut self) {
         if !self.started && self.args.capacity() > FEW_ARGS {
-            self.args = Vec::new();
+            let mut spare = std::mem::take(&mut self.args);
             self.first = 0;
+            if spare.capacity() <= SPARE_ARGS {
+                spare.clear();
+                SPARE.set(spare);
+            }
+        }
+    }
+
+    /// Makes room for more arguments.
+    #[cold]
+    fn grow(&mut self) {
+        if self.args.is_empty() {
+            return self.args.reserve(FEW_ARGS);
+        }
+        // More than one short request: a pipeline, whose arguments come in their dozens.
+        let mut more = SPARE.take();
+        if more.capacity() > self.args.len() {
+            more.extend_from_slice(&self.args);
+            self.args = more;
+        } else {
+            self.args.reserve(MORE_ARGS);
         }
     }
 
@@ -196,8 +227,7 @@ impl Parser {
                 return Parsed::Incomplete;
             }
             if self.args.len() == self.args.capacity() {
-                // More than one short request: a pipeline, whose arguments come in their dozens.
-                self.args.reserve(if self.args.is_empty() { FEW_ARGS } else { MORE_ARGS });
+                self.grow();
             }
             self.args.push(Range { start: start as u32, len: len as u32 });
             self.pos = end;
@@ -245,23 +275,33 @@ impl Parser {
 
     /// Calls `f` with the arguments of a request, which begins at `request[0]` and was [`Parser::found`] with these. An
     /// inline request must be the one found last.
+    #[inline]
     pub fn with_args<R>(
         &self,
         request: &[u8],
         found: std::ops::Range<usize>,
         f: impl FnOnce(&[&[u8]]) -> R,
     ) -> R {
-        let mut list: smallvec::SmallVec<[&[u8]; 16]> = smallvec::SmallVec::new();
-        if self.inline && found.is_empty() {
-            list.extend(self.inline_args.iter().map(Vec::as_slice));
+        let mut few: [&[u8]; FEW_SLICES] = [&[]; FEW_SLICES];
+        let mut many = Vec::new();
+        let list = if self.inline && found.is_empty() {
+            many.extend(self.inline_args.iter().map(Vec::as_slice));
+            &many[..]
         } else {
-            list.extend(
-                self.args[found]
-                    .iter()
-                    .map(|r| &request[r.start as usize..(r.start + r.len) as usize]),
-            );
-        }
-        f(&list)
+            let ranges = &self.args[found];
+            let slice = |r: &Range| &request[r.start as usize..(r.start + r.len) as usize];
+            match few.get_mut(..ranges.len()) {
+                Some(few) => {
+                    few.iter_mut().zip(ranges).for_each(|(to, r)| *to = slice(r));
+                    few
+                }
+                None => {
+                    many.extend(ranges.iter().map(slice));
+                    &many[..]
+                }
+            }
+        };
+        f(list)
     }
 }
 
@@ -342,5 +382,45 @@ mod tests {
         assert_eq!(err(b"*x\r\n"), "Protocol error: invalid multibulk length");
         assert_eq!(err(b"*1\r\n$-1\r\n"), "Protocol error: invalid bulk length");
         assert_eq!(err(b"get \"a\r\n"), "Protocol error: unbalanced quotes in request");
+    }
+
+    /// What redis-server 7.4.1 answers, without and with a password that was not given.
+    #[test]
+    fn limits() {
+        let stranger = Limits { authenticated: false, ..LIMITS };
+        let first = |b: &[u8], limits| match Parser::default().next(b, limits) {
+            Parsed::Error(e) => e,
+            Parsed::Incomplete => "more".into(),
+            Parsed::Request(len) => format!("{len}"),
+        };
+        let digits = |head: &str, n: usize| [head.as_bytes(), &vec![b'1'; n]].concat();
+        for (request, known, unknown) in [
+            (b"*2147483648\r\n".to_vec(), "invalid multibulk length", ""),
+            (b"*2147483647\r\n".to_vec(), "more", "unauthenticated multibulk length"),
+            (b"*11\r\n".to_vec(), "more", "unauthenticated multibulk length"),
+            (b"*10\r\n".to_vec(), "more", ""),
+            (b"*-1\r\nPING".to_vec(), "5", ""),
+            (b"*01\r\n".to_vec(), "invalid multibulk length", ""),
+            (b"*\r\n".to_vec(), "invalid multibulk length", ""),
+            (b"*1\r\n$16385\r\n".to_vec(), "more", "unauthenticated bulk length"),
+            (b"*1\r\n$16384\r\n".to_vec(), "more", ""),
+            (b"*1\r\n$536870913\r\n".to_vec(), "invalid bulk length", ""),
+            (b"*1\r\n$536870912\r\n".to_vec(), "more", "unauthenticated bulk length"),
+            (b"*1\r\n$04\r\n".to_vec(), "invalid bulk length", ""),
+            (digits("", 65_537), "too big inline request", ""),
+            (digits("", 65_536), "more", ""),
+            (digits("*", 65_536), "too big mbulk count string", ""),
+            (digits("*", 65_535), "more", ""),
+            (digits("*1\r\n$", 65_536), "too big bulk count string", ""),
+            (digits("*1\r\n$", 65_535), "more", ""),
+            // The byte behind a carriage return is passed over unseen.
+            (b"*1\rX$4\rXPINGXX".to_vec(), "14", ""),
+        ] {
+            let shown = request[..request.len().min(24)].escape_ascii().to_string();
+            let stripped = |e: String| e.trim_start_matches("Protocol error: ").to_string();
+            assert_eq!(stripped(first(&request, LIMITS)), known, "{shown}");
+            let unknown = if unknown.is_empty() { known } else { unknown };
+            assert_eq!(stripped(first(&request, stranger)), unknown, "{shown}");
+        }
     }
 }

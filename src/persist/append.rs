@@ -330,15 +330,28 @@ impl Aof {
                 crate::log_warning!("Fail to fsync the AOF file: {}", super::os_text(&e));
             }
         }
+        self.forget_file(server, &mut f);
+        self.state.store(state::OFF, SeqCst);
+        drop(f);
+        self.choose_gate(server);
+    }
+
+    /// Lets go of the temporary file of a first rewrite that failed; the next one makes another. Until then nothing is
+    /// collected, and no reply waits. The calling thread has the module lock.
+    pub(super) fn rest(&self, server: &Server) {
+        let mut f = self.file.lock();
+        self.forget_file(server, &mut f);
+        drop(f);
+        self.choose_gate(server);
+    }
+
+    fn forget_file(&self, server: &Server, f: &mut AppendFile) {
         server.log.set_active(false);
         server.log.take(&mut f.pending, true);
         *f = AppendFile::default();
         self.passed(server.log.offset());
         self.write_error.store(0, Relaxed);
         self.sync_error.store(0, Relaxed);
-        self.state.store(state::OFF, SeqCst);
-        drop(f);
-        self.choose_gate(server);
     }
 
     /// Writes and syncs everything, before the process ends.

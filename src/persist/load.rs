@@ -145,6 +145,8 @@ pub fn reload(server: &'static Server) -> bool {
     });
     server.loading.store(false, Relaxed);
     server.log.set_active(was_active);
+    let dirty = server.dirty.get();
+    server.persistence.dirty_at_save.store(dirty, Relaxed);
     matches!(loaded, Loaded::Done | Loaded::Empty)
 }
 
@@ -189,6 +191,8 @@ fn load_files(server: &'static Server) -> Loaded {
     p.loading_start.store(now_ms() / 1000, Relaxed);
     p.loading_total_bytes.store(total, Relaxed);
     p.loading_loaded_bytes.store(0, Relaxed);
+    p.last_load_keys_loaded.store(0, Relaxed);
+    p.last_load_keys_expired.store(0, Relaxed);
     let was_loading = server.loading.swap(true, Relaxed);
     fire(abi::SUBEVENT_LOADING_AOF_START);
     let (mut loaded, mut base_size, mut before) = (Loaded::Done, 0, 0);
@@ -329,6 +333,15 @@ fn number(text: &[u8]) -> i64 {
     }
 }
 
+/// A command of the file failed: the file is not what this server would have written.
+fn critical(error: &[u8], command: &str) {
+    crate::log_warning!(
+        "== CRITICAL == This server is sending an error to its AOF-loading-client: '{}' after processing the command \
+         '{command}'",
+        text(error)
+    );
+}
+
 /// The client that runs the commands of a file.
 struct Replay {
     server: &'static Server,
@@ -365,7 +378,8 @@ impl Replay {
                 self.end_of_unit();
             }
             ("discard", Some(_)) => self.queue = None,
-            ("exec" | "discard", None) => {}
+            ("exec", None) => critical(b"EXEC without MULTI", "exec"),
+            ("discard", None) => critical(b"DISCARD without MULTI", "discard"),
             (_, Some(queue)) => queue.push(args),
             (_, None) => {
                 self.run(&command, &words);
@@ -380,16 +394,14 @@ impl Replay {
         self.out.errors = 0;
         let mut tx = Tx::module(self.server, &mut self.session, now_ms());
         replay(&mut tx, command, args, &mut self.out);
+        let dirty = tx.dirty;
+        self.server.dirty.add(dirty);
         self.session.blocked_on = None;
         self.session.waiting = None;
         if self.out.buf.first() == Some(&b'-') {
             let end = self.out.buf.iter().position(|&c| c == b'\r').unwrap_or(self.out.buf.len());
-            crate::log_warning!(
-                "== CRITICAL == This AOF-loading-client is sending an error to its server: '{}' after processing the \
-                 command '{}'",
-                text(&self.out.buf[1..end]),
-                command.full_name
-            );
+            let error = &self.out.buf[..end];
+            critical(error.strip_prefix(b"-ERR ").unwrap_or(error), &command.full_name);
         }
         self.out.codes.clear();
     }

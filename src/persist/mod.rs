@@ -173,7 +173,9 @@ impl Aof {
     /// Decides anew what replies wait for. Called when the state or `appendfsync` changed.
     pub fn choose_gate(&self, server: &Server) {
         let always = server.config.appendfsync() == appendfsync::ALWAYS;
-        let gate = match (self.is_on(), always) {
+        // While the first base file is waited for, there is a file from the cut on.
+        let collects = self.state() == state::ON || self.file.lock().file.is_some();
+        let gate = match (collects, always) {
             (false, _) => gate::OPEN,
             (true, false) => gate::WRITTEN,
             (true, true) => gate::SYNCED,

@@ -250,8 +250,9 @@ fn ended(server: &'static Server, result: Result<(), ()>, began: i64) {
             crate::log_warning!("Background AOF rewrite terminated with error");
             let _ = std::fs::remove_file(&temporary);
             if aof.state() == state::WAITS_FOR_BASE {
-                // Once more, from the start.
-                let _ = std::fs::remove_file(in_folder(server, &temporary_incr(server)));
+                // Once more, from the start; until then nothing is collected.
+                aof.rest(server);
+                drop_temporary_incr(server);
                 r.scheduled.store(true, Relaxed);
             }
         }
@@ -281,6 +282,16 @@ fn temporary_base() -> PathBuf {
 /// Where effects go until there is a base file for them.
 fn temporary_incr(server: &Server) -> Vec<u8> {
     [b"temp-", &stem(server)[..], b".incr"].concat()
+}
+
+/// Deletes what was collected for a base file that does not come.
+fn drop_temporary_incr(server: &Server) {
+    let name = temporary_incr(server);
+    let path = in_folder(server, &name);
+    if path.exists() {
+        crate::log_notice!("Removing the temp incr aof file {} in the background", shown(&name));
+        delete_later(path);
+    }
 }
 
 /// Holds all shards for reading, until the end of the unit: no write is in the middle of anything, and none begins. The

@@ -9,7 +9,7 @@
 //! A change of mind (`REPLICAOF`) makes another *generation*: the thread of an older one ends as soon as it looks, and what
 //! it handed over last is not executed.
 use crate::connection::client::{flag, Client, ClientShared, Session};
-use crate::dispatch::{run_input, Outcome, Side};
+use crate::dispatch::{run_input, Outcome, Side, Turn};
 use crate::observe::clock::now_ms;
 use crate::server::Server;
 use parking_lot::Mutex;
@@ -644,7 +644,8 @@ fn execute(server: &'static Server, client: &mut Client, piece: Vec<u8>) {
     loop {
         let table = server.table.load_full();
         let input = std::mem::take(&mut client.input);
-        let (done, outcome) = run_input(server, &table, client, &input, Side::Module, now_ms());
+        let Turn { done, outcome, .. } =
+            run_input(server, &table, client, &input, Side::Module, now_ms());
         server.log.pass_on(server, &input[..done]);
         server.link.offset.fetch_add(done as u64, SeqCst);
         client.input = input;

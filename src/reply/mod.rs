@@ -299,4 +299,64 @@ mod tests {
         r.fill_map(at, 1);
         assert_eq!(String::from_utf8_lossy(&r.buf), "%1\r\n_\r\n,inf\r\n=6\r\ntxt:hi\r\n");
     }
+
+    #[test]
+    fn integers_of_all_lengths() {
+        let edges = [0, 9, 10, 99, 100, 101, 12345, i64::MAX, -1, -9, -10, -100, i64::MIN];
+        let mut r = Reply::new(false);
+        for n in edges {
+            r.int(n);
+            r.bulk_int(n);
+        }
+        let text = |n: i64| format!(":{n}\r\n${}\r\n{n}\r\n", n.to_string().len());
+        assert_eq!(r.buf, edges.map(text).concat().as_bytes());
+    }
+
+    #[test]
+    fn lengths_of_collections() {
+        let all = |resp3| {
+            let mut r = Reply::new(resp3);
+            let (map, set) = (r.deferred(), Deferred(0));
+            r.set(1);
+            r.push(2);
+            r.attribute(3);
+            r.null_array();
+            r.bool(false);
+            r.big_number(b"-17");
+            r.fill_map(map, 12);
+            r.fill_set(set, 5);
+            String::from_utf8(r.buf).unwrap()
+        };
+        assert_eq!(all(true), "~5\r\n%12\r\n~1\r\n>2\r\n|3\r\n_\r\n#f\r\n(-17\r\n");
+        assert_eq!(all(false), "*5\r\n*24\r\n*1\r\n*2\r\n|3\r\n*-1\r\n:0\r\n$3\r\n-17\r\n");
+    }
+
+    #[test]
+    fn an_error_is_one_line_and_is_counted() {
+        let mut r = Reply::new(false);
+        r.error("\r\nWRONGTYPE of\r\nvalue\r\n");
+        r.error("nocode");
+        r.error("");
+        assert_eq!(String::from_utf8_lossy(&r.buf), "-WRONGTYPE of  value\r\n-nocode\r\n-\r\n");
+        assert_eq!((r.errors, &*r.codes), (3, &b"WRONGTYPE ERR ERR "[..]));
+    }
+
+    #[test]
+    fn nothing_is_written_while_muted() {
+        let mut r = Reply { muted: true, ..Reply::new(true) };
+        let at = r.deferred();
+        r.ok();
+        r.int(1);
+        r.bulk(b"x");
+        r.double(0.5);
+        r.verbatim(b"txt", b"x");
+        r.error("ERR x");
+        r.fill_array(at, 1);
+        assert_eq!((r.buf.len(), r.errors), (0, 1));
+        let mut r = Reply { limit: 9, ..Reply::default() };
+        r.bulk(b"123");
+        assert!(!r.full());
+        r.ok();
+        assert!(r.full());
+    }
 }

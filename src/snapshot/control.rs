@@ -229,20 +229,22 @@ pub fn background_save(server: &'static Server) -> bool {
     };
     let done = move |result: Result<(), Failure>| {
         let called_off = CALLED_OFF.lock();
+        if let Err(Failure::Error(text)) = &result {
+            crate::log_warning!("Write error while saving DB to the disk: {text}");
+        }
         let result = result.and_then(|()| match *called_off {
             true => {
                 let _ = std::fs::remove_file(background_name());
                 Err(Failure::Aborted)
             }
-            false => put_in_place(&background_name(), &file_name(server)).map_err(Failure::Error),
+            false => put_in_place(&background_name(), &file_name(server)).map_err(|text| {
+                crate::log_warning!("{text}");
+                Failure::Error(text)
+            }),
         });
         drop(called_off);
-        match &result {
-            Ok(()) => crate::log_notice!("DB saved on disk"),
-            Err(Failure::Error(text)) => {
-                crate::log_warning!("Write error while saving DB to the disk: {text}");
-            }
-            Err(Failure::Aborted) => {}
+        if result.is_ok() {
+            crate::log_notice!("DB saved on disk");
         }
         let end = move || background_save_ended(server, result, DIRTY.load(Relaxed), now);
         server.queue.task(Box::new(end));

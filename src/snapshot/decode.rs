@@ -5,7 +5,7 @@
 use super::encode::{NODE_PACKED, NODE_PLAIN};
 use super::{legacy, types, RdbError, Reader, Result};
 use crate::config::Config;
-use crate::keyspace::hash::{Hash, HashLimits};
+use crate::keyspace::hash::{BadListpack, Hash, HashLimits};
 use crate::keyspace::list::{Fill, List, Node};
 use crate::keyspace::listpack::Listpack;
 use crate::keyspace::set::{Set, SetLimits};
@@ -124,15 +124,19 @@ impl Decoder<'_> {
             types::HASH_ZIPLIST => {
                 let bad = "Hash ziplist integrity check failed.";
                 let lp = legacy::ziplist(&r.string()?).ok_or_else(|| r.corrupt(bad))?;
-                self.hash_from(lp.to_bytes(), false)?.ok_or_else(|| r.corrupt(bad))?
+                self.hash_from(lp.to_bytes(), false)?.map_err(|_| r.corrupt(bad))?
             }
             types::HASH_LISTPACK | types::HASH_LISTPACK_EX | types::HASH_LISTPACK_EX_PRE_GA => {
                 if ty == types::HASH_LISTPACK_EX {
                     r.millis()?;
                 }
                 let bytes = r.string()?;
-                self.hash_from(bytes, ty != types::HASH_LISTPACK)?
-                    .ok_or_else(|| r.corrupt("Hash listpack integrity check failed."))?
+                self.hash_from(bytes, ty != types::HASH_LISTPACK)?.map_err(|e| {
+                    r.corrupt(match e {
+                        BadListpack::Corrupt => "Hash listpack integrity check failed.",
+                        BadListpack::Duplicates => "Hash listpack with dup elements",
+                    })
+                })?
             }
             types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
                 Value::Stream(Box::new(stream(r, ty)?))
@@ -302,8 +306,12 @@ impl Decoder<'_> {
         Ok(Value::Hash(Box::new(hash)))
     }
 
-    /// A hash from a listpack; `None` for a bad one.
-    fn hash_from(&self, bytes: Vec<u8>, expirable: bool) -> Result<Option<Value>> {
+    /// A hash from a listpack.
+    fn hash_from(
+        &self,
+        bytes: Vec<u8>,
+        expirable: bool,
+    ) -> Result<std::result::Result<Value, BadListpack>> {
         let limits = &self.limits.hash;
         let loaded = if expirable {
             Hash::from_listpack_ex(bytes, limits)
@@ -312,8 +320,8 @@ impl Decoder<'_> {
         };
         match loaded {
             Ok(hash) if hash.is_empty() => Err(RdbError::EmptyKey),
-            Ok(hash) => Ok(Some(Value::Hash(Box::new(hash)))),
-            Err(_) => Ok(None),
+            Ok(hash) => Ok(Ok(Value::Hash(Box::new(hash)))),
+            Err(e) => Ok(Err(e)),
         }
     }
 }

@@ -75,6 +75,11 @@ pub(super) fn load_file(server: &'static Server, path: &Path, duplicates: Duplic
         Ok(()) => Outcome::Done,
         Err(e) => {
             if let RdbError::Corrupt { at, cause } = &e {
+                if cause.starts_with(super::SHORT) {
+                    crate::log_warning!(
+                        "Short read or OOM loading DB. Unrecoverable error, aborting now."
+                    );
+                }
                 crate::log_warning!("Internal error in RDB reading offset {at} -> {cause}");
             }
             crate::log_warning!("Failed loading {}: {e}", path.display());
@@ -251,8 +256,10 @@ impl Load<'_> {
                 let mut session = Session::internal();
                 let tx = Tx::module(self.server, &mut session, self.common.now);
                 let replace = self.duplicates == Duplicates::Replace;
-                crate::script::function::load(&tx, &code, replace, false)
-                    .map_err(|e| r.corrupt(e.0))?;
+                crate::script::function::load(&tx, &code, replace, false).map_err(|e| {
+                    let cause = e.0.strip_prefix("ERR ").unwrap_or(&e.0);
+                    r.corrupt(format!("Failed loading library, {cause}"))
+                })?;
             }
             opcode::FUNCTION_PRE_GA => {
                 return Err(r.corrupt("Pre-release function format not supported."));

@@ -16,6 +16,7 @@ mod crc64;
 pub mod cut;
 mod decode;
 mod encode;
+pub mod folder;
 mod legacy;
 mod load;
 mod load_pool;
@@ -133,7 +134,7 @@ impl std::fmt::Display for RdbError {
         match self {
             RdbError::EmptyKey => f.write_str("a collection without elements"),
             RdbError::Corrupt { at, cause } => write!(f, "{cause} (at offset {at})"),
-            RdbError::Io(e) => write!(f, "{e}"),
+            RdbError::Io(e) => f.write_str(&crate::config::os_error_text(e)),
         }
     }
 }

@@ -259,7 +259,7 @@ pub fn save_value(out: &mut Writer, value: &ModuleValue, key: Option<(&[u8], usi
     let mut io = Io::saving(out, &value.ty, key);
     let _running = running(value.ty.owner, &"rdb_save");
     // SAFETY: ABI: registered for this signature; io and value outlive the call; lock: the module lock is held.
-    unsafe { save(io.handle(), value.ptr) };
+    unsafe { save(io.handle(), value.ptr()) };
     let failed = io.error;
     drop(io);
     if failed {
@@ -478,7 +478,7 @@ pub fn rewrite_value(value: &ModuleValue, key: (&[u8], usize)) -> Option<Vec<u8>
     let _running = running(value.ty.owner, &"aof_rewrite");
     let (name, handle) = (io.key.cast(), io.handle());
     // SAFETY: ABI: registered for this signature; io, name and value outlive the call; lock: the module lock is held.
-    unsafe { rewrite(handle, name, value.ptr) };
+    unsafe { rewrite(handle, name, value.ptr()) };
     match &mut io.stream {
         Stream::Rewrite(bytes) if !io.error => Some(std::mem::take(bytes)),
         _ => None,

@@ -46,9 +46,11 @@ fn nobody() -> &'static Module {
     })
 }
 
+/// Our types, by their ids.
+static TYPES: Mutex<Option<HashMap<u64, Arc<ModuleType>>>> = Mutex::new(None);
+
 /// Our type for this id.
 fn type_of_id(id: u64) -> Arc<ModuleType> {
-    static TYPES: Mutex<Option<HashMap<u64, Arc<ModuleType>>>> = Mutex::new(None);
     let mut types = TYPES.lock();
     let make = || {
         let mut name = [0; 9];
@@ -114,7 +116,7 @@ fn new(bytes: Bytes) -> *mut c_void {
 /// The bytes of a parked value; `None` for a value of a loaded module.
 pub(super) fn bytes_of(value: &ModuleValue) -> Option<&[u8]> {
     // SAFETY: layout: values of our types are made by `new`.
-    is_parked(value).then(|| unsafe { &**value.ptr.cast::<Bytes>() })
+    is_parked(value).then(|| unsafe { &**value.ptr().cast::<Bytes>() })
 }
 
 /// Whether the module of a value is absent.
@@ -167,14 +169,21 @@ pub(super) fn forget_aux() {
 
 /// Tells the log what is parked.
 pub(super) fn report() {
-    let aux: Vec<String> = AUX.lock().iter().map(|aux| name_of_id(aux.id)).collect();
+    let aux: Vec<u64> = AUX.lock().iter().map(|aux| aux.id).collect();
     let values = VALUES.load(Relaxed);
     if values > 0 || !aux.is_empty() {
+        let mut ids = aux.clone();
+        if values > 0 {
+            ids.extend(TYPES.lock().iter().flat_map(|types| types.keys().copied()));
+        }
+        let mut names: Vec<String> = ids.into_iter().map(name_of_id).collect();
+        names.sort_unstable();
+        names.dedup();
         crate::log_warning!(
             "{values} values and {} auxiliary fields ({}) belong to modules that are not loaded: they are kept as they \
              are until those are.",
             aux.len(),
-            aux.join(", ")
+            names.join(", ")
         );
     }
 }

@@ -259,7 +259,8 @@ impl<'a> Reader<'a> {
     pub fn count(&mut self, bytes: u64) -> Result<u64> {
         let n = self.number()?;
         if n > self.left() / bytes.max(1) {
-            return Err(self.corrupt(format!("{n} elements cannot be in what is left of the file")));
+            let short = super::SHORT;
+            return Err(self.corrupt(format!("{short}: {n} elements cannot be in what is left")));
         }
         Ok(n)
     }

@@ -148,7 +148,7 @@ struct Epoll(OwnedFd);
 
 impl Epoll {
     fn new() -> std::io::Result<Epoll> {
-        // SAFETY: the call takes no pointer; a descriptor that it returns is ours alone.
+        // SAFETY: layout: the call takes no pointer; a descriptor that it returns is ours alone.
         unsafe {
             match libc::epoll_create1(libc::EPOLL_CLOEXEC) {
                 -1 => Err(Error::last_os_error()),
@@ -162,7 +162,7 @@ impl Epoll {
         let mut event =
             libc::epoll_event { events: (libc::EPOLLIN | out) as u32, u64: index as u64 };
         let (epoll, fd) = (self.0.as_raw_fd(), conn.stream.as_raw_fd());
-        // SAFETY: both descriptors are open, and the kernel copies the event before the call returns.
+        // SAFETY: layout: both descriptors are open, and the kernel copies the event before the call returns.
         match unsafe { libc::epoll_ctl(epoll, operation, fd, &mut event) } {
             -1 => Err(Error::last_os_error()),
             _ => Ok(()),
@@ -172,7 +172,7 @@ impl Epoll {
     fn wait(&self, events: &mut [libc::epoll_event], limit: Duration) -> std::io::Result<usize> {
         let millis = limit.as_millis().min(60_000) as i32;
         let (epoll, room) = (self.0.as_raw_fd(), events.len() as i32);
-        // SAFETY: the kernel writes at most `room` events into the slice.
+        // SAFETY: layout: the kernel writes at most `room` events into the slice.
         match unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), room, millis) } {
             -1 if Error::last_os_error().kind() == ErrorKind::Interrupted => Ok(0),
             -1 => Err(Error::last_os_error()),
@@ -385,7 +385,7 @@ fn wait_readable<'a>(
         tv_nsec: i64::from(limit.subsec_nanos()),
     };
     let count = fds.len() as libc::nfds_t;
-    // SAFETY: the kernel reads and writes `count` entries of the vector and reads the time; no signal mask is given.
+    // SAFETY: layout: the kernel reads and writes `count` entries of the vector and reads the time; no signal mask is given.
     match unsafe { libc::ppoll(fds.as_mut_ptr(), count, &time, std::ptr::null()) } {
         -1 if Error::last_os_error().kind() != ErrorKind::Interrupted => {
             Err(Error::last_os_error())

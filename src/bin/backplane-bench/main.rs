@@ -457,7 +457,7 @@ fn busy_seconds() -> f64 {
 /// How many files this process may open.
 fn descriptors() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel writes the limits into the structure, and takes the raised one from it.
+    // SAFETY: layout: the kernel writes the limits into the structure, and takes the raised one from it.
     unsafe {
         libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
         limit.rlim_cur = limit.rlim_max;
@@ -467,6 +467,6 @@ fn descriptors() -> usize {
 }
 
 fn ticks_per_second() -> f64 {
-    // SAFETY: the call takes no pointer and has no precondition.
+    // SAFETY: layout: the call takes no pointer and has no precondition.
     unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
 }

@@ -10,10 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Commands of the reference that the other side does not have yet, and why.
-const MISSING: &[(&str, &str)] =
-    &[("client|caching", "client tracking"), ("client|tracking", "client tracking")];
-
 /// Commands that the reference does not have. They are told of only where somebody asks for one or for a category.
 const OURS: &[&str] = &["module|locks"];
 
@@ -40,10 +36,6 @@ pub fn run(addrs: [SocketAddr; 2], seed: u64) -> Result<(usize, usize), String> 
     Ok((sides.compared, sides.differences))
 }
 
-fn missing(name: &str) -> bool {
-    MISSING.iter().any(|(known, _)| *known == name)
-}
-
 fn items(reply: &Reply) -> &[Reply] {
     if let Reply::Many(_, items) = reply {
         items
@@ -54,6 +46,11 @@ fn items(reply: &Reply) -> &[Reply] {
 
 fn word(reply: &Reply) -> String {
     String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned()
+}
+
+/// The names in a list but for those of [`OURS`].
+fn names_but_ours(list: Reply) -> BTreeSet<String> {
+    items(&list).iter().map(word).filter(|name| !OURS.contains(&name.as_str())).collect()
 }
 
 /// The value of a field of a map.
@@ -97,17 +94,11 @@ impl Sides {
         if a.len() < 300 {
             return Err("the reference lists too few commands".into());
         }
-        let lacking: BTreeSet<&String> = a.difference(&b).collect();
-        let unexcused: Vec<_> = lacking.iter().filter(|name| !missing(name)).collect();
-        self.expect("commands that are missing", Vec::new(), unexcused);
-        for (name, why) in MISSING.iter().filter(|(name, _)| lacking.contains(&name.to_string())) {
-            println!("{name} is missing: {why}");
-        }
+        self.expect("commands that are missing", Vec::new(), a.difference(&b).collect());
         self.expect("further commands", Vec::new(), b.difference(&a).cloned().collect());
         let counts = self.ask(&["COMMAND", "COUNT"]);
-        let containers = lacking.iter().filter(|name| !name.contains('|')).count();
-        let [a, b] = counts.map(|count| word(&count).parse::<usize>().unwrap_or(0));
-        self.expect("COMMAND COUNT", a - containers, b);
+        let [a, b] = counts.map(|count| word(&count));
+        self.expect("COMMAND COUNT", a, b);
         Ok(())
     }
 
@@ -119,9 +110,7 @@ impl Sides {
             found
         });
         for (name, info) in &a {
-            if !missing(name) {
-                self.expect(&format!("COMMAND INFO {name}"), Some(info), b.get(name));
-            }
+            self.expect(&format!("COMMAND INFO {name}"), Some(info), b.get(name));
         }
         let asked = self.ask(&["COMMAND", "INFO", "get", "config|set", "nosuch", "client"]);
         let [a, b] = asked.map(|reply| items(&reply).iter().map(shape).collect::<Vec<_>>());
@@ -136,9 +125,7 @@ impl Sides {
             found
         });
         for (name, docs) in &a {
-            if !missing(name) {
-                self.expect(&format!("COMMAND DOCS {name}"), Some(docs), b.get(name));
-            }
+            self.expect(&format!("COMMAND DOCS {name}"), Some(docs), b.get(name));
         }
         let asked = self.ask(&["COMMAND", "DOCS", "get", "nosuch"]);
         let [a, b] = asked.map(|reply| items(&reply).len());
@@ -158,26 +145,14 @@ impl Sides {
                 ),
             ] {
                 let found = self.ask(&args);
-                let sorted = |reply: Reply| {
-                    let names = items(&reply).iter().map(word);
-                    names
-                        .filter(|name| !missing(name) && !OURS.contains(&name.as_str()))
-                        .collect::<BTreeSet<_>>()
-                };
-                let [a, b] = found.map(sorted);
+                let [a, b] = found.map(names_but_ours);
                 let differ: Vec<_> = a.symmetric_difference(&b).cloned().collect();
                 self.expect(&format!("{what} {name}"), Vec::new(), differ);
             }
         }
         for pattern in ["x*", "*|get*", "[a-c]*", "nosuch", "CONFIG*"] {
             let found = self.ask(&["COMMAND", "LIST", "FILTERBY", "PATTERN", pattern]);
-            let sorted = |reply: Reply| {
-                let names = items(&reply).iter().map(word);
-                names
-                    .filter(|name| !missing(name) && !OURS.contains(&name.as_str()))
-                    .collect::<BTreeSet<_>>()
-            };
-            let [a, b] = found.map(sorted);
+            let [a, b] = found.map(names_but_ours);
             self.expect(&format!("COMMAND LIST FILTERBY PATTERN {pattern}"), a, b);
         }
     }
@@ -241,7 +216,7 @@ fn gather_info(info: &Reply, found: &mut BTreeMap<String, Vec<String>>) {
         8 => {
             let kind = if let Reply::Many(kind, _) = part { *kind } else { 0 };
             let names = items(part).iter().filter_map(|sub| items(sub).first());
-            let mut names: Vec<_> = names.map(word).filter(|name| !missing(name)).collect();
+            let mut names: Vec<_> = names.map(word).collect();
             names.sort();
             format!("{} {}", kind as char, names.join(" "))
         }

@@ -190,25 +190,26 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
     Ok(Setup { origins, modules, load, port, repeat, aof, options, scripts, generate, commands })
 }
 
+/// The addresses of both servers, which are started with `args` unless they run already.
+fn start(setup: &Setup, args: &[String]) -> Result<([SocketAddr; 2], [Option<Server>; 2]), String> {
+    let one = |i: u16| match &setup.origins[usize::from(i)] {
+        Origin::Running(addr) => Ok((*addr, None)),
+        Origin::Started(command) => {
+            let port = if setup.port == 0 { 0 } else { setup.port + i };
+            let server = Server::start(command, args, port)?;
+            Ok::<_, String>((server.addr, Some(server)))
+        }
+    };
+    let (a, b) = (one(0)?, one(1)?);
+    Ok(([a.0, b.0], [a.1, b.1]))
+}
+
 /// Compares what the servers tell about their commands.
 fn commands(setup: &Setup) -> ExitCode {
     let run = || -> Result<(usize, usize), String> {
         let args = arguments(setup, &Script::default())?;
-        let mut servers = Vec::new();
-        let mut addrs = Vec::new();
-        for (i, origin) in setup.origins.iter().enumerate() {
-            addrs.push(match origin {
-                Origin::Running(addr) => *addr,
-                Origin::Started(command) => {
-                    let port = if setup.port == 0 { 0 } else { setup.port + i as u16 };
-                    let server = Server::start(command, &args, port)?;
-                    let addr = server.addr;
-                    servers.push(server);
-                    addr
-                }
-            });
-        }
-        commands::run([addrs[0], addrs[1]], setup.generate.seed)
+        let (addrs, _servers) = start(setup, &args)?;
+        commands::run(addrs, setup.generate.seed)
     };
     match run() {
         Ok((compared, differences)) => {
@@ -288,21 +289,8 @@ fn run(setup: &Setup, name: &str) -> Result<Tally, (String, usize)> {
 
 fn run_script(setup: &Setup, name: &str, script: &Script) -> Result<Tally, String> {
     let args = arguments(setup, script)?;
-    let mut servers = [None, None];
-    let mut addrs = Vec::new();
-    for (i, origin) in setup.origins.iter().enumerate() {
-        addrs.push(match origin {
-            Origin::Running(addr) => *addr,
-            Origin::Started(command) => {
-                let port = if setup.port == 0 { 0 } else { setup.port + i as u16 };
-                let server = Server::start(command, &args, port)?;
-                let addr = server.addr;
-                servers[i] = Some(server);
-                addr
-            }
-        });
-    }
-    let sides = [Side::new(addrs[0]), Side::new(addrs[1])];
+    let (addrs, servers) = start(setup, &args)?;
+    let sides = addrs.map(Side::new);
     let options = &setup.options;
     let tails = servers.iter().flatten().filter(|_| setup.aof).map(|s| aof::Tail::new(s.dir()));
     let tails = tails.collect();

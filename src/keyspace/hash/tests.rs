@@ -187,14 +187,14 @@ fn bad_listpacks_are_refused() {
         load(bytes, &LIMITS).map(|hash| hash.encoding())
     };
     assert_eq!(load(&["f", "v", "g", "v"], false), Ok("listpack"));
-    assert_eq!(load(&["f", "v", "f", "v"], false), Err(CorruptListpack));
-    assert_eq!(load(&["f", "v", "g"], false), Err(CorruptListpack));
+    assert_eq!(load(&["f", "v", "f", "v"], false), Err(BadListpack::Duplicates));
+    assert_eq!(load(&["f", "v", "g"], false), Err(BadListpack::Corrupt));
     assert_eq!(load(&["f", "v", "5", "g", "v", "7", "h", "v", "0"], true), Ok("listpackex"));
-    assert_eq!(load(&["f", "v", "5", "g", "v"], true), Err(CorruptListpack));
-    assert_eq!(load(&["f", "v", "x"], true), Err(CorruptListpack));
-    assert_eq!(load(&["f", "v", "-1"], true), Err(CorruptListpack));
-    assert_eq!(load(&["f", "v", "7", "g", "v", "5"], true), Err(CorruptListpack));
-    assert_eq!(load(&["f", "v", "0", "g", "v", "5"], true), Err(CorruptListpack));
+    assert_eq!(load(&["f", "v", "5", "g", "v"], true), Err(BadListpack::Corrupt));
+    assert_eq!(load(&["f", "v", "x"], true), Err(BadListpack::Corrupt));
+    assert_eq!(load(&["f", "v", "-1"], true), Err(BadListpack::Corrupt));
+    assert_eq!(load(&["f", "v", "7", "g", "v", "5"], true), Err(BadListpack::Corrupt));
+    assert_eq!(load(&["f", "v", "0", "g", "v", "5"], true), Err(BadListpack::Corrupt));
     let many: Vec<String> = (0..26).map(|i| i.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert_eq!(load(&many, false), Ok("hashtable"));

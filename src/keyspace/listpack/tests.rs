@@ -130,6 +130,52 @@ fn long_entries_have_long_back_lengths() {
     }
 }
 
+/// A batch writes the frequent encodings itself: they must be those of one element after the other.
+#[test]
+fn a_batch_has_the_bytes_of_its_elements() {
+    let edges = [0, 127, 128, 4095, 4096, 0x7fff, 0x8000, 0x7f_ffff, 0x80_0000, i64::MAX];
+    let numbers = edges.into_iter().flat_map(|n| [n, -n, -n - 1]);
+    let lengths = [0, 1, 63, 64, 126, 127, 128, 4095, 4096, 16_382, 16_383];
+    let mut one_by_one = Listpack::from_iter([LpItem::Int(5)]);
+    let mut at_once = one_by_one.clone();
+    let mut batch = Batch::default();
+    for n in numbers {
+        batch.int(n);
+        batch.text(n.to_string().as_bytes());
+        one_by_one.push_back(n);
+        one_by_one.push_back(n);
+    }
+    for text in lengths.map(|len| vec![b'x'; len]) {
+        batch.text(&text);
+        one_by_one.push_back(&text[..]);
+    }
+    at_once.extend(&batch);
+    assert!(at_once == one_by_one);
+    assert_eq!(at_once.len(), 1 + 2 * 3 * edges.len() + lengths.len());
+    // The next batch begins empty, though it may have the buffer of this one.
+    drop(batch);
+    at_once.extend(&Batch::default());
+    assert!(at_once == one_by_one);
+}
+
+/// Passing over an element, and reading it, must go equally far.
+#[test]
+fn a_cursor_reads_what_is_there() {
+    let texts = ["0", "127", "-1", "4096", "-70000", "9223372036854775807", "", "word"];
+    let mut lp: Listpack = texts.iter().map(|t| LpItem::parse(t.as_bytes())).collect();
+    [63, 64, 4096].iter().for_each(|len| lp.push_back(&vec![b'y'; *len][..]));
+    for from in lp.positions().map(|(pos, _)| pos) {
+        let (mut reading, mut passing, mut asking) =
+            (lp.cursor_at(from), lp.cursor_at(from), lp.cursor_at(from));
+        for (pos, item) in lp.positions_from(from) {
+            assert_eq!([reading.place(), passing.place(), asking.place()], [Some(pos); 3]);
+            assert_eq!((reading.item(), passing.skip()), (Some(item), Some(())));
+            assert_eq!((asking.int(), lp.int(pos)), (item.as_i64(), item.as_i64()));
+        }
+        assert_eq!((reading.item(), passing.skip(), asking.int()), (None, None, None));
+    }
+}
+
 #[test]
 fn find_skips() {
     let mut lp = Listpack::new();

@@ -54,6 +54,12 @@ fn skip(lp: &Listpack, pos: LpPos, n: usize) -> Option<LpPos> {
     at.place()
 }
 
+/// How many entries there are, those included that are deleted.
+pub(super) fn entries(lp: &Listpack) -> Option<usize> {
+    let mut at = lp.cursor();
+    Some(at.int()?.saturating_add(at.int()?) as usize)
+}
+
 /// Reads the master entry.
 pub(super) fn head(lp: &Listpack) -> Option<Head> {
     let mut at = lp.cursor();

@@ -3,8 +3,9 @@
 //! The module owns the value; the server knows the kind, the limits and the default, and calls the module to get and set
 //! it. All of it happens on the module thread, under the module lock.
 use crate::config::rows::{DENY_LOADING, HIDDEN, IMMUTABLE, MULTI_ARG, PROTECTED};
-use crate::config::text::{format_memory, parse_integer, parse_memory, quote};
+use crate::config::text::{format_memory, parse_memory, quote};
 use crate::config::{ApplyError, ExtraConfigs, ExtraRow};
+use crate::keyspace::number::parse_i64;
 use crate::module::abi::{self, ERR, OK};
 use crate::module::api::command::valid_resource_name;
 use crate::module::border::{c_text, set_errno};
@@ -218,7 +219,7 @@ impl Parameter {
                 let n = if *memory {
                     parse_memory(first).map(|n| n as i64).ok_or("argument must be a memory value")
                 } else {
-                    parse_integer(first).ok_or("argument couldn't be parsed into an integer")
+                    parse_i64(first).ok_or("argument couldn't be parsed into an integer")
                 }?;
                 if !(*min..=*max).contains(&n) {
                     return Err(format!("argument must be between {min} and {max} inclusive"));

@@ -52,7 +52,7 @@ crate::api! {
     /// The module's value of a key; null if it has none.
     [Locked] fn ModuleTypeGetValue(key: *mut Key) -> *mut c_void {
         // SAFETY: ABI: null or an open key.
-        unsafe { module_value(key) }.map_or(null_mut(), |m| m.ptr)
+        unsafe { module_value(key) }.map_or(null_mut(), ModuleValue::ptr)
     }
 
     /// Puts a value under a key that is open for writing, in place of what it has; no expiry.
@@ -87,8 +87,7 @@ crate::api! {
         }
         match key.value_mut() {
             Some(ValueMut::Module(m)) if Arc::as_ptr(&m.ty) == ty => {
-                m.ty.note_value(new);
-                let before = std::mem::replace(&mut m.ptr, new);
+                let before = m.change(|ptr| std::mem::replace(ptr, new));
                 if !old.is_null() {
                     // SAFETY: ABI: where the module wants the old value.
                     unsafe { *old = before };

@@ -53,7 +53,7 @@ pub fn of_value(value: &ModuleValue, key: &[u8], db: usize) -> Option<[u8; 20]> 
     let callback = value.ty.methods.digest?;
     let mut digest = Digest::new(key, db);
     // SAFETY: ABI: registered for this signature; lock: held.
-    unsafe { callback((&raw mut digest).cast(), value.ptr) };
+    unsafe { callback((&raw mut digest).cast(), value.ptr()) };
     Some(digest.whole)
 }
 

@@ -1,0 +1,522 @@
+//! Connections that the module thread attends to itself.
+//!
+//! A request for the module thread costs two changes of threads: to it, and back with the reply. A client that sends
+//! nothing but such requests is cheaper to serve where they run. So its connection moves here, socket and all: the module
+//! thread waits for its sockets and its queue in one place, reads, executes, sends. Whatever is not that plain (a native
+//! request, a block, a message from another client, a socket that takes no more) goes back to the serving thread.
+//!
+//! Nobody is left behind when a job of the module thread takes long: [`guard`] then gives all these connections back.
+use super::thread::Job;
+use crate::connection::client::{flag, Client, ClientShared};
+use crate::connection::limits;
+use crate::connection::serving::{Accepted, Arrival, Slot};
+use crate::dispatch::ahead;
+use crate::observe::clock::mono_ns;
+use crate::server::Server;
+use parking_lot::{Condvar, Mutex};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+/// A client moves here behind so many requests for the module thread without a native one among them.
+const MOVE_AFTER: u32 = 64;
+/// A round of the module thread that takes longer than this is too long for those who might send something else.
+const LONG_ROUND: Duration = Duration::from_millis(10);
+/// Nobody moves here for this time after a long round, or after the module thread had no time left.
+const CLOSED_FOR: Duration = Duration::from_secs(1);
+/// Connections that are silent for this time go back: nobody needs to watch over them then.
+const SILENT_TICKS: u32 = 100;
+/// Read at once.
+const READ_SIZE: usize = 16 * 1024;
+/// Spare buffers, of each sort.
+const SPARE: usize = 64;
+/// Sockets told of at once.
+const EVENTS: usize = 256;
+/// What the queue's bell is called among the sockets.
+const BELL: u64 = u64::MAX;
+
+/// A connection that is attended to here.
+struct Attended {
+    socket: Accepted,
+    shared: Arc<ClientShared>,
+    /// The number of the serving thread that it belongs to.
+    thread: usize,
+    /// The client, while nothing has come for it.
+    client: Option<Box<Client>>,
+}
+
+#[derive(Default)]
+struct Places {
+    all: Vec<Option<Attended>>,
+    free: Vec<u32>,
+}
+
+impl Places {
+    fn len(&self) -> usize {
+        self.all.len() - self.free.len()
+    }
+}
+
+/// The sockets that the module thread waits for.
+pub struct Attention {
+    epoll: OwnedFd,
+    bell: OwnedFd,
+    open: AtomicBool,
+    /// Monotonic time before which it does not open.
+    closed_until: AtomicU64,
+    /// When the present round of the module thread began, monotonic; 0 while it sleeps.
+    round_began: AtomicU64,
+    rounds: AtomicU64,
+    places: Mutex<Places>,
+    some: Condvar,
+}
+
+impl Default for Attention {
+    fn default() -> Self {
+        // SAFETY: layout: plain system calls; the descriptors are ours.
+        let (epoll, bell) = unsafe {
+            let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            let bell = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            assert!(epoll >= 0 && bell >= 0, "the system gives us an event queue");
+            (OwnedFd::from_raw_fd(epoll), OwnedFd::from_raw_fd(bell))
+        };
+        let a = Attention {
+            epoll,
+            bell,
+            open: AtomicBool::new(false),
+            closed_until: AtomicU64::new(0),
+            round_began: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
+            places: Mutex::default(),
+            some: Condvar::new(),
+        };
+        // Each ring is an edge: nothing has to be read from the bell.
+        let there = a.watch(a.bell.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, BELL);
+        assert!(there, "the system watches our bell");
+        a
+    }
+}
+
+/// What the module thread found at its sockets, and buffers for them. Its own.
+pub struct Ready {
+    events: Vec<libc::epoll_event>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Ready { events: Vec::with_capacity(EVENTS), spare: Vec::new() }
+    }
+}
+
+/// Wakes, in place of a connection's task, whoever has to look at the client.
+struct Caller {
+    place: u32,
+    id: u64,
+}
+
+impl Wake for Caller {
+    fn wake(self: Arc<Self>) {
+        let server = Server::get();
+        server.queue.attention.call_home(server, self.place, self.id);
+    }
+}
+
+/// Whether a client's state is as simple as it has to be to stay here.
+fn is_plain(client: &Client) -> bool {
+    const OTHERS: u32 = flag::MULTI
+        | flag::PUBSUB
+        | flag::BLOCKED
+        | flag::KILLED
+        | flag::MONITOR
+        | flag::REPLICA
+        | flag::MASTER
+        | flag::LAST_REPLY
+        | flag::TRACKING;
+    let s = &client.session;
+    !s.close
+        && s.multi.is_none()
+        && s.waiting.is_none()
+        && s.freeing.is_none()
+        && s.blocked_on.is_none()
+        && s.shared.wanted.load(SeqCst) == 0
+        && !s.shared.has(OTHERS)
+}
+
+impl Attention {
+    fn watch(&self, fd: RawFd, events: libc::c_int, name: u64) -> bool {
+        let mut event = libc::epoll_event { events: events as u32, u64: name };
+        // SAFETY: layout: open descriptors, and an event that lives here.
+        unsafe {
+            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) == 0
+        }
+    }
+
+    /// Wakes the module thread.
+    pub fn ring(&self) {
+        let one = 1u64;
+        // SAFETY: layout: eight bytes for an event counter, as it takes them. It cannot overflow in our life.
+        unsafe { libc::write(self.bell.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    /// Whether a connection between two requests should move here.
+    #[inline]
+    pub fn wants(&self, client: &Client) -> bool {
+        client.session.module_streak >= MOVE_AFTER
+            && self.open.load(Relaxed)
+            && client.input.is_empty()
+            && is_plain(client)
+    }
+
+    /// Lets connections come and stay, or not. Once it is closed it stays so for some time: each move costs something.
+    pub fn open(&self, open: bool) {
+        let is_open = self.open.load(Relaxed);
+        if is_open && !open {
+            self.close();
+        } else if !is_open && open && mono_ns() >= self.closed_until.load(Relaxed) {
+            self.open.store(true, Relaxed);
+        }
+    }
+
+    fn close(&self) {
+        self.open.store(false, Relaxed);
+        self.closed_until.store(mono_ns() + CLOSED_FOR.as_nanos() as u64, Relaxed);
+    }
+
+    /// Connections that are attended to here.
+    pub fn clients(&self) -> usize {
+        self.places.lock().len()
+    }
+
+    /// Takes a connection over from a serving thread, which has let its socket go.
+    pub fn take_in(
+        &self,
+        server: &'static Server,
+        socket: Accepted,
+        client: Box<Client>,
+        thread: usize,
+    ) {
+        let shared = client.session.shared.clone();
+        let (id, fd) = (shared.id, socket.as_raw_fd());
+        let attended = Attended { socket, shared: shared.clone(), thread, client: Some(client) };
+        let place = {
+            let mut places = self.places.lock();
+            let place = places.free.pop().unwrap_or_else(|| {
+                places.all.push(None);
+                places.all.len() as u32 - 1
+            });
+            places.all[place as usize] = Some(attended);
+            place
+        };
+        shared.mailbox.lock().waker = Some(Waker::from(Arc::new(Caller { place, id })));
+        let there = self.watch(fd, libc::EPOLLIN, u64::from(place));
+        // What was asked before the waker was there has to be looked at now.
+        if !there || shared.wanted.load(SeqCst) != 0 || shared.has(flag::KILLED) {
+            self.call_home(server, place, id);
+        }
+        self.some.notify_one();
+    }
+
+    /// Takes a connection out.
+    fn leave(&self, place: u32) -> Option<(Accepted, usize)> {
+        let mut places = self.places.lock();
+        let a = places.all.get_mut(place as usize)?.take()?;
+        places.free.push(place);
+        self.forget(&a.socket);
+        Some((a.socket, a.thread))
+    }
+
+    fn forget(&self, socket: &Accepted) {
+        let none = std::ptr::null_mut();
+        // SAFETY: layout: open descriptors; there is no event to be told.
+        unsafe {
+            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, socket.as_raw_fd(), none)
+        };
+    }
+
+    /// Sends a connection home whose client is at hand.
+    pub fn send_home(&self, server: &Server, place: u32, client: Box<Client>) {
+        if let Some((socket, thread)) = self.leave(place) {
+            bring(server, thread, Arrival::Back(socket, client));
+        }
+    }
+
+    /// Sends a connection home whose client a module has blocked: its task waits for it there. The calling thread has
+    /// the module lock.
+    pub fn send_home_blocked(&self, server: &'static Server, place: u32, mut client: Box<Client>) {
+        let Some((socket, thread)) = self.leave(place) else { return };
+        client.session.module_streak = 0;
+        let (slot, shared) = (Arc::new(Slot::default()), client.session.shared.clone());
+        super::blocked::park_client(server, client, slot.clone(), thread);
+        bring(server, thread, Arrival::Away(socket, shared, slot));
+    }
+
+    /// Somebody wants something of a client. If it is being served, the module thread sees that itself.
+    fn call_home(&self, server: &Server, place: u32, id: u64) {
+        let mut places = self.places.lock();
+        let Some(here) = places.all.get_mut(place as usize) else { return };
+        if !here.as_ref().is_some_and(|a| a.shared.id == id && a.client.is_some()) {
+            return;
+        }
+        if let Some(Attended { socket, thread, client: Some(client), .. }) = here.take() {
+            places.free.push(place);
+            self.forget(&socket);
+            drop(places);
+            bring(server, thread, Arrival::Back(socket, client));
+        }
+    }
+
+    /// Sends all connections home, and lets none come for some time. The one whose request runs goes when it is done.
+    pub fn send_all_home(&self, server: &Server) {
+        self.close();
+        let mut going = Vec::new();
+        {
+            let mut places = self.places.lock();
+            for i in 0..places.all.len() {
+                let here = &mut places.all[i];
+                if !here.as_ref().is_some_and(|a| a.client.is_some()) {
+                    continue;
+                }
+                if let Some(Attended { socket, thread, client: Some(client), .. }) = here.take() {
+                    self.forget(&socket);
+                    places.free.push(i as u32);
+                    going.push((thread, Arrival::Back(socket, client)));
+                }
+            }
+        }
+        for (place, client) in server.queue.take_attended() {
+            if let Some((socket, thread)) = self.leave(place) {
+                going.push((thread, Arrival::Back(socket, client)));
+            }
+        }
+        for (thread, arrival) in going {
+            bring(server, thread, arrival);
+        }
+    }
+
+    /// A client has got all its replies: it waits for its next request, here, if it may. `None` if it does.
+    pub fn rest(&self, place: u32, client: Box<Client>) -> Option<Box<Client>> {
+        let mut places = self.places.lock();
+        let here = places.all.get_mut(place as usize).and_then(Option::as_mut);
+        // Whoever wants something says so first, then looks here under the lock: one of the two sees the other.
+        let stays =
+            self.open.load(Relaxed) && client.session.module_streak > 0 && is_plain(&client);
+        match here {
+            Some(a) if stays => {
+                a.client = Some(client);
+                None
+            }
+            _ => Some(client),
+        }
+    }
+
+    /// Waits until a socket can be read or the bell rings.
+    pub fn wait(&self, ready: &mut Ready, timeout: Duration) {
+        if timeout.is_zero() && self.places.lock().len() == 0 {
+            return;
+        }
+        self.round_began.store(0, Relaxed);
+        let ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let events = &mut ready.events;
+        // SAFETY: layout: the vector has room for that many events, and holds as many as the call returns.
+        unsafe {
+            let n = libc::epoll_wait(
+                self.epoll.as_raw_fd(),
+                events.as_mut_ptr(),
+                events.capacity() as i32,
+                ms,
+            );
+            events.set_len(n.max(0) as usize);
+        }
+        self.round_began.store(mono_ns(), Relaxed);
+        self.rounds.fetch_add(1, Relaxed);
+    }
+
+    /// Reads what has come, as jobs.
+    pub fn read(&self, server: &Server, ready: &mut Ready, now: i64, mut add: impl FnMut(Job)) {
+        let mut clients = Vec::new();
+        {
+            let mut places = self.places.lock();
+            for event in ready.events.drain(..) {
+                let place = event.u64;
+                let here = places.all.get_mut(place as usize).and_then(Option::as_mut);
+                if let Some(a) = here {
+                    let (thread, fd) = (a.thread, a.socket.as_raw_fd());
+                    clients.extend(a.client.take().map(|c| (place as u32, thread, fd, c)));
+                }
+            }
+        }
+        for (place, thread, fd, mut client) in clients {
+            match read(server, fd, &mut client, &mut ready.spare) {
+                Read::Nothing => {
+                    if let Some(client) = self.rest(place, client) {
+                        self.send_home(server, place, client);
+                    }
+                }
+                // The serving thread sees the end, or the error, when it reads.
+                Read::Ended => self.send_home(server, place, client),
+                Read::Some => {
+                    client.session.shared.active.store(now, Relaxed);
+                    if client.input.len() > READ_SIZE && !limits::input_fits(server, &client) {
+                        self.send_home(server, place, client);
+                        continue;
+                    }
+                    if client.out.buf.capacity() == 0 {
+                        client.out.buf = ready.spare.pop().unwrap_or_default();
+                    }
+                    let key = first_key(&client.input);
+                    let key = key.map(|key| ahead::place(key, client.session.db));
+                    add(Job::Client {
+                        client,
+                        home: Home::Attended(place),
+                        thread,
+                        key,
+                        direct: true,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Where a client goes back to from the module thread.
+pub enum Home {
+    /// Its connection's task on a serving thread waits here.
+    Slot(Arc<Slot>),
+    /// Its connection is attended to by the module thread, in this place.
+    Attended(u32),
+}
+
+fn bring(server: &Server, thread: usize, mut arrival: Arrival) {
+    if let Arrival::Back(_, client) = &mut arrival {
+        // It has to earn its place anew: there was a reason for it to go.
+        client.session.module_streak = 0;
+    }
+    if let Some(t) = server.serving.get().and_then(|s| s.get(thread)) {
+        t.give(arrival);
+    }
+}
+
+enum Read {
+    Some,
+    Nothing,
+    Ended,
+}
+
+/// Reads once, behind what the client has.
+fn read(server: &Server, fd: RawFd, client: &mut Client, spare: &mut Vec<Vec<u8>>) -> Read {
+    let input = &mut client.input;
+    if input.is_empty() && input.capacity() == 0 {
+        *input = spare.pop().unwrap_or_default();
+    }
+    if input.capacity() - input.len() < READ_SIZE / 2 {
+        input.reserve(READ_SIZE);
+    }
+    let room = input.spare_capacity_mut();
+    // SAFETY: layout: an open descriptor, which its place keeps, and room of that size.
+    let n = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+    match n {
+        1.. => {
+            // SAFETY: layout: so many bytes were written behind the others.
+            unsafe { input.set_len(input.len() + n as usize) };
+            server.stats.net_input_bytes.add(n as u64);
+            server.stats.reads.add(1);
+            Read::Some
+        }
+        0 => Read::Ended,
+        _ => match std::io::Error::last_os_error().kind() {
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted => Read::Nothing,
+            _ => Read::Ended,
+        },
+    }
+}
+
+/// Takes a buffer back.
+pub fn keep(spare: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
+    if spare.len() < 2 * SPARE && (1..=4 * READ_SIZE).contains(&buffer.capacity()) {
+        buffer.clear();
+        spare.push(buffer);
+    }
+}
+
+impl Ready {
+    /// The input of a client is done with up to `done`.
+    pub fn consumed(&mut self, client: &mut Client, done: usize) {
+        if done == client.input.len() && client.input.capacity() <= 4 * READ_SIZE {
+            keep(&mut self.spare, std::mem::take(&mut client.input));
+        } else {
+            client.consume(done);
+            client.make_room();
+        }
+    }
+}
+
+/// A client has got all its replies. The module thread keeps its buffer; elsewhere the client does.
+pub fn replied(client: &mut Client, ready: Option<&mut Ready>) {
+    if let Some(ready) = ready {
+        keep(&mut ready.spare, std::mem::take(&mut client.out.buf));
+    } else if client.out.buf.capacity() > READ_SIZE {
+        client.out.buf = Vec::new();
+    }
+    client.parser.rest();
+}
+
+/// The second argument of the first request, if it is there: a hint for what is going to be looked up.
+fn first_key(input: &[u8]) -> Option<&[u8]> {
+    fn number(input: &[u8], mark: u8) -> Option<(usize, &[u8])> {
+        let (&first, mut rest) = input.split_first()?;
+        let mut n = 0usize;
+        while let [digit @ b'0'..=b'9', more @ ..] = rest {
+            n = n.checked_mul(10)?.checked_add(usize::from(digit - b'0'))?;
+            rest = more;
+        }
+        (first == mark).then_some((n, rest.strip_prefix(b"\r\n")?))
+    }
+    let (arguments, rest) = number(input, b'*')?;
+    let (name, rest) = number(rest, b'$')?;
+    let (key, rest) = number(rest.get(name..)?.strip_prefix(b"\r\n")?, b'$')?;
+    rest.get(..key).filter(|_| arguments >= 2)
+}
+
+/// The body of the thread that looks for long rounds.
+pub fn guard(server: &'static Server) {
+    let a = &server.queue.attention;
+    let (mut rounds, mut silent) = (0, 0);
+    loop {
+        {
+            let mut places = a.places.lock();
+            while places.len() == 0 {
+                a.some.wait(&mut places);
+            }
+        }
+        std::thread::sleep(LONG_ROUND);
+        let began = a.round_began.load(Relaxed);
+        let long = began != 0 && mono_ns().saturating_sub(began) > LONG_ROUND.as_nanos() as u64;
+        silent = if a.rounds.swap(rounds, Relaxed) == rounds { silent + 1 } else { 0 };
+        rounds = 0;
+        if long || silent >= SILENT_TICKS {
+            a.send_all_home(server);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_key;
+
+    #[test]
+    fn the_first_key_is_the_second_argument() {
+        let key = |text: &str| first_key(text.as_bytes()).map(|k| k.to_vec());
+        let found = Some(b"key".to_vec());
+        assert_eq!(key("*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"), found);
+        assert_eq!(key("*2\r\n$3\r\nGET\r\n$3\r\nkey"), found);
+        assert_eq!(key("*1\r\n$4\r\nPING\r\n"), None);
+        assert_eq!(key("*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n"), None);
+        assert_eq!(key("*2\r\n$3\r\nGET\r\n$3\r\nke"), None);
+        assert_eq!(key("GET key\r\n"), None);
+        assert_eq!(key("*99999999999999999999999\r\n"), None);
+        assert_eq!(key("*2\r\n$99999999999\r\n"), None);
+    }
+}
