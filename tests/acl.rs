@@ -51,10 +51,8 @@ fn no_subscription_slips_through_a_change() {
             scope.spawn(move || {
                 while !stop.load(SeqCst) {
                     let mut c = login(s, "u");
-                    // It may be ended at any moment.
-                    if c.try_send(words) {
-                        c.try_send(&["QUIT"]);
-                    }
+                    c.send(words);
+                    c.send(&["QUIT"]);
                     c.rest();
                 }
             });

@@ -276,11 +276,22 @@ pub fn serve<S: Socket>(
                 break true;
             }
         };
-        match moves.then(|| socket.let_go()) {
-            Some(Some(socket)) => {
+        if !moves {
+            // Before its descriptor can be another connection's.
+            end(server, client);
+            return;
+        }
+        let mut fd = shared.fd.lock();
+        let socket = socket.let_go();
+        if socket.is_none() {
+            *fd = None;
+        }
+        drop(fd);
+        match socket {
+            Some(socket) => {
                 server.queue.attention.take_in(server, socket, client, cached.number());
             }
-            _ => end(server, client),
+            None => end(server, client),
         }
     }
 }

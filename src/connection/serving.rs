@@ -559,16 +559,27 @@ fn begin<S: Socket>(
 
 /// Goes on with a connection that was elsewhere.
 fn go_on(server: &'static Server, cached: &Arc<Cached>, socket: Accepted, start: Start) {
+    let shared = match &start {
+        Start::New(client) | Start::Back(client) => client.session.shared.clone(),
+        Start::Away(shared, _) => shared.clone(),
+    };
+    // A socket that is not taken is closed here, and its descriptor may be another connection's at once.
+    let mut fd = shared.fd.lock();
     match socket {
-        Accepted::Tcp(s) => match tokio::net::TcpStream::from_std(s) {
-            Ok(s) => drop(tokio::spawn(serve(server, cached.clone(), s, Box::new(start)))),
-            Err(_) => lost(server, start),
-        },
-        Accepted::Unix(s) => match tokio::net::UnixStream::from_std(s) {
-            Ok(s) => drop(tokio::spawn(serve(server, cached.clone(), s, Box::new(start)))),
-            Err(_) => lost(server, start),
-        },
+        Accepted::Tcp(s) => {
+            if let Ok(s) = tokio::net::TcpStream::from_std(s) {
+                return drop(tokio::spawn(serve(server, cached.clone(), s, Box::new(start))));
+            }
+        }
+        Accepted::Unix(s) => {
+            if let Ok(s) = tokio::net::UnixStream::from_std(s) {
+                return drop(tokio::spawn(serve(server, cached.clone(), s, Box::new(start))));
+            }
+        }
     }
+    *fd = None;
+    drop(fd);
+    lost(server, start);
 }
 
 /// The event loop does not take a connection back: it ends.
