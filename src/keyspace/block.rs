@@ -350,7 +350,7 @@ mod tests {
                 assert!(model.len() > SMALL, "{} bytes", model.len());
             }
         }
-        // SAFETY: not used any more.
+        // SAFETY: layout: not used any more.
         unsafe { word.block_mut::<Block>().free(model.len()) };
     }
 
