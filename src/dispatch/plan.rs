@@ -76,6 +76,17 @@ impl Latches for Server {
     }
 }
 
+/// Leaves the waker at a shard, one of whose keys is held.
+#[cold]
+fn park(server: &'static Server, shard: u32, waker: &Waker) -> Locked<'static> {
+    // SAFETY: lock: `acquire` left us this one latch.
+    let data = unsafe { server.keyspace.shard(shard).data() };
+    data.waiters.push(waker.clone());
+    server.unlatch(shard);
+    server.stats.parked.add(1);
+    Locked::Parked
+}
+
 impl Plan {
     /// An empty plan that knows the place of a key.
     pub fn knowing(known: Option<ahead::KnownKey>) -> Plan {
@@ -83,6 +94,7 @@ impl Plan {
     }
 
     /// Adds a command's keys. Returns false when they cannot be told.
+    #[inline]
     pub fn add(&mut self, command: &Command, args: &[&[u8]], db: usize) -> bool {
         self.values |= command.has(flags::VALUES);
         if let [table::KeySpec {
@@ -103,6 +115,7 @@ impl Plan {
     }
 
     /// Adds one key.
+    #[inline]
     pub fn add_key(&mut self, key: &[u8], access: Access, db: usize) {
         let known = self.known.and_then(|known| known.place(key));
         let (shard, hash) = known.unwrap_or_else(|| (shard_of(key), hash_bytes(key)));
@@ -139,22 +152,25 @@ impl Plan {
     }
 
     /// Takes the latches and checks that the native path can do it.
+    #[inline]
     pub fn lock<'a>(&'a self, server: &'static Server, now: i64, waker: &Waker) -> Locked<'a> {
         if self.keys.len() > 1 {
             self.fetch(server);
         }
         if let Err(shard) = acquire(server, &self.shards, &self.keys) {
-            // SAFETY: lock: `acquire` left us this one latch.
-            let data = unsafe { server.keyspace.shard(shard).data() };
-            data.waiters.push(waker.clone());
-            server.unlatch(shard);
-            server.stats.parked.add(1);
-            return Locked::Parked;
+            return park(server, shard, waker);
         }
         let guard = LatchGuard { server, shards: &self.shards };
-        if self.is_plain(server) {
-            return Locked::Yes(guard);
+        match self.is_plain(server) {
+            true => Locked::Yes(guard),
+            false => self.look_closer(guard, now, waker),
         }
+    }
+
+    /// The rest of [`Plan::lock`], where something is going on.
+    #[inline(never)]
+    fn look_closer<'a>(&'a self, guard: LatchGuard<'a>, now: i64, waker: &Waker) -> Locked<'a> {
+        let server = guard.server;
         if crate::snapshot::running() {
             let keys = self.keys.iter().zip(&self.names).map(|(k, name)| {
                 // SAFETY: layout: the names point into the arguments, which outlive the plan.

@@ -36,7 +36,7 @@ const FEW_ARGS: usize = 4;
 /// Room made for more than those.
 const MORE_ARGS: usize = 128;
 /// Arguments of a request whose list lies on the stack.
-const FEW_SLICES: usize = 16;
+const FEW_SLICES: usize = 12;
 /// Room for so many arguments is kept by a thread for its next pipeline.
 const SPARE_ARGS: usize = 1024;
 
