@@ -51,8 +51,10 @@ fn no_subscription_slips_through_a_change() {
             scope.spawn(move || {
                 while !stop.load(SeqCst) {
                     let mut c = login(s, "u");
-                    c.send(words);
-                    c.send(&["QUIT"]);
+                    // It may be ended at any moment.
+                    if c.try_send(words) {
+                        c.try_send(&["QUIT"]);
+                    }
                     c.rest();
                 }
             });

@@ -98,7 +98,7 @@ fn check_forms(run: &Run) {
             run.html.split_once(&format!("<section id=\"{check}-{module}\">")).expect(check);
         let section = section.split("</section>").next().unwrap_or_default();
         assert!(section.contains(&format!(">{state}</span>")), "{section}");
-        assert!(section.contains("<pre>backplane") || section.contains("run.py"), "{section}");
+        assert!(section.contains("/backplane") || section.contains("run.py"), "{section}");
     }
     assert!(shown.next().is_none(), "the page has more cells than the JSON");
     let mut rows = run.table.lines().skip_while(|l| !l.starts_with(' ')).skip(1);
@@ -206,4 +206,22 @@ fn wrong_calls() {
     assert_eq!(code(&["--only", "nosuch"]), Some(2));
     assert_eq!(code(&["/no/such/module.so"]), Some(2));
     assert_eq!(code(&["--list"]), Some(0));
+}
+
+/// What a cell says of how it is had again can be pasted into a shell in any folder.
+#[test]
+fn the_commands_of_cells_repeat_them() {
+    let empty = path(own_modules(), "empty.so");
+    let run = matrix(&[&empty, "--seconds", "1", "--only", "doctor,start,rdb,load,unload"]);
+    assert_eq!(run.code, Some(0), "{}", run.table);
+    let lines = run.json.lines().filter(|l| l.contains("\"command\": \""));
+    let commands: Vec<String> = lines.map(|l| field(l, "command")).collect();
+    assert_eq!(commands.len(), 5, "{}", run.json);
+    for command in commands {
+        let output = Command::new("sh").args(["-c", &command]).current_dir("/").output().unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}\n{text}");
+        assert!(!text.contains("no reference"), "{command}\n{text}");
+    }
 }

@@ -334,8 +334,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// What the current command writes goes out whatever `CLIENT REPLY` says: it is a message.
     pub pushed: bool,
-    /// Requests for the module thread that it sent without a native one between them.
-    pub module_streak: u32,
+    /// Requests for the module thread that it sent without a native one between them; below 0 when it is not to move there.
+    pub module_streak: i32,
     /// What a replica told before it asked for the data.
     pub handshake: Option<Box<crate::execute::replication::Handshake>>,
     /// Bytes read and not executed, those of the current request included, for `CLIENT LIST`.

@@ -75,6 +75,8 @@ pub struct Turn {
     pub done: usize,
     /// So many requests were.
     pub requests: u32,
+    /// It took so many nanoseconds.
+    pub ns: u64,
     /// Where it stopped.
     pub outcome: Outcome,
 }
@@ -166,10 +168,10 @@ pub fn run_input(
                 done += len;
                 requests += 1;
                 if matches!(side, Side::Serving(_)) {
-                    session.module_streak = 0;
+                    session.module_streak = session.module_streak.min(0);
                 } else {
                     (natives, session.module_streak) = match session.last_was_native {
-                        true => (natives + 1, 0),
+                        true => (natives + 1, session.module_streak.min(0)),
                         false => (0, session.module_streak.saturating_add(1)),
                     };
                     if natives >= NATIVES_ON_MODULE_THREAD
@@ -194,12 +196,13 @@ pub fn run_input(
             }
         }
     };
-    server.stats.turn(client.session.clock_ns.saturating_sub(begin), u64::from(requests));
+    let ns = client.session.clock_ns.saturating_sub(begin);
+    server.stats.turn(ns, u64::from(requests));
     if outcome != Outcome::NeedInput {
         // What was found ahead and not executed is looked for again.
         client.parser.abandon();
     }
-    Turn { done, requests, outcome }
+    Turn { done, requests, ns, outcome }
 }
 
 /// Finds up to `most` requests at the beginning of `input`; tells what stopped it.

@@ -27,6 +27,8 @@ pub struct Facts {
     pub no_symbols: bool,
     /// API names in it, as `GetApi` is asked for them, without prefix.
     pub asked: BTreeSet<String>,
+    /// Where its constants are.
+    constants: Vec<(usize, usize)>,
     /// It asks with Valkey's prefix.
     pub valkey_prefix: bool,
 }
@@ -51,14 +53,17 @@ const OURS: u16 = elf::EM_AARCH64;
 
 /// Reads a file. `Err` is why it cannot be loaded at all.
 pub fn read(data: &[u8]) -> Result<Facts, String> {
-    let facts = read_any(data)?;
+    let mut facts = read_any(data)?;
     if facts.is_program {
         return Err("It is a program, not a shared library.".into());
+    }
+    for &(from, to) in &std::mem::take(&mut facts.constants) {
+        find_names(&data[from..to], &mut facts);
     }
     Ok(facts)
 }
 
-/// As [`read`], of a program too.
+/// As [`read`], of a program too, without the names that it asks for.
 pub fn read_any(data: &[u8]) -> Result<Facts, String> {
     if !data.starts_with(&elf::ELFMAG) {
         return Err(format!("It is not an ELF file: it {}.", other_kind(data)));
@@ -162,8 +167,9 @@ pub fn read_any(data: &[u8]) -> Result<Facts, String> {
     constants.sort_unstable();
     let mut done = 0;
     for (from, to) in constants {
-        if let Some(part) = data.get(from.max(done) as usize..to as usize) {
-            find_names(part, &mut facts);
+        let part = from.max(done) as usize..to as usize;
+        if data.get(part.clone()).is_some_and(|part| !part.is_empty()) {
+            facts.constants.push((part.start, part.end));
             done = to;
         }
     }

@@ -41,7 +41,8 @@ pub fn find(name: &str, run_path: &[String], of: &Path) -> Option<PathBuf> {
     let environment = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = own.map(PathBuf::from).collect();
     dirs.extend(environment.split(':').filter(|d| !d.is_empty()).map(PathBuf::from));
-    let usable = |p: &PathBuf| std::fs::read(p).is_ok_and(|data| super::elf::read(&data).is_ok());
+    let usable =
+        |p: &PathBuf| std::fs::read(p).is_ok_and(|data| super::elf::read_any(&data).is_ok());
     dirs.iter()
         .map(|d| d.join(name))
         .chain(cached(name))

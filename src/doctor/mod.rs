@@ -265,7 +265,7 @@ impl World {
                 }
                 continue;
             };
-            let Ok(library) = contents(&file).and_then(|(_, data)| elf::read(&data)) else {
+            let Ok(library) = contents(&file).and_then(|(_, data)| elf::read_any(&data)) else {
                 self.unknown = true;
                 continue;
             };

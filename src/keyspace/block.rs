@@ -325,6 +325,36 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_put_anywhere_in_blocks_of_all_sizes() {
+        let mut model = b"begin".to_vec();
+        let mut word = Word::of_block(Block::new(&model), 2);
+        let mut state = 1usize;
+        let mut below = |n: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+            (state >> 33) % n
+        };
+        for round in 0..2000 {
+            // Up, beyond what is moved by hand, and down again.
+            let grows = (round / 200) % 2 == 0;
+            let at = below(model.len());
+            let old = below(1 + (model.len() - at).min(if grows { 20 } else { 400 }));
+            let text = vec![round as u8; below(if grows { 400 } else { 20 })];
+            let parts = [&text[..], b"", &[(round + 1) as u8]];
+            // SAFETY: layout: `model` has as many bytes as the block.
+            unsafe { word.block_mut::<Block>().splice(model.len(), at, old, parts) };
+            model.splice(at..at + old, parts.concat());
+            // SAFETY: layout: as above.
+            assert_eq!(unsafe { word.block::<Block>().bytes(model.len()) }, model);
+            assert_eq!(word.mark(), 2);
+            if round % 400 == 199 {
+                assert!(model.len() > SMALL, "{} bytes", model.len());
+            }
+        }
+        // SAFETY: not used any more.
+        unsafe { word.block_mut::<Block>().free(model.len()) };
+    }
+
+    #[test]
     fn marks_stay_while_blocks_move() {
         let mut word = Word::of_block(Block::new(b"abc"), 5);
         let mut len = 3;

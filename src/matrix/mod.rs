@@ -9,7 +9,7 @@ mod table;
 mod workload;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -32,6 +32,7 @@ Runs every check on every module (default: the real ones in target/reference/lib
   --scripts DIR       folder of the differential scripts (default: tests/diff here or above)
   --suites DIR        folder of the vendors' checkouts: run their suites too
   --runner FILE       the program that runs them (default: run.py in the folder of --suites)
+  --runner-args ARGS  more arguments for it, such as '--only-files test_crash'
   --jobs N            checks at a time (default: as many as processors, 2 to 8)
   --verbose           print what is sent and answered
   --list              tell what the checks are
@@ -51,6 +52,8 @@ pub struct Setup {
     pub scripts: Option<PathBuf>,
     /// The vendors' checkouts.
     pub suites: Option<PathBuf>,
+    /// More arguments for the program that runs them.
+    pub runner_args: Vec<String>,
     /// What runs them.
     pub runner: Option<PathBuf>,
     /// Whether all that is sent is printed.
@@ -178,6 +181,7 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
         seconds: 60,
         scripts: None,
         suites: None,
+        runner_args: Vec::new(),
         runner: None,
         verbose: false,
         jobs: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8)),
@@ -194,11 +198,6 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
         match arg.as_str() {
             "--reference" => {
                 given = Some(PathBuf::from(value()?));
-                setup.repeat.extend(
-                    given
-                        .iter()
-                        .map(|d| format!("--reference {}", lab::shell(&d.display().to_string()))),
-                );
             }
             "--no-reference" => {
                 without = true;
@@ -212,10 +211,16 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
             "--json" => setup.json = Some(value()?.into()),
             "--html" => setup.html = Some(value()?.into()),
             "--only" => setup.checks = only(value()?)?,
-            "--seconds" => setup.seconds = number(value()?)?,
+            "--seconds" => {
+                setup.seconds = number(value()?)?;
+                setup.repeat.push(format!("--seconds {}", setup.seconds));
+            }
             "--scripts" => setup.scripts = Some(value()?.into()),
             "--suites" => setup.suites = Some(value()?.into()),
             "--runner" => setup.runner = Some(value()?.into()),
+            "--runner-args" => {
+                setup.runner_args = value()?.split_whitespace().map(str::to_string).collect();
+            }
             "--jobs" => setup.jobs = number(value()?)?.clamp(1, 64) as usize,
             "--verbose" => setup.verbose = true,
             "--list" => {
@@ -237,6 +242,9 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
     if let Some(dir) = &dir {
         let path = dir.join("bin/redis-server");
         let path = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
+        // As it was found: a command is pasted in any folder.
+        let dir = path.ancestors().nth(2).unwrap_or(Path::new("/")).display().to_string();
+        setup.repeat.push(format!("--reference {}", lab::shell(&dir)));
         setup.reference_server = Some(path);
     }
     setup.scripts = setup.scripts.or_else(|| above("tests/diff"));
@@ -248,7 +256,8 @@ fn setup(args: &[String]) -> Result<Option<(Setup, Vec<Subject>)>, String> {
                 runner.display()
             ));
         }
-        setup.runner = Some(runner);
+        setup.suites = Some(suites.canonicalize().map_err(|e| e.to_string())?);
+        setup.runner = Some(runner.canonicalize().map_err(|e| e.to_string())?);
     }
     let mut files = setup.files.clone();
     if files.is_empty() {
@@ -348,9 +357,19 @@ fn one(setup: &Setup, subjects: &[Subject], check: usize, subject: usize) -> Cel
     Cell { check, subject, state, text, command, steps: lab.lines(), time: begin.elapsed() }
 }
 
+/// How this program is called: by its path, unless a shell found it by its name.
+fn this_program() -> String {
+    let given = std::env::args().next().unwrap_or_default();
+    match std::env::current_exe() {
+        Ok(me) if given.contains('/') => lab::shell(&me.display().to_string()),
+        _ => given,
+    }
+}
+
 /// How a cell is had again: with all modules where the check is about all of them.
 fn again(lab: &Lab, check: &str, all: bool) -> String {
-    let mut words = vec!["backplane matrix --verbose --only".to_string(), check.to_string()];
+    let mut words = vec![this_program()];
+    words.extend(["matrix --verbose --only", check].map(String::from));
     words.extend(lab.setup.repeat.iter().cloned());
     let word = |subject: &Subject| match subject.given {
         true => subject.words().iter().map(|w| lab::shell(w)).collect::<Vec<_>>().join(" "),

@@ -21,7 +21,12 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 /// A client moves here behind so many requests for the module thread without a native one among them.
-const MOVE_AFTER: u32 = 64;
+const MOVE_AFTER: i32 = 64;
+/// Pipelined requests that take longer than this on average are better read and answered by serving threads, if the module
+/// thread has no time left: then the hand-over is little beside them.
+pub const HEAVY_NS: u64 = 1500;
+/// So many requests have to go by before such a client is looked at again.
+pub const STAY_AWAY: i32 = 20_000;
 /// A round of the module thread that takes longer than this is too long for those who might send something else.
 const LONG_ROUND: Duration = Duration::from_millis(10);
 /// Nobody moves here for this time after a long round, or after the module thread had no time left.
@@ -271,12 +276,13 @@ impl Attention {
     /// Sends all connections home, and lets none come for some time. The one whose request runs goes when it is done.
     pub fn send_all_home(&self, server: &Server) {
         self.close();
+        server.queue.outgoing.help(server);
         let mut going = Vec::new();
         {
             let mut places = self.places.lock();
             for i in 0..places.all.len() {
                 let here = &mut places.all[i];
-                if !here.as_ref().is_some_and(|a| a.client.is_some()) {
+                if here.as_ref().is_none_or(|a| a.client.is_none()) {
                     continue;
                 }
                 if let Some(Attended { socket, thread, client: Some(client), .. }) = here.take() {
@@ -392,7 +398,7 @@ pub enum Home {
 fn bring(server: &Server, thread: usize, mut arrival: Arrival) {
     if let Arrival::Back(_, client) = &mut arrival {
         // It has to earn its place anew: there was a reason for it to go.
-        client.session.module_streak = 0;
+        client.session.module_streak = client.session.module_streak.min(0);
     }
     if let Some(t) = server.serving.get().and_then(|s| s.get(thread)) {
         t.give(arrival);

@@ -168,7 +168,7 @@ impl Outgoing {
         self.clients.lock().pop_front()
     }
 
-    /// Sends for the module thread, on a serving thread.
+    /// Sends for the module thread, on another.
     pub fn help(&self, server: &Server) {
         while let Some((place, client)) = self.next() {
             answer(server, place, client, None);
@@ -224,6 +224,8 @@ struct Returns {
     pipelines: bool,
     /// The module thread has no time left.
     busy: bool,
+    /// What a request of the last pipelines took on average, in nanoseconds.
+    pace: u64,
 }
 
 /// So many requests of a client at once are a pipeline.
@@ -237,7 +239,14 @@ impl Returns {
     fn new(server: &Server) -> Returns {
         let threads = server.serving.get().map_or(1, Vec::len);
         let by_thread = (0..threads).map(|_| Vec::new()).collect();
-        Returns { by_thread, last: mono_ns(), waiting: false, pipelines: false, busy: false }
+        Returns {
+            by_thread,
+            last: mono_ns(),
+            waiting: false,
+            pipelines: false,
+            busy: false,
+            pace: 0,
+        }
     }
 
     /// Nothing else is to be done: sends replies right from here, which saves waking the serving threads for it. What
@@ -249,10 +258,14 @@ impl Returns {
         for clients in &mut self.by_thread {
             let mut left = Vec::new();
             for mut r in clients.drain(..) {
-                match r.direct && send_replies(server, &mut r.client, DIRECT_MOST) {
-                    true => r.slot.put_answered(r.client),
-                    false => left.push(r),
+                if !r.direct || !send_replies(server, &mut r.client, DIRECT_MOST) {
+                    left.push(r);
+                    continue;
                 }
+                if r.client.out.buf.capacity() > KEEP_OUTPUT {
+                    r.client.out.buf = Vec::new();
+                }
+                r.slot.put_answered(r.client);
             }
             *clients = left;
         }
@@ -316,9 +329,6 @@ fn send_replies(server: &Server, client: &mut Client, most: usize) -> bool {
         server.stats.writes.add(1);
         server.stats.net_output_bytes.add(sent as u64);
         out.drain(..sent);
-    }
-    if out.capacity() > KEEP_OUTPUT && out.is_empty() {
-        *out = Vec::new();
     }
     out.is_empty()
 }
@@ -462,9 +472,13 @@ fn run_client(
     let input = std::mem::take(&mut client.input);
     // SAFETY: lock: the module thread has the module lock here, as on the line after the commands.
     unsafe { server.holder() }.client = Some(client.session.shared.clone());
-    let Turn { done, requests, outcome } =
+    let Turn { done, requests, ns, outcome } =
         run_input(server, &table, &mut client, &input, Side::Module, now_ms());
     returns.pipelines = requests >= PIPELINE;
+    if returns.pipelines {
+        let pace = (ns / u64::from(requests)).min(4 * attend::HEAVY_NS);
+        returns.pace = (returns.pace * 31 + pace) / 32;
+    }
     // SAFETY: lock: as above.
     unsafe { server.holder() }.client = None;
     client.input = input;
@@ -480,9 +494,15 @@ fn run_client(
         }
         Home::Attended(place) => {
             ready.consumed(&mut client, done);
+            let busy = returns.busy && returns.pipelines;
             match outcome {
+                Outcome::NeedInput if busy && returns.pace > attend::HEAVY_NS => {
+                    // What serving threads can do for it is worth the hand-over.
+                    client.session.module_streak = -attend::STAY_AWAY;
+                    return server.queue.attention.send_home(server, place, client);
+                }
                 Outcome::NeedInput => {
-                    let helps = returns.busy && returns.pipelines;
+                    let helps = busy;
                     server.queue.outgoing.push(server, place, client, helps);
                 }
                 Outcome::Blocked => {

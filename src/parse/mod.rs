@@ -373,6 +373,22 @@ mod tests {
     }
 
     #[test]
+    fn many_arguments_and_the_room_of_the_pipeline_before() {
+        let mut p = Parser::default();
+        for words in [3, FEW_ARGS + 1, FEW_SLICES, FEW_SLICES + 1, 300, 2 * SPARE_ARGS, 5] {
+            let names: Vec<String> = (0..words).map(|i| format!("word{i}")).collect();
+            let mut buf = format!("*{words}\r\n");
+            names.iter().for_each(|w| buf += &format!("${}\r\n{w}\r\n", w.len()));
+            p.begin();
+            assert_eq!(p.next(buf.as_bytes(), LIMITS), Parsed::Request(buf.len()));
+            assert_eq!(args(&p, buf.as_bytes()), names);
+            p.begin();
+            p.rest();
+            assert!(p.args.capacity() <= FEW_ARGS);
+        }
+    }
+
+    #[test]
     fn errors() {
         let err = |b: &[u8]| match Parser::default().next(b, LIMITS) {
             Parsed::Error(e) => e,

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::doctor;
 use crate::matrix::lab::{cut, shell, Lab, Stop, Verdict};
+use crate::matrix::this_program;
 
 /// `backplane doctor` of the file.
 pub fn doctor(lab: &Lab) -> Verdict {
@@ -28,7 +29,8 @@ pub fn doctor(lab: &Lab) -> Verdict {
 
 /// How to ask the doctor.
 pub fn doctor_command(lab: &Lab) -> String {
-    format!("backplane doctor {}", shell(&lab.subject().path.display().to_string()))
+    let path = lab.subject().path.display().to_string();
+    format!("{} doctor {}", this_program(), shell(&path))
 }
 
 /// Runs the differential scripts.
@@ -39,9 +41,9 @@ pub fn scripts(lab: &Lab) -> Verdict {
             "There is no differential script about this module.".into(),
         ));
     }
-    let Some(reference) = &lab.setup.reference_server else {
+    if lab.setup.reference_server.is_none() {
         return Err(Stop::NoReference("There is no reference to compare with.".into()));
-    };
+    }
     let Some(paths) = script_paths(lab) else {
         return Err(Stop::NotApplicable(
             "The scripts are not here: --scripts names their folder.".into(),
@@ -55,12 +57,8 @@ pub fn scripts(lab: &Lab) -> Verdict {
         )));
     }
     let mut command = Command::new(&program);
-    command.arg("--server-a").arg(reference).arg("--server-b").arg(lab.setup.server.join(" "));
-    if let Some(dir) = lab.subject().path.parent() {
-        command.arg("--modules").arg(dir);
-    }
-    let output =
-        command.args(&paths).output().map_err(|e| format!("{}: {e}", program.display()))?;
+    command.args(script_options(lab)).args(&paths);
+    let output = command.output().map_err(|e| format!("{}: {e}", program.display()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = text.lines().collect();
@@ -87,7 +85,23 @@ pub fn scripts_command(lab: &Lab) -> String {
         Some(paths) => paths.iter().map(|p| p.display().to_string()).collect(),
         None => names.iter().map(|n| format!("tests/diff/{n}")).collect(),
     };
-    format!("backplane-diff {}", paths.iter().map(|p| shell(p)).collect::<Vec<_>>().join(" "))
+    let mut words = vec![beside("backplane-diff").display().to_string()];
+    words.extend(script_options(lab));
+    words.extend(paths);
+    words.iter().map(|w| shell(w)).collect::<Vec<_>>().join(" ")
+}
+
+/// Which servers and modules the scripts are about.
+fn script_options(lab: &Lab) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(reference) = &lab.setup.reference_server {
+        words.extend(["--server-a".into(), reference.display().to_string()]);
+    }
+    words.extend(["--server-b".into(), lab.setup.server.join(" ")]);
+    if let Some(dir) = lab.subject().path.parent() {
+        words.extend(["--modules".into(), dir.display().to_string()]);
+    }
+    words
 }
 
 /// A program of the same build.
@@ -134,6 +148,7 @@ fn suite_words(lab: &Lab, name: &str) -> Vec<String> {
         ("--jobs", "1".to_string()),
     ];
     words.extend(pairs.into_iter().flat_map(|(option, value)| [option.to_string(), value]));
+    words.extend(lab.setup.runner_args.iter().cloned());
     words
 }
 
