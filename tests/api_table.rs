@@ -74,6 +74,7 @@ fn tests_of(module: &str) -> &'static str {
         "persona" | "persona_valkey" => "module_persona",
         "misuse" => "module_strict",
         "fail_onload" => "module_load",
+        "later" => "module_later",
         _ => "",
     }
 }
@@ -112,7 +113,7 @@ fn document() -> String {
         families.entry(&fact.family).or_default().insert(e.name, line);
         match fact.since.starts_with(|c: char| c.is_ascii_digit()) {
             true => count += 1,
-            false => others.push(e.name),
+            false => others.push(format!("{} ({})", e.name, fact.since)),
         }
     }
     let absent: Vec<&String> = facts.keys().filter(|n| !all().any(|e| e.name == **n)).collect();
@@ -129,7 +130,7 @@ fn document() -> String {
         facts.values().filter(|f| f.since.starts_with(|c: char| c.is_ascii_digit())).count()
     );
     if !others.is_empty() {
-        let _ = writeln!(text, "\nBeside these, from Valkey: {}.", others.join(", "));
+        let _ = writeln!(text, "\nBeside these, of later servers: {}.", others.join(", "));
     }
     if !absent.is_empty() {
         let _ = writeln!(text, "\nAbsent: {absent:?}");

@@ -103,6 +103,15 @@ crate::api! {
         // SAFETY: ABI: a live string.
         c_uint::from(slot_of(unsafe { RStr::bytes(key) }))
     }
+
+    /// As `ClusterKeySlot`, of the bytes of a buffer (Redis 8.4).
+    [Free] fn ClusterKeySlotC(key: *const c_char, len: usize) -> c_uint {
+        if key.is_null() || len == 0 {
+            return c_uint::from(slot_of(b""));
+        }
+        // SAFETY: ABI: pointer and length of the module's buffer.
+        c_uint::from(slot_of(unsafe { std::slice::from_raw_parts(key.cast::<u8>(), len) }))
+    }
 }
 
 #[cfg(test)]

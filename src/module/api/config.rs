@@ -197,6 +197,14 @@ impl Parameter {
         }
     }
 
+    /// Hands its default to the module. The error is the line for the log.
+    fn put_default(&self) -> Result<(), String> {
+        self.put(&self.default()).map_err(|why| {
+            let name = self.name.to_string_lossy();
+            format!("Issue attempting to set default value of configuration {name} : {why}")
+        })
+    }
+
     fn default(&self) -> Value {
         match &self.kind {
             Kind::Text { default, .. } => Value::Text(default.clone().unwrap_or_default()),
@@ -303,6 +311,12 @@ fn choice_name(choices: &[(String, c_int)], many: bool, value: c_int) -> String 
 fn find(name: &[u8]) -> Option<Arc<Parameter>> {
     let all = PARAMETERS.lock();
     all.iter().find(|p| p.full_name.as_bytes().eq_ignore_ascii_case(name)).cloned()
+}
+
+/// The parameters of one module.
+fn of_module(module: &'static Module) -> Vec<Arc<Parameter>> {
+    let all = PARAMETERS.lock();
+    all.iter().filter(|p| std::ptr::eq(p.module, module)).cloned().collect()
 }
 
 /// The parameters of all modules, for `CONFIG`. To be used with the module lock.
@@ -495,18 +509,26 @@ crate::api! {
         }
     }
 
+    /// Sets all parameters of the module to their defaults; only inside OnLoad, before `LoadConfigs` (Redis 8.0).
+    [Main] fn LoadDefaultConfigs(ctx: *mut Ctx) -> c_int {
+        // SAFETY: ABI: null or a live context.
+        let module = unsafe { ctx.as_ref() }.and_then(|c| c.module);
+        let Some(module) = module.filter(|m| m.onload.load(Relaxed)) else { return ERR };
+        for p in of_module(module) {
+            if let Err(text) = p.put_default() {
+                crate::log_warning!("{text}");
+                return ERR;
+            }
+        }
+        OK
+    }
+
     /// Sets all parameters of the module to what the file or `MODULE LOADEX` says, or to their defaults; only inside OnLoad.
     [Main] fn LoadConfigs(ctx: *mut Ctx) -> c_int {
         // SAFETY: ABI: null or a live context.
         let module = unsafe { ctx.as_ref() }.and_then(|c| c.module);
         let Some(module) = module.filter(|m| m.onload.load(Relaxed)) else { return ERR };
-        let mine: Vec<_> = PARAMETERS
-            .lock()
-            .iter()
-            .filter(|p| std::ptr::eq(p.module, module))
-            .cloned()
-            .collect();
-        for p in mine {
+        for p in of_module(module) {
             let name = &p.full_name;
             let failed = match take_offer(name) {
                 Some(value) => {
@@ -520,10 +542,7 @@ crate::api! {
                         format!("Issue during loading of configuration {name} : {why}")
                     })
                 }
-                None => p.put(&p.default()).err().map(|why| {
-                    let name = p.name.to_string_lossy();
-                    format!("Issue attempting to set default value of configuration {name} : {why}")
-                }),
+                None => p.put_default().err(),
             };
             if let Some(text) = failed {
                 crate::log_warning!("{text}");

@@ -50,6 +50,29 @@ crate::api! {
         OK
     }
 
+    /// Ends the subscription that was made with this mask and callback (Redis 8.2).
+    [Locked] fn UnsubscribeFromKeyspaceEvents(
+        ctx: *mut Ctx, mask: c_int, callback: abi::NotificationFn,
+    ) -> c_int {
+        // SAFETY: ABI: null or a live context.
+        let Some(module) = unsafe { ctx.as_ref() }.and_then(|c| c.module) else { return ERR };
+        let Some(wanted) = callback.map(|f| f as usize) else { return ERR };
+        let server = Server::get();
+        let mut list = server.modules.keyspace.load().to_vec();
+        let before = list.len();
+        list.retain(|s| {
+            let same = s.mask == mask as u32 && s.callback.map(|f| f as usize) == Some(wanted);
+            !(same && std::ptr::eq(s.module, module))
+        });
+        if list.len() == before {
+            return ERR;
+        }
+        server.modules.keyspace.store(Arc::new(list));
+        // Writes that only this subscription wanted to see need not take the module path any more.
+        server.modules.commands_changed(module);
+        OK
+    }
+
     /// Classes of events that go to clients (`notify-keyspace-events`).
     [Free] fn GetNotifyKeyspaceEvents() -> c_int {
         Server::get().client_events() as c_int

@@ -13,7 +13,17 @@ use crate::server::Server;
 use libc::{EBADF, EINVAL, ENOENT, ENOTSUP};
 use std::ffi::{c_char, c_int, c_void, CStr};
 
-crate::api! {}
+crate::api! {
+    /// When the first of all fields expires, Unix milliseconds; -1 if none does, or the key is no hash (Redis 8.0).
+    [Locked] fn HashFieldMinExpire(handle: *mut Key) -> i64 {
+        // SAFETY: ABI: null or an open key.
+        let entry = unsafe { key(handle) }.and_then(|k| k.entry());
+        match entry.as_ref().map(|e| e.value()) {
+            Some(ValueRef::Hash(hash)) => hash.min_expire().unwrap_or(abi::NO_EXPIRE),
+            _ => abi::NO_EXPIRE,
+        }
+    }
+}
 
 /// Functions of this family that are C shims (`ffi/shims.c`).
 pub const SHIMS: &[Export] = &[
