@@ -112,7 +112,9 @@ pub struct Ready {
 
 impl Default for Ready {
     fn default() -> Self {
-        Ready { events: Vec::with_capacity(EVENTS), spare: Vec::new() }
+        // The first client's are there from the start: `maxmemory` may leave little room for more.
+        let spare = (0..2).map(|_| Vec::with_capacity(READ_SIZE)).collect();
+        Ready { events: Vec::with_capacity(EVENTS), spare }
     }
 }
 
