@@ -35,8 +35,10 @@ const CLOSED_FOR: Duration = Duration::from_secs(1);
 const SILENT_TICKS: u32 = 100;
 /// Read at once.
 const READ_SIZE: usize = 16 * 1024;
-/// Spare buffers, of each sort.
-const SPARE: usize = 64;
+/// An output buffer up to this size may stay with a client.
+pub const KEEP_OUTPUT: usize = 512;
+/// Spare buffers at most.
+const SPARE: usize = 128;
 /// Sockets told of at once.
 const EVENTS: usize = 256;
 /// What the queue's bell is called among the sockets.
@@ -443,7 +445,7 @@ fn read(server: &Server, fd: RawFd, client: &mut Client, spare: &mut Vec<Vec<u8>
 
 /// Takes a buffer back.
 pub fn keep(spare: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
-    if spare.len() < 2 * SPARE && (1..=4 * READ_SIZE).contains(&buffer.capacity()) {
+    if spare.len() < SPARE && (1..=4 * READ_SIZE).contains(&buffer.capacity()) {
         buffer.clear();
         spare.push(buffer);
     }
@@ -461,11 +463,11 @@ impl Ready {
     }
 }
 
-/// A client has got all its replies. The module thread keeps its buffer; elsewhere the client does.
+/// A client has got all its replies. The module thread keeps its buffer; elsewhere the client does, if it is small.
 pub fn replied(client: &mut Client, ready: Option<&mut Ready>) {
     if let Some(ready) = ready {
         keep(&mut ready.spare, std::mem::take(&mut client.out.buf));
-    } else if client.out.buf.capacity() > READ_SIZE {
+    } else if client.out.buf.capacity() > KEEP_OUTPUT {
         client.out.buf = Vec::new();
     }
     client.parser.rest();

@@ -232,8 +232,6 @@ struct Returns {
 const PIPELINE: u32 = 4;
 /// Replies up to this size are sent from the module thread.
 const DIRECT_MOST: usize = 4096;
-/// An output buffer up to this size may stay with a client.
-const KEEP_OUTPUT: usize = 512;
 
 impl Returns {
     fn new(server: &Server) -> Returns {
@@ -262,7 +260,7 @@ impl Returns {
                     left.push(r);
                     continue;
                 }
-                if r.client.out.buf.capacity() > KEEP_OUTPUT {
+                if r.client.out.buf.capacity() > attend::KEEP_OUTPUT {
                     r.client.out.buf = Vec::new();
                 }
                 r.slot.put_answered(r.client);
