@@ -193,13 +193,21 @@ fn bitpos(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
+/// Combines a text with another, which is as long or shorter: zeros are behind it. Made for each operation, so that the
+/// compiler takes many bytes at once.
+fn combine(result: &mut [u8], other: &[u8], operation: impl Fn(u8, u8) -> u8) {
+    let (both, behind) = result.split_at_mut(other.len());
+    both.iter_mut().zip(other).for_each(|(a, b)| *a = operation(*a, *b));
+    behind.iter_mut().for_each(|a| *a = operation(*a, 0));
+}
+
 /// `BITOP AND|OR|XOR|NOT destination key ...`
 fn bitop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
-    let combine: fn(u8, u8) -> u8 = match args[1] {
-        w if is(w, "and") => |a, b| a & b,
-        w if is(w, "or") => |a, b| a | b,
-        w if is(w, "xor") => |a, b| a ^ b,
-        w if is(w, "not") => |a, _| a,
+    let combine_with: fn(&mut [u8], &[u8]) = match args[1] {
+        w if is(w, "and") => |result, other| combine(result, other, |a, b| a & b),
+        w if is(w, "or") => |result, other| combine(result, other, |a, b| a | b),
+        w if is(w, "xor") => |result, other| combine(result, other, |a, b| a ^ b),
+        w if is(w, "not") => |_, _| {},
         _ => return Err(SYNTAX),
     };
     let not = is(args[1], "not");
@@ -214,9 +222,7 @@ fn bitop(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let mut result = texts[0].to_vec();
     result.resize(len, 0);
     for other in &texts[1..] {
-        let (both, behind) = result.split_at_mut(other.len());
-        both.iter_mut().zip(other.iter()).for_each(|(a, b)| *a = combine(*a, *b));
-        behind.iter_mut().for_each(|a| *a = combine(*a, 0));
+        combine_with(&mut result, other);
     }
     if not {
         result.iter_mut().for_each(|b| *b = !*b);
