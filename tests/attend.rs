@@ -210,6 +210,15 @@ fn the_log_is_safe_before_a_reply() {
 }
 
 #[test]
+fn silent_connections_go_home() {
+    let s = start(&[]);
+    let mut c = s.client();
+    settle(&s, &mut c);
+    until("it is at home", || attended(&s) == 0);
+    settle(&s, &mut c);
+}
+
+#[test]
 fn in_exclusive_mode_they_stay_where_they_are() {
     let s = start(&["--module-exclusive", "yes"]);
     let mut c = s.client();

@@ -31,7 +31,7 @@ pub const STAY_AWAY: i32 = 20_000;
 const LONG_ROUND: Duration = Duration::from_millis(10);
 /// Nobody moves here for this time after a long round, or after the module thread had no time left.
 const CLOSED_FOR: Duration = Duration::from_secs(1);
-/// Connections that are silent for this time go back: nobody needs to watch over them then.
+/// When none sent anything for so many looks of the guard, all go back: nobody needs to watch over them then.
 const SILENT_TICKS: u32 = 100;
 /// Read at once.
 const READ_SIZE: usize = 16 * 1024;
@@ -75,7 +75,8 @@ pub struct Attention {
     closed_until: AtomicU64,
     /// When the present round of the module thread began, monotonic; 0 while it sleeps.
     round_began: AtomicU64,
-    rounds: AtomicU64,
+    /// Something was read since the guard looked last. Rounds do not tell: the cron makes them too.
+    active: AtomicBool,
     places: Mutex<Places>,
     some: Condvar,
 }
@@ -95,7 +96,7 @@ impl Default for Attention {
             open: AtomicBool::new(false),
             closed_until: AtomicU64::new(0),
             round_began: AtomicU64::new(0),
-            rounds: AtomicU64::new(0),
+            active: AtomicBool::new(false),
             places: Mutex::default(),
             some: Condvar::new(),
         };
@@ -341,7 +342,6 @@ impl Attention {
             events.set_len(n.max(0) as usize);
         }
         self.round_began.store(mono_ns(), Relaxed);
-        self.rounds.fetch_add(1, Relaxed);
     }
 
     /// Reads what has come, as jobs.
@@ -368,6 +368,7 @@ impl Attention {
                 // The serving thread sees the end, or the error, when it reads.
                 Read::Ended => self.send_home(server, place, client),
                 Read::Some => {
+                    self.active.store(true, Relaxed);
                     client.session.shared.active.store(now, Relaxed);
                     if client.input.len() > READ_SIZE && !limits::input_fits(server, &client) {
                         self.send_home(server, place, client);
@@ -493,7 +494,7 @@ fn first_key(input: &[u8]) -> Option<&[u8]> {
 /// The body of the thread that looks for long rounds.
 pub fn guard(server: &'static Server) {
     let a = &server.queue.attention;
-    let (mut rounds, mut silent) = (0, 0);
+    let mut silent = 0;
     loop {
         {
             let mut places = a.places.lock();
@@ -504,8 +505,7 @@ pub fn guard(server: &'static Server) {
         std::thread::sleep(LONG_ROUND);
         let began = a.round_began.load(Relaxed);
         let long = began != 0 && mono_ns().saturating_sub(began) > LONG_ROUND.as_nanos() as u64;
-        silent = if a.rounds.swap(rounds, Relaxed) == rounds { silent + 1 } else { 0 };
-        rounds = 0;
+        silent = if a.active.swap(false, Relaxed) { 0 } else { silent + 1 };
         if long || silent >= SILENT_TICKS {
             a.send_all_home(server);
         }
