@@ -98,7 +98,8 @@ pub const SERVER: &[Line] = &[
     (1, "INFO ( cluster | modules | nosuch )", ""),
     (1, "INFO [ ( everything | all | default | server | clients | memory | persistence | stats | replication | cpu ) ]", "@kind"),
     (1, "( ACL | CLIENT | CLUSTER | COMMAND | CONFIG | FUNCTION | LATENCY | MEMORY | MODULE | OBJECT | PUBSUB | SCRIPT | SLOWLOG | XGROUP | XINFO ) HELP", "@kind"),
-    (1, "ROLE", ""),
+    // The reference counts an offset up where there are no replicas.
+    (1, "ROLE", "@type-only"),
     (1, "( REPLICAOF | SLAVEOF ) NO ONE", ""),
     (1, "FAILOVER [ ( ABORT | TO 127.0.0.1 1 | FORCE | TIMEOUT <few> ) ]", ""),
     (1, "REPLCONF ( listening-port <int> | ip-address x | capa eof | <odd> <odd> )", ""),

@@ -64,7 +64,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("lfu-decay-time", "1"),
     ("maxmemory-samples", "5"),
     ("maxmemory-eviction-tenacity", "10"),
-    ("maxmemory-clients", "0"),
     ("active-expire-effort", "1"),
     ("active-defrag-threshold-lower", "10"),
     ("active-defrag-cycle-min", "1"),
