@@ -229,7 +229,8 @@ fn without_times(text: &[u8]) -> Vec<u8> {
     let mut lines: Vec<Vec<u8>> = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
         let parts = line.split(|byte| *byte == b',');
-        let kept: Vec<&[u8]> = parts.filter(|part| !part.starts_with(b"usec")).collect();
+        let timed = |part: &&[u8]| part.starts_with(b"usec") || part.starts_with(b"avg_ttl");
+        let kept: Vec<&[u8]> = parts.filter(|part| !timed(part)).collect();
         lines.push(kept.join(&b','));
     }
     lines.sort();
