@@ -3,8 +3,9 @@
 //! that depend on each other; those of different requests do not.
 use super::table::{Command, Path, Table};
 use crate::connection::client::Session;
+use crate::keyspace::entry::Entry;
 use crate::keyspace::follow;
-use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
+use crate::keyspace::shard::{hash_bytes, shard_of, Look, Shard, SHARDS};
 use crate::parse::Parser;
 use crate::server::Server;
 use smallvec::SmallVec;
@@ -145,37 +146,40 @@ fn fetch_keys<'s>(
     for key in keys.clone() {
         key.shard.prefetch_bucket(key.hash);
     }
-    for key in keys.clone() {
-        key.shard.prefetch_entry(key.hash, |_| {});
-    }
     if depth == Depth::Entries {
+        keys.for_each(|key| key.shard.prefetch_entry(key.hash));
         return;
     }
+    // The latches are kept until all is on its way: the stages then look at memory only, which the processor does for
+    // many keys at once. A latch that is not free is left alone, so nobody waits for anything here.
+    let mut seen: SmallVec<[(Key<'s>, Look<'s>); MOST]> = SmallVec::new();
+    for key in keys {
+        seen.extend(key.shard.look(key.hash).map(|look| (key, look)));
+    }
     // Those whose values are tables, with the hashes of their members.
-    let mut tables: SmallVec<[(Key<'s>, u64); MOST]> = SmallVec::new();
-    for key in keys.clone() {
-        key.shard.prefetch_entry(key.hash, |e| {
-            e.prefetch_value();
-            if !key.member.is_empty() && e.has_table() {
-                tables.push((key, hash_bytes(key.member)));
-            }
-        });
+    let mut tables: SmallVec<[(Entry, u64); MOST]> = SmallVec::new();
+    for (key, look) in &seen {
+        let e = look.entry();
+        e.prefetch_value();
+        if !key.member.is_empty() && e.has_table() {
+            tables.push((e, hash_bytes(key.member)));
+        }
     }
-    for (key, member) in &tables {
-        key.shard.prefetch_entry(key.hash, |e| e.prefetch_member_bucket(*member));
+    for (e, member) in &tables {
+        e.prefetch_member_bucket(*member);
     }
-    for (key, member) in &tables {
-        key.shard.prefetch_entry(key.hash, |e| e.prefetch_member(*member));
+    for (e, member) in &tables {
+        e.prefetch_member(*member);
     }
     if depth == Depth::Behind {
         let mut values: SmallVec<[usize; MOST]> = SmallVec::new();
-        for key in keys {
-            key.shard.prefetch_entry(key.hash, |e| {
-                e.prefetch_behind_value();
-                values.extend(e.module_value_in_heap());
-            });
+        for (_, look) in &seen {
+            let e = look.entry();
+            e.prefetch_behind_value();
+            values.extend(e.module_value_in_heap());
         }
         if on_module_thread {
+            drop(seen);
             follow::fetch_behind(&values);
         }
     }
