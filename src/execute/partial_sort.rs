@@ -14,7 +14,8 @@ const LARGE: usize = 41;
 
 /// Orders `items` so that the places in `wanted` hold what belongs there; the others hold the rest.
 pub fn sort_range<T>(items: &mut [T], wanted: &Range<usize>, compare: impl Fn(&T, &T) -> Ordering) {
-    let mut parts = vec![0..items.len()];
+    let mut parts = Vec::new();
+    parts.push(0..items.len());
     while let Some(part) = parts.pop() {
         let inside = part.start.max(wanted.start) < part.end.min(wanted.end);
         if part.len() < 2 || !inside {
