@@ -545,7 +545,7 @@ impl Listpack {
     /// Says in the header what there is.
     #[inline]
     fn set_form(&mut self, len: usize, late: bool, count: usize) {
-        let total = len as u32 + 1 | if late { LATE } else { 0 };
+        let total = (len as u32 + 1) | if late { LATE } else { 0 };
         let bytes = header(total, u16::try_from(count).unwrap_or(UNCOUNTED));
         // SAFETY: layout: there is always a header.
         unsafe { self.block.bytes_mut(HEADER) }.copy_from_slice(&bytes);
