@@ -5,6 +5,7 @@ use super::table::{Command, Path, Table};
 use crate::connection::client::Session;
 use crate::keyspace::follow;
 use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
+use crate::keyspace::value::ModuleValue;
 use crate::parse::Parser;
 use crate::server::Server;
 use smallvec::SmallVec;
@@ -125,23 +126,28 @@ fn fetch_keys<'s>(
     for (shard, hash) in keys.clone() {
         shard.prefetch_entry(hash, |_| {});
     }
-    if depth >= Depth::Values {
-        for (shard, hash) in keys.clone() {
-            shard.prefetch_entry(hash, |e| e.prefetch_value());
-        }
+    if depth == Depth::Entries {
+        return;
     }
-    if depth >= Depth::Behind {
-        let mut values: SmallVec<[usize; MOST]> = SmallVec::new();
-        for (shard, hash) in keys {
-            shard.prefetch_entry(hash, |e| {
-                e.prefetch_behind_value();
-                values.extend(e.module_value_in_heap());
-            });
-        }
-        if on_module_thread {
-            follow::fetch_behind(&values);
-        }
+    let mut further: SmallVec<[(&'s Shard, u64); MOST]> = SmallVec::new();
+    let mut values: SmallVec<[&ModuleValue; MOST]> = SmallVec::new();
+    for (shard, hash) in keys {
+        shard.prefetch_entry(hash, |e| {
+            e.prefetch_value();
+            if depth == Depth::Behind && e.leads_further() {
+                further.push((shard, hash));
+            } else if depth == Depth::Behind && on_module_thread {
+                values.extend(e.module_value());
+            }
+        });
     }
+    for (shard, hash) in further {
+        shard.prefetch_entry(hash, |e| e.prefetch_behind_value());
+    }
+    // The module thread has the module lock, under which these are freed: that takes no latch.
+    values.iter().for_each(|value| value.prefetch());
+    let followed: SmallVec<[usize; MOST]> = values.iter().filter_map(|v| v.in_heap()).collect();
+    follow::fetch_behind(&followed);
 }
 
 /// Fetches what the first keys of requests of many clients will touch. On the module thread.
@@ -165,6 +171,7 @@ pub fn fetch<'t>(
     let shards = db.shards();
     let shard = |key: &KnownKey| -> &Shard { &shards[key.shard as usize] };
     let (mut at, mut depth) = (0, Depth::Entries);
+    let mut last: Option<(&[u8], &Arc<Command>)> = None;
     for request in &mut *found {
         let bytes = &input[at..at + request.len];
         at += request.len;
@@ -172,8 +179,11 @@ pub fn fetch<'t>(
         let text = |range: &crate::parse::Range| {
             &bytes[range.start as usize..(range.start + range.len) as usize]
         };
-        let Some(command) = request.command.or_else(|| table.find(text(name))) else { continue };
+        let name = text(name);
+        let same = last.filter(|(known, _)| *known == name).map(|(_, command)| command);
+        let Some(command) = request.command.or(same).or_else(|| table.find(name)) else { continue };
         request.command = Some(command);
+        last = Some((name, command));
         let runs_here = on_module_thread || command.path == Path::Native;
         if runs_here && command.begins_with_key() {
             let key = KnownKey::new(text(key));

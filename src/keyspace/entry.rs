@@ -487,22 +487,27 @@ impl Entry {
         super::table::prefetch(at.wrapping_add(64));
     }
 
+    /// Whether [`Entry::prefetch_behind_value`] finds anything.
+    #[inline]
+    pub fn leads_further(&self) -> bool {
+        matches!(self.tag(), TAG_STREAM | TAG_LIST)
+    }
+
     /// Has the processor fetch what that points to.
     #[inline]
     pub fn prefetch_behind_value(&self) {
         match self.value() {
             ValueRef::Stream(stream) => stream.prefetch(),
             ValueRef::List(list) => list.prefetch(),
-            ValueRef::Module(value) => value.prefetch(),
             _ => {}
         }
     }
 
-    /// Where the value of a module is, if it can be followed: see [`super::follow`].
+    /// The value of a module. It is freed under the module lock only, so who has that can look at it without the latch.
     #[inline]
-    pub fn module_value_in_heap(&self) -> Option<usize> {
+    pub fn module_value<'a>(&self) -> Option<&'a ModuleValue> {
         match self.value() {
-            ValueRef::Module(value) => value.in_heap(),
+            ValueRef::Module(value) => Some(value),
             _ => None,
         }
     }

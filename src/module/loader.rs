@@ -192,8 +192,8 @@ fn clean_up(server: &'static Server, module: &'static Module) {
     let mine = |m: &'static Module| std::ptr::eq(m, module);
     module.commands.lock().clear();
     let keep: Vec<_> =
-        server.modules.keyspace.load().iter().filter(|s| !mine(s.module)).cloned().collect();
-    server.modules.keyspace.store(std::sync::Arc::new(keep));
+        server.modules.keyspace().iter().filter(|s| !mine(s.module)).cloned().collect();
+    server.modules.set_keyspace(keep);
     server.modules.shared.lock().retain(|_, s| !mine(s.module));
     for m in server.modules.list() {
         m.used_by.lock().remove(module.name());
