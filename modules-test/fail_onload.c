@@ -5,7 +5,8 @@
  *   failing.events       number of keyspace events seen
  *
  * What it registers: two commands, the data type "failtype1", a bool parameter "flag", a keyspace
- * subscription, a server event subscription, a command filter, a shared API, an info function. */
+ * subscription, a server event subscription, a command filter, a shared API, an info function, a
+ * timer. */
 #include "testmodule.h"
 
 static long long events;
@@ -29,6 +30,8 @@ static void on_server_event(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_
                             void *data) {
     events++;
 }
+
+static void on_timer(RedisModuleCtx *ctx, void *data) { events++; }
 
 static void on_command(RedisModuleCommandFilterCtx *filter) { events++; }
 
@@ -75,6 +78,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     if (RedisModule_RegisterCommandFilter(ctx, on_command, 0) == NULL) return REDISMODULE_ERR;
     RedisModule_ExportSharedAPI(ctx, "failing_api", (void *)(uintptr_t)ping);
     RedisModule_RegisterInfoFunc(ctx, on_info);
+    RedisModule_CreateTimer(ctx, 20, on_timer, NULL);
 
     if (argc == 1 && strcmp(text_of(argv[0]), "succeed") == 0) return REDISMODULE_OK;
     return REDISMODULE_ERR;

@@ -228,6 +228,37 @@ fn a_torn_end_is_cut_off() {
 }
 
 #[test]
+fn a_torn_end_may_be_followed_by_files_without_anything() {
+    // A rewrite has made the next file, and the log has not gone over to it.
+    let whole = resp(&["SET a 1"]);
+    let torn = [whole.clone(), resp(&["SET a 2"])[..20].to_vec()].concat();
+    let folder = |third: &[u8]| {
+        let dir = folder_with(&torn);
+        let inner = dir.join("appendonlydir");
+        let mut names = String::new();
+        for (seq, bytes) in [(1, &torn[..]), (2, b""), (3, third)] {
+            let name = format!("appendonly.aof.{seq}.incr.aof");
+            std::fs::write(inner.join(&name), bytes).unwrap();
+            names.push_str(&format!("file {name} seq {seq} type i\n"));
+        }
+        std::fs::write(inner.join("appendonly.aof.manifest"), names).unwrap();
+        dir
+    };
+    let dir = folder(b"");
+    let s = Server::start_in(dir.clone(), &ON);
+    assert!(s.log().contains(&format!("at offset {} !!!", whole.len())), "{}", s.log());
+    assert_eq!(s.client().cmd(&["INCR", "a"]), Reply::Int(2));
+    kill(s);
+    assert_eq!(Server::start_in(dir, &ON).client().cmd(&["GET", "a"]).int(), 2);
+
+    let dir = folder(&whole);
+    let status = Server::command(&dir, 0, &ON).args(["--unixsocket", "sock"]).status();
+    assert_eq!(status.expect("the server runs").code(), Some(1));
+    let log = std::fs::read_to_string(dir.join("log")).expect("a log");
+    assert!(log.contains("the truncated file is not the last file"), "{log}");
+}
+
+#[test]
 fn what_is_no_command_ends_the_start() {
     let good = resp(&["SET a 1"]);
     refused(&[&good[..], b"!!!", &good].concat(), &[], "Bad file format reading the append only");
@@ -382,6 +413,24 @@ fn a_full_disk_stops_writes_until_there_is_room() {
     let mut c = s.client();
     assert_eq!(digest(&mut c), before);
     assert_eq!(c.cmd(&["DBSIZE"]), Reply::Int(n + 1));
+}
+
+#[test]
+fn a_failed_write_is_tried_again_though_nobody_asks_for_anything() {
+    // Without the thread that syncs, which would look, too.
+    let s = limited(&fresh_dir("aof"), 100_000, &with(&["--appendfsync", "no"]));
+    let mut c = s.client();
+    let value = "x".repeat(1000);
+    while c.cmd(&["RPUSH", "k", &value]) != Reply::Nil {
+        if info(&mut c, "aof_last_write_status") == "err" {
+            break;
+        }
+    }
+    drop(c);
+    // The cron has tried it, too, and has to come back.
+    std::thread::sleep(Duration::from_millis(300));
+    make_room(&s);
+    until("the write", || s.log().contains("AOF write error looks solved"));
 }
 
 #[test]

@@ -174,6 +174,9 @@ fn a_module_that_fails_to_load_leaves_nothing_behind() {
         );
     }
     assert_eq!(s.client().cmd(&["COMMAND", "COUNT"]), before);
+    // Its timer would be due now.
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    s.assert_alive();
 }
 
 #[test]

@@ -444,7 +444,10 @@ fn a_failed_save_stops_writes_and_leaves_nothing_behind() {
 #[test]
 fn saves_beside_forked_garbage_collection() {
     let module = real_modules().join("redisearch.so").display().to_string();
-    let mut s = Server::start(&["--server-threads", "2", "--loadmodule", &module]);
+    // A save of some 40 ms, so that the collection falls into it.
+    let slowly = ["--rdb-key-save-delay", "20"];
+    let mut s =
+        Server::start(&[&["--server-threads", "2", "--loadmodule", &module], &slowly[..]].concat());
     let mut c = s.client();
     c.cmd(&["FT.CREATE", "idx", "SCHEMA", "t", "TEXT", "n", "NUMERIC"]).ok();
     for i in 0..2000 {
@@ -457,6 +460,7 @@ fn saves_beside_forked_garbage_collection() {
             &i.to_string(),
         ]);
     }
+    let mut beside = 0;
     for round in 0..rounds(4) {
         for i in 0..50 {
             let key = format!("doc:{}", (round * 37 + i) % 2000);
@@ -465,8 +469,15 @@ fn saves_beside_forked_garbage_collection() {
         bgsave(&mut c);
         let collected = c.cmd(&["FT.DEBUG", "GC_FORCEINVOKE", "idx"]);
         assert_eq!(collected.text(), "DONE", "round {round}");
+        let saves = c.cmd(&["INFO", "persistence"]).text().contains("rdb_bgsave_in_progress:1");
+        beside += usize::from(saves);
         wait_for_end(&mut c);
     }
+    println!("{beside} of {} collections ended before the save", rounds(4));
+    assert!(beside > 0, "no collection ran beside a save");
+    let info = format!("{:?}", c.cmd(&["FT.INFO", "idx"]));
+    assert!(info.contains("bytes_collected"), "{info}");
+    assert!(!info.contains(r#"Bulk("bytes_collected"), Bulk("0")"#), "nothing collected: {info}");
     s.assert_alive();
     let log = s.log();
     assert_eq!(

@@ -321,7 +321,7 @@ fn check<'t>(
     if let Some(user) = session.limited_user() {
         crate::acl::check::refuse(server, session, user, command, args)?;
     }
-    if session.subscription_count() > 0
+    if session.shared.has(flag::PUBSUB)
         && !session.shared.has(flag::RESP3)
         && !crate::execute::pubsub::allowed_while_subscribed(command)
     {

@@ -15,7 +15,7 @@ fn ping(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() > 2 {
         return Err(arity("ping"));
     }
-    if tx.session.subscription_count() > 0 && !out.resp3 {
+    if tx.session.shared.has(flag::PUBSUB) && !out.resp3 {
         out.array(2);
         out.bulk(b"pong");
         out.bulk(args.get(1).copied().unwrap_or(b""));

@@ -42,6 +42,7 @@ pub mod migrate;
 pub mod module;
 pub mod monitor;
 pub mod object;
+mod partial_sort;
 pub mod pause;
 pub mod persistence;
 pub mod pubsub;

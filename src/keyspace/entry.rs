@@ -487,28 +487,56 @@ impl Entry {
         super::table::prefetch(at.wrapping_add(64));
     }
 
-    /// Whether [`Entry::prefetch_behind_value`] finds anything.
-    #[inline]
-    pub fn leads_further(&self) -> bool {
-        matches!(self.tag(), TAG_STREAM | TAG_LIST)
-    }
-
     /// Has the processor fetch what that points to.
     #[inline]
     pub fn prefetch_behind_value(&self) {
         match self.value() {
             ValueRef::Stream(stream) => stream.prefetch(),
             ValueRef::List(list) => list.prefetch(),
+            ValueRef::Module(value) => value.prefetch(),
             _ => {}
         }
     }
 
-    /// The value of a module. It is freed under the module lock only, so who has that can look at it without the latch.
+    /// Where the value of a module is, if it can be followed: see [`super::follow`].
     #[inline]
-    pub fn module_value<'a>(&self) -> Option<&'a ModuleValue> {
+    pub fn module_value_in_heap(&self) -> Option<usize> {
         match self.value() {
-            ValueRef::Module(value) => Some(value),
+            ValueRef::Module(value) => value.in_heap(),
             _ => None,
+        }
+    }
+
+    /// Whether the value is a set, hash or sorted set with a table of its members.
+    #[inline]
+    pub fn has_table(&self) -> bool {
+        match self.value() {
+            ValueRef::Set(v) => v.is_table(),
+            ValueRef::Hash(v) => v.is_table(),
+            ValueRef::Zset(v) => v.is_table(),
+            _ => false,
+        }
+    }
+
+    /// If it is, has the processor fetch the bucket of a member with this hash.
+    #[inline]
+    pub fn prefetch_member_bucket(&self, hash: u64) {
+        match self.value() {
+            ValueRef::Set(v) => v.prefetch_bucket(hash),
+            ValueRef::Hash(v) => v.prefetch_bucket(hash),
+            ValueRef::Zset(v) => v.prefetch_bucket(hash),
+            _ => {}
+        }
+    }
+
+    /// Likewise the member itself.
+    #[inline]
+    pub fn prefetch_member(&self, hash: u64) {
+        match self.value() {
+            ValueRef::Set(v) => v.prefetch_member(hash),
+            ValueRef::Hash(v) => v.prefetch_member(hash),
+            ValueRef::Zset(v) => v.prefetch_member(hash),
+            _ => {}
         }
     }
 

@@ -387,7 +387,7 @@ pub fn count_waiting() -> usize {
 /// When the next blocked client gives up, Unix milliseconds: when its time is over, so a timer of the same millisecond
 /// comes first.
 pub fn next_due() -> Option<i64> {
-    WAITING.lock().as_ref().and_then(|w| w.due.first().map(|d| d.0 + 1))
+    WAITING.lock().as_ref().and_then(|w| w.due.first().map(|d| d.0.saturating_add(1)))
 }
 
 /// Ends the wait of clients whose time is over. The calling thread has the module lock.

@@ -4,6 +4,7 @@ use super::callback;
 use super::context::{flag, Ctx};
 use super::registry::Module;
 use super::string::RStr;
+use crate::dispatch::ahead::Touches;
 use crate::dispatch::table::{
     flags, key, Body, Command, KeyPositions, KeySpec, Path, Reason, Table,
 };
@@ -110,6 +111,7 @@ impl ModuleCommand {
             summary: info.summary.clone().unwrap_or_default(),
             stats: old.and_then(|t| t.stats_of(&self.full_name)).unwrap_or_default(),
             number: crate::dispatch::table::number_of(&self.full_name),
+            touches: Touches::of("module", &self.name),
         }
     }
 }

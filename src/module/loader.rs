@@ -64,8 +64,11 @@ pub fn load_with_configs(
     crate::log_notice!("Module '{}' loaded from {path}", module.name());
     crate::log_notice!("{}", about(module));
     if let Err(text) = super::api::config::check_loaded(module) {
+        let error = failed(text);
+        // It has loaded as far as it knows, so it hears of its end; what it answers does not matter.
+        let _ = call_on_unload(module);
         forget(server, module);
-        return Err(failed(text));
+        return Err(error);
     }
     crate::snapshot::parked::revive(server, module);
     change_event(server, module, abi::SUBEVENT_MODULE_LOADED);
@@ -191,6 +194,9 @@ fn change_event(server: &'static Server, module: &'static Module, sub: u64) {
 fn clean_up(server: &'static Server, module: &'static Module) {
     let mine = |m: &'static Module| std::ptr::eq(m, module);
     module.commands.lock().clear();
+    server.modules.timers.remove_all_of(module);
+    // SAFETY: lock: modules come and go under the module lock.
+    unsafe { server.holder() }.post_jobs.retain(|job| !mine(job.module));
     let keep: Vec<_> =
         server.modules.keyspace().iter().filter(|s| !mine(s.module)).cloned().collect();
     server.modules.set_keyspace(keep);
@@ -220,6 +226,20 @@ fn forget(server: &'static Server, module: &'static Module) {
     *module.library.lock() = None;
 }
 
+/// Tells a module that it is about to go, if it wants to know; returns what it answers.
+fn call_on_unload(module: &'static Module) -> c_int {
+    let exit = module.library.lock().as_ref().and_then(|library| {
+        ["ValkeyModule_OnUnload\0", "RedisModule_OnUnload\0"].iter().find_map(|name| {
+            // SAFETY: ABI: a symbol of this name has this signature.
+            let f: Symbol<OnUnload> = unsafe { library.get(name.as_bytes()) }.ok()?;
+            Some(*f)
+        })
+    });
+    let Some(exit) = exit else { return abi::OK };
+    // SAFETY: ABI: the exit point's signature; lock: the module lock is held.
+    with_context(module, 0, &"OnUnload", |ctx| unsafe { exit(ctx.cast()) })
+}
+
 /// Unloads a module. The error is the reason as `MODULE UNLOAD` tells it.
 pub fn unload(server: &'static Server, name: &str) -> Result<(), &'static str> {
     let Some(module) = server.modules.find(name) else {
@@ -244,19 +264,8 @@ pub fn unload(server: &'static Server, name: &str) -> Result<(), &'static str> {
                     it fires.",
         );
     }
-    let exit = module.library.lock().as_ref().and_then(|library| {
-        ["ValkeyModule_OnUnload\0", "RedisModule_OnUnload\0"].iter().find_map(|name| {
-            // SAFETY: ABI: a symbol of this name has this signature.
-            let f: Symbol<OnUnload> = unsafe { library.get(name.as_bytes()) }.ok()?;
-            Some(*f)
-        })
-    });
-    if let Some(exit) = exit {
-        // SAFETY: ABI: the exit point's signature; lock: the module lock is held.
-        let status = with_context(module, 0, &"OnUnload", |ctx| unsafe { exit(ctx.cast()) });
-        if status == abi::ERR {
-            return Err("operation not possible.");
-        }
+    if call_on_unload(module) == abi::ERR {
+        return Err("operation not possible.");
     }
     forget(server, module);
     crate::log_notice!("Module {} unloaded", module.name());

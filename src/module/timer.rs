@@ -66,6 +66,20 @@ impl Timers {
         Some(t)
     }
 
+    /// Forgets the timers of a module whose code is about to go: one that failed to load, or made a timer while it was
+    /// unloaded.
+    pub fn remove_all_of(&self, module: &'static Module) {
+        let mut s = self.state.lock();
+        let State { by_id, order } = &mut *s;
+        by_id.retain(|id, t| {
+            let stays = !std::ptr::eq(t.module, module);
+            if !stays {
+                order.remove(&(t.due, *id));
+            }
+            stays
+        });
+    }
+
     /// Whether a module has a pending timer.
     pub fn owned_by(&self, module: &'static Module) -> bool {
         self.state.lock().by_id.values().any(|t| std::ptr::eq(t.module, module))

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Milliseconds between two syncs under `everysec`.
 const SYNC_EVERY: i64 = 1000;
+/// Milliseconds between two tries of a write that failed, while no client asks for anything.
+const RETRY_EVERY: i64 = 1000;
 /// Milliseconds for which a write waits for a sync.
 const POSTPONE: i64 = 2000;
 /// Seconds between two log lines about write errors.
@@ -151,6 +153,7 @@ impl Aof {
         if everysec && f.syncing && !force && self.postpone(f) {
             return;
         }
+        f.postponed_since = 0;
         f.end = server.log.take(&mut f.pending, false);
         if f.pending.is_empty() {
             return;
@@ -171,7 +174,6 @@ impl Aof {
         };
         server.latency.add_if_slow(&server.config, event, ms);
         server.latency.add_if_slow(&server.config, "aof-write", ms);
-        f.postponed_since = 0;
         match result {
             Ok(()) => {
                 if self.write_error.swap(0, Relaxed) != 0 {
@@ -268,8 +270,11 @@ impl Aof {
             return;
         }
         let postponed = self.file.lock().postponed_since != 0;
-        let failed = self.write_error.load(Relaxed) != 0
-            && now - LAST_TRY.swap(now, Relaxed).min(now) >= 1000;
+        let waited = now - LAST_TRY.load(Relaxed).min(now);
+        let failed = self.write_error.load(Relaxed) != 0 && waited >= RETRY_EVERY;
+        if failed {
+            LAST_TRY.store(now, Relaxed);
+        }
         if postponed || failed {
             self.write_out(server, false);
         }
@@ -358,9 +363,10 @@ impl Aof {
     pub fn finish(&self, server: &Server) {
         let mut f = self.file.lock();
         self.write_locked(server, &mut f, true);
-        let Some(file) = &f.file else { return };
-        if let Err(e) = file.sync_data() {
-            crate::log_warning!("Fail to fsync the AOF file: {}.", super::os_text(&e));
+        for file in f.retired.iter().chain(&f.file) {
+            if let Err(e) = file.sync_data() {
+                crate::log_warning!("Fail to fsync the AOF file: {}.", super::os_text(&e));
+            }
         }
     }
 
@@ -375,12 +381,34 @@ impl Aof {
     }
 
     /// Brings files of before to the disk: nothing behind them may count as synced earlier.
-    fn sync_retired(&self) {
+    fn sync_retired(&self, server: &Server) {
         let retired = std::mem::take(&mut self.file.lock().retired);
         for file in retired {
             if let Err(e) = file.sync_data() {
-                crate::log_warning!("Fail to fsync the AOF file: {}", super::os_text(&e));
+                self.sync_failed(server, &mut self.file.lock(), &e);
             }
+        }
+    }
+
+    /// A sync failed. Under `always` that ends the process: nobody has got a reply for what is lost, and what the keyspace
+    /// shows already cannot be taken back. Otherwise writes are refused until a sync succeeds.
+    fn sync_failed(&self, server: &Server, f: &mut AppendFile, e: &io::Error) {
+        let policy = server.config.appendfsync();
+        if policy == appendfsync::ALWAYS && !self.may_not_sync(server) {
+            crate::log_warning!(
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. Exiting...",
+                super::os_text(e)
+            );
+            std::process::exit(1);
+        }
+        // Once more in a second; with `no` there is no other try to wait for.
+        f.synced_size = u64::MAX;
+        let errno = match policy {
+            appendfsync::NO => 0,
+            _ => e.raw_os_error().unwrap_or(libc::EIO),
+        };
+        if self.sync_error.swap(errno, Relaxed) == 0 {
+            crate::log_warning!("Fail to fsync the AOF file: {}", super::os_text(e));
         }
     }
 
@@ -389,20 +417,19 @@ impl Aof {
             && (self.rewriting.runs() || server.persistence.saving.load(Relaxed))
     }
 
-    /// `always`: writes and syncs what has come together. Errors end the process: nobody has got a reply for it, and what
-    /// the keyspace shows already cannot be taken back.
+    /// `always`: writes and syncs what has come together.
     fn commit(&self, server: &Server) {
         let mut f = self.file.lock();
+        if !f.retired.is_empty() {
+            // The log has changed over since the last look: what it wrote before comes first.
+            return;
+        }
         self.write_locked(server, &mut f, true);
         let Some(file) = f.file.clone() else { return };
         if f.synced_size != f.size && !self.may_not_sync(server) {
             let begin = mono_ns();
             if let Err(e) = file.sync_data() {
-                crate::log_warning!(
-                    "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. Exiting...",
-                    super::os_text(&e)
-                );
-                std::process::exit(1);
+                return self.sync_failed(server, &mut f, &e);
             }
             let ms = (mono_ns() - begin) / 1_000_000;
             server.latency.add_if_slow(&server.config, "aof-fsync-always", ms);
@@ -423,6 +450,10 @@ impl Aof {
         let (file, end) = {
             let mut f = self.file.lock();
             let file = f.file.clone()?;
+            if !f.retired.is_empty() {
+                // As in `commit`.
+                return Some(Duration::ZERO);
+            }
             if f.synced_size == f.size {
                 let end = self.written.load(SeqCst);
                 drop(f);
@@ -453,12 +484,7 @@ impl Aof {
                 self.wake_waiting(end);
             }
             Err(e) => {
-                // Once more in a second.
-                f.synced_size = u64::MAX;
-                let errno = e.raw_os_error().unwrap_or(libc::EIO);
-                if self.sync_error.swap(errno, Relaxed) == 0 {
-                    crate::log_warning!("Fail to fsync the AOF file: {}", super::os_text(&e));
-                }
+                self.sync_failed(server, &mut f, &e);
             }
         }
         self.write_if_needed(server);
@@ -481,7 +507,7 @@ impl Aof {
         loop {
             // Set before looking: who appends after the look finds it and wakes us.
             self.asleep.store(true, SeqCst);
-            self.sync_retired();
+            self.sync_retired(server);
             let longest = match (self.state(), server.config.appendfsync()) {
                 (state::OFF, _) => None,
                 (_, appendfsync::ALWAYS) => {

@@ -170,10 +170,15 @@ fn load_files(server: &'static Server) -> Loaded {
         .map(|i| (i, true))
         .chain(manifest.incr.iter().map(|i| (i, false)))
         .collect();
-    let mut total = 0;
-    for (info, _) in &files {
+    // Files behind the last one that has anything do not count: a rewrite makes the next file before the log goes on in
+    // it, so a crash, or a rewrite that cannot begin, leaves an empty one behind that which is torn.
+    let (mut total, mut last_used) = (0, 0);
+    for (i, (info, _)) in files.iter().enumerate() {
         match std::fs::metadata(in_folder(server, &info.name)) {
-            Ok(m) => total += m.len(),
+            Ok(m) => {
+                total += m.len();
+                last_used = if m.len() > 0 { i } else { last_used };
+            }
             Err(e) => {
                 crate::log_warning!(
                     "Unable to obtain the AOF file {} length. stat: {}",
@@ -197,7 +202,7 @@ fn load_files(server: &'static Server) -> Loaded {
     fire(abi::SUBEVENT_LOADING_AOF_START);
     let (mut loaded, mut base_size, mut before) = (Loaded::Done, 0, 0);
     for (i, (info, is_base)) in files.iter().enumerate() {
-        let (begin, last) = (mono_ns(), i + 1 == files.len());
+        let (begin, last) = (mono_ns(), i >= last_used);
         loaded = load_file(server, &info.name, before);
         let kind = if *is_base { "base" } else { "incr" };
         if loaded == Loaded::Done || loaded == Loaded::Truncated && last {
