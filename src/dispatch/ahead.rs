@@ -211,6 +211,7 @@ pub fn fetch<'t>(
     let shards = db.shards();
     let mut keys: SmallVec<[Key<'_>; MOST]> = SmallVec::new();
     let (mut at, mut depth) = (0, Depth::Entries);
+    let mut last: Option<(&[u8], &Arc<Command>)> = None;
     for request in &mut *found {
         let bytes = &input[at..at + request.len];
         at += request.len;
@@ -219,8 +220,11 @@ pub fn fetch<'t>(
         let text = |range: &crate::parse::Range| {
             &bytes[range.start as usize..(range.start + range.len) as usize]
         };
-        let Some(command) = request.command.or_else(|| table.find(text(name))) else { continue };
+        let name = text(name);
+        let same = last.filter(|(known, _)| *known == name).map(|(_, command)| command);
+        let Some(command) = request.command.or(same).or_else(|| table.find(name)) else { continue };
         request.command = Some(command);
+        last = Some((name, command));
         let runs_here = on_module_thread || command.path == Path::Native;
         if runs_here && command.begins_with_key() {
             let known = KnownKey::new(text(key));

@@ -11,7 +11,7 @@ pub mod table;
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
 use crate::connection::limits;
 use crate::execute::{
-    blocking, cluster, error, is, replication, text, tracking, CommandError, Mode, Tx,
+    blocking, cluster, error, is, replication, text, tracking, Brief, CommandError, Mode, Tx,
 };
 use crate::observe::clock::mono_ns;
 use crate::parse::{Limits, Parsed};
@@ -652,8 +652,10 @@ fn run(
         }
         (path, Side::Module) => {
             session.last_was_native = path == Path::Native;
-            let mut tx = Tx::module(server, session, now);
-            call_body(&mut tx, command, args, out, Nested::No);
+            {
+                let mut tx = Brief::new(Tx::module(server, session, now));
+                call_body(&mut tx, command, args, out, Nested::No);
+            }
             if matches!(command.name.as_str(), "scan" | "randomkey") {
                 // Keys that they happened to find past their time have nothing to do with each other.
                 crate::propagate::end_of_single_effects(server, now);
