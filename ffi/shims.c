@@ -89,6 +89,7 @@ void *backplane_rm_Call(void *ctx, const char *command, const char *format, ...)
 }
 
 int backplane_rm_Replicate(void *ctx, const char *command, const char *format, ...) {
+    if (!backplane_effects_are_read()) return backplane_replicate_impl(ctx, command, format, NULL, 0);
     ArgList list;
     va_list ap;
     va_start(ap, format);

@@ -40,6 +40,8 @@ typedef struct BackplaneArg {
  * bad format in its own way (Call and Replicate: EBADF and ERR; EmitAOF: an IO error). */
 void *backplane_call_impl(void *ctx, const char *command, const char *format,
                           const BackplaneArg *args, size_t num_args);
+/* Whether the arguments of Replicate are looked at. */
+int backplane_effects_are_read(void);
 int backplane_replicate_impl(void *ctx, const char *command, const char *format,
                              const BackplaneArg *args, size_t num_args);
 void backplane_emit_aof_impl(void *io, const char *command, const char *format,

@@ -47,6 +47,10 @@ pub struct Holder {
     pub now: i64,
     /// The module whose code runs, and its command or callback; the text lives as long as that runs.
     pub running: Option<(&'static Module, crate::lock::owner::Label)>,
+    /// Jobs that notification callbacks left for the end of the unit.
+    pub post_jobs: Vec<crate::module::event::PostJob>,
+    /// What is made for every command of a module, kept for the next one.
+    pub spare: crate::module::context::Spare,
     /// A session that a callback's context had and the next one can have.
     pub spare_session: Option<Box<crate::connection::client::Session>>,
     /// The client whose commands the module thread executes, for reports; none in callbacks of the server's own accord.
@@ -69,6 +73,8 @@ impl Default for Holder {
             yields: 0,
             running: None,
             spare_session: None,
+            post_jobs: Vec::new(),
+            spare: Default::default(),
             ready: Default::default(),
             effects: Vec::new(),
             silent: 0,

@@ -227,3 +227,23 @@ fn in_exclusive_mode_they_stay_where_they_are() {
     }
     assert_eq!(attended(&s), 0);
 }
+
+#[test]
+fn nobody_moves_where_the_operator_says_so() {
+    let s = start(&["--module-attend", "no"]);
+    let mut c = s.client();
+    for _ in 0..1000 {
+        c.cmd(&["basic.argv", "a"]);
+    }
+    assert_eq!(attended(&s), 0);
+    // At run time, to and fro. Who is there when it is closed goes with its next request.
+    for _ in 0..2 {
+        s.client().cmd(&["CONFIG", "SET", "module-attend", "yes"]).ok();
+        settle(&s, &mut c);
+        s.client().cmd(&["CONFIG", "SET", "module-attend", "no"]).ok();
+        until("it is at home", || {
+            c.cmd(&["basic.argv", "a"]);
+            attended(&s) == 0
+        });
+    }
+}

@@ -121,6 +121,14 @@ choices! { /// `module-load`.
     "sealed" => SEALED = 1,
 }
 
+choices! { /// `module-attend`.
+    MODULE_ATTEND, module_attend:
+    "auto" => AUTO = 0,
+    "yes" => YES = 1,
+    "idle" => IDLE = 2,
+    "no" => NO = 3,
+}
+
 choices! { /// `cluster-preferred-endpoint-type`.
     CLUSTER_ENDPOINT_TYPE, cluster_endpoint_type:
     "ip" => IP = 0,

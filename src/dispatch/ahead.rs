@@ -3,8 +3,9 @@
 //! that depend on each other; those of different requests do not.
 use super::table::{Command, Path, Table};
 use crate::connection::client::Session;
+use crate::keyspace::entry::Entry;
 use crate::keyspace::follow;
-use crate::keyspace::shard::{hash_bytes, shard_of, Shard, SHARDS};
+use crate::keyspace::shard::{hash_bytes, shard_of, Look, Shard, SHARDS};
 use crate::parse::Parser;
 use crate::server::Server;
 use smallvec::SmallVec;
@@ -100,45 +101,87 @@ enum Depth {
     Behind,
 }
 
-impl Depth {
-    /// What commands of a group look at.
-    fn of_group(group: &str) -> Depth {
-        match group {
+/// What a command's look-ups touch; decided when the table of commands is made.
+#[derive(Clone, Copy)]
+pub struct Touches {
+    depth: Depth,
+    /// Which argument is a member of its set, hash or sorted set, mostly; 0 for none.
+    member: u8,
+}
+
+impl Touches {
+    /// What the command of this group and name looks at.
+    pub fn of(group: &str, name: &str) -> Touches {
+        let depth = match group {
             "string" => Depth::Entries,
             "stream" | "list" | "module" => Depth::Behind,
             _ => Depth::Values,
-        }
+        };
+        let member = match (group, name) {
+            ("sorted-set", "zadd" | "zincrby") => 3,
+            ("hash" | "set" | "sorted-set", _) => 2,
+            _ => 0,
+        };
+        Touches { depth, member }
     }
+}
+
+/// A key whose look-up is followed.
+#[derive(Clone, Copy)]
+struct Key<'s> {
+    shard: &'s Shard,
+    hash: u64,
+    /// The member that will be looked for in its value; empty if that is not known.
+    member: &'s [u8],
 }
 
 /// Fetches what look-ups will touch behind the shards, which are on their way: each stage for all keys before the next.
 /// On the module thread, also what modules keep behind their values.
 #[inline]
 fn fetch_keys<'s>(
-    keys: impl Iterator<Item = (&'s Shard, u64)> + Clone,
+    keys: impl Iterator<Item = Key<'s>> + Clone,
     depth: Depth,
     on_module_thread: bool,
 ) {
-    for (shard, hash) in keys.clone() {
-        shard.prefetch_bucket(hash);
+    for key in keys.clone() {
+        key.shard.prefetch_bucket(key.hash);
     }
-    for (shard, hash) in keys.clone() {
-        shard.prefetch_entry(hash, |_| {});
+    if depth == Depth::Entries {
+        keys.for_each(|key| key.shard.prefetch_entry(key.hash));
+        return;
     }
-    if depth >= Depth::Values {
-        for (shard, hash) in keys.clone() {
-            shard.prefetch_entry(hash, |e| e.prefetch_value());
+    // The latches are kept until all is on its way: the stages then look at memory only, which the processor does for
+    // many keys at once. A latch that is not free is left alone, so nobody waits for anything here.
+    let mut seen: SmallVec<[(Key<'s>, Look<'s>); MOST]> = SmallVec::new();
+    for key in keys {
+        if let Some(look) = key.shard.look(key.hash) {
+            seen.push((key, look));
         }
     }
-    if depth >= Depth::Behind {
+    // Those whose values are tables, with the hashes of their members.
+    let mut tables: SmallVec<[(Entry, u64); MOST]> = SmallVec::new();
+    for (key, look) in &seen {
+        let e = look.entry();
+        e.prefetch_value();
+        if !key.member.is_empty() && e.has_table() {
+            tables.push((e, hash_bytes(key.member)));
+        }
+    }
+    for (e, member) in &tables {
+        e.prefetch_member_bucket(*member);
+    }
+    for (e, member) in &tables {
+        e.prefetch_member(*member);
+    }
+    if depth == Depth::Behind {
         let mut values: SmallVec<[usize; MOST]> = SmallVec::new();
-        for (shard, hash) in keys {
-            shard.prefetch_entry(hash, |e| {
-                e.prefetch_behind_value();
-                values.extend(e.module_value_in_heap());
-            });
+        for (_, look) in &seen {
+            let e = look.entry();
+            e.prefetch_behind_value();
+            values.extend(e.module_value_in_heap());
         }
         if on_module_thread {
+            drop(seen);
             follow::fetch_behind(&values);
         }
     }
@@ -146,8 +189,11 @@ fn fetch_keys<'s>(
 
 /// Fetches what the first keys of requests of many clients will touch. On the module thread.
 pub fn fetch_places(server: &Server, places: &[Place]) {
-    let keys = places.iter().map(|(shard, hash)| (server.keyspace.shard(*shard), *hash));
-    keys.clone().for_each(|(shard, _)| shard.prefetch());
+    let keys = places.iter().map(|(shard, hash)| {
+        let shard = server.keyspace.shard(*shard);
+        Key { shard, hash: *hash, member: &[] }
+    });
+    keys.clone().for_each(|key| key.shard.prefetch());
     fetch_keys(keys, Depth::Behind, true);
 }
 
@@ -163,25 +209,36 @@ pub fn fetch<'t>(
 ) {
     let Some(db) = server.keyspace.dbs().get(session.db) else { return };
     let shards = db.shards();
-    let shard = |key: &KnownKey| -> &Shard { &shards[key.shard as usize] };
+    let mut keys: SmallVec<[Key<'_>; MOST]> = SmallVec::new();
     let (mut at, mut depth) = (0, Depth::Entries);
+    let mut last: Option<(&[u8], &Arc<Command>)> = None;
     for request in &mut *found {
         let bytes = &input[at..at + request.len];
         at += request.len;
-        let [name, key, ..] = &parser.args[request.args.clone()] else { continue };
+        let args = &parser.args[request.args.clone()];
+        let [name, key, ..] = args else { continue };
         let text = |range: &crate::parse::Range| {
             &bytes[range.start as usize..(range.start + range.len) as usize]
         };
-        let Some(command) = request.command.or_else(|| table.find(text(name))) else { continue };
+        let name = text(name);
+        let same = last.filter(|(known, _)| *known == name).map(|(_, command)| command);
+        let Some(command) = request.command.or(same).or_else(|| table.find(name)) else { continue };
         request.command = Some(command);
+        last = Some((name, command));
         let runs_here = on_module_thread || command.path == Path::Native;
         if runs_here && command.begins_with_key() {
-            let key = KnownKey::new(text(key));
-            shard(&key).prefetch();
-            request.key = Some(key);
-            depth = depth.max(Depth::of_group(command.group));
+            let known = KnownKey::new(text(key));
+            let shard = &shards[known.shard as usize];
+            shard.prefetch();
+            request.key = Some(known);
+            let Touches { depth: deep, member } = command.touches;
+            depth = depth.max(deep);
+            let member = match member {
+                0 => None,
+                at => args.get(usize::from(at)).map(text),
+            };
+            keys.push(Key { shard, hash: known.hash, member: member.unwrap_or_default() });
         }
     }
-    let keys = found.iter().filter_map(|request| request.key.as_ref());
-    fetch_keys(keys.map(|key| (shard(key), key.hash)), depth, on_module_thread);
+    fetch_keys(keys.iter().copied(), depth, on_module_thread);
 }

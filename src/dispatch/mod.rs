@@ -11,7 +11,7 @@ pub mod table;
 use crate::connection::client::{flag, Client, Multi, Queued, ReplyMode, Session};
 use crate::connection::limits;
 use crate::execute::{
-    blocking, cluster, error, is, replication, text, tracking, CommandError, Mode, Tx,
+    blocking, cluster, error, is, replication, text, tracking, Brief, CommandError, Mode, Tx,
 };
 use crate::observe::clock::mono_ns;
 use crate::parse::{Limits, Parsed};
@@ -114,6 +114,9 @@ pub fn run_input(
             break Outcome::Close;
         }
         if next == found.len() {
+            if done == input.len() {
+                break Outcome::NeedInput;
+            }
             let limits = Limits {
                 max_bulk: server.config.proto_max_bulk_len() as i64,
                 authenticated: client.session.authenticated || server.acl.default_is_open(),
@@ -230,10 +233,10 @@ fn find_ahead<'t>(
             last = command.is_some_and(|c| matches!(c.path, Path::Module(_)));
         }
         found.push(ahead::Found { len, args, key: None, command });
-        if last {
+        at += len;
+        if last || at == input.len() {
             return parsed;
         }
-        at += len;
     }
 }
 
@@ -321,7 +324,7 @@ fn check<'t>(
     if let Some(user) = session.limited_user() {
         crate::acl::check::refuse(server, session, user, command, args)?;
     }
-    if session.subscription_count() > 0
+    if session.shared.has(flag::PUBSUB)
         && !session.shared.has(flag::RESP3)
         && !crate::execute::pubsub::allowed_while_subscribed(command)
     {
@@ -649,8 +652,10 @@ fn run(
         }
         (path, Side::Module) => {
             session.last_was_native = path == Path::Native;
-            let mut tx = Tx::module(server, session, now);
-            call_body(&mut tx, command, args, out, Nested::No);
+            {
+                let mut tx = Brief::new(Tx::module(server, session, now));
+                call_body(&mut tx, command, args, out, Nested::No);
+            }
             if matches!(command.name.as_str(), "scan" | "randomkey") {
                 // Keys that they happened to find past their time have nothing to do with each other.
                 crate::propagate::end_of_single_effects(server, now);

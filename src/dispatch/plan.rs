@@ -212,7 +212,7 @@ impl Plan {
         };
         each(|shard, _| shard.prefetch());
         each(|shard, hash| shard.prefetch_bucket(hash));
-        each(|shard, hash| shard.prefetch_entry(hash, |_| {}));
+        each(|shard, hash| shard.prefetch_entry(hash));
     }
 
     /// Whether a key has a value, or an expiry, that only the module path can deal with. All latches are taken.

@@ -1,4 +1,5 @@
 //! Commands: rows as the families write them, and the table that the dispatcher reads.
+use super::ahead::Touches;
 use crate::execute::{CommandResult, Tx};
 use crate::lock::held::Access;
 use crate::module::command::ModuleCommand;
@@ -344,6 +345,8 @@ pub struct Command {
     pub stats: Arc<CommandStats>,
     /// Number of its full name, see [`name_of`].
     pub number: u32,
+    /// What its look-ups touch, to be fetched ahead.
+    pub touches: Touches,
 }
 
 /// A key position in an argument list, with the flags of its specification.
@@ -478,6 +481,7 @@ impl Command {
             since: row.since.to_string(),
             summary: row.summary.to_string(),
             number: number_of(&full_name),
+            touches: Touches::of(row.group, row.name),
             full_name,
             stats,
         }

@@ -58,7 +58,8 @@ fn lacks_keys(c: &Command, args: &[&[u8]]) -> bool {
 pub fn positions(c: &Command, args: &[&[u8]]) -> Option<KeyPositions> {
     let mut found = KeyPositions::new();
     if !c.has(flags::MODULE) {
-        match c.name.as_str() {
+        // The full name: `CONFIG SET` has no keys.
+        match c.full_name.as_str() {
             "set" => {
                 let bits = if has_word(args, 3, "get") { CHANGE } else { OVERWRITE };
                 found.push((1, bits));

@@ -15,7 +15,7 @@ fn ping(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     if args.len() > 2 {
         return Err(arity("ping"));
     }
-    if tx.session.subscription_count() > 0 && !out.resp3 {
+    if tx.session.shared.has(flag::PUBSUB) && !out.resp3 {
         out.array(2);
         out.bulk(b"pong");
         out.bulk(args.get(1).copied().unwrap_or(b""));
@@ -164,7 +164,7 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         ));
     }
     if let Some(n) = name {
-        *tx.session.shared.name.lock() = text(n).into();
+        *tx.session.shared.name.lock() = crate::reply::bytes::as_text(n).into();
     }
     if let Some(v) = version {
         set_protocol(tx.session, out, v == 3);

@@ -2,7 +2,7 @@
 use super::collection::{bulk_item, row, spec, store, zset_limits};
 use super::error::{err, NOT_FLOAT, SYNTAX};
 use super::zset::{zadd, READS, WRITES};
-use super::{int, is, text, CommandError, CommandResult, Tx};
+use super::{int, is, partial_sort, text, CommandError, CommandResult, Tx};
 use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, Row};
 use crate::keyspace::event;
 use crate::keyspace::geohash::{self, Place, Shape};
@@ -366,10 +366,15 @@ impl<'a> Search<'a> {
         // The nearest ones are meant when only so many are wanted, unless any will do.
         let order = self.nearest_first.or((self.count > 0 && !self.any).then_some(true));
         if let Some(nearest_first) = order {
-            found.sort_by(|a, b| match nearest_first {
+            let compare = |a: &Found<'_>, b: &Found<'_>| match nearest_first {
                 true => a.distance.total_cmp(&b.distance),
                 false => b.distance.total_cmp(&a.distance),
-            });
+            };
+            if self.count > 0 && self.count < found.len() {
+                partial_sort::sort_range(&mut found, &(0..self.count), compare);
+            } else {
+                found.sort_by(compare);
+            }
         }
         if self.count > 0 {
             found.truncate(self.count);

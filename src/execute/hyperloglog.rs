@@ -77,16 +77,18 @@ fn pfcount(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         return Ok(());
     }
     let key = args[1];
-    let Some(hll) = look(tx, key)? else {
+    if look(tx, key)?.is_none() {
         out.int(0);
         return Ok(());
-    };
+    }
+    // The count is kept in the value, for which it moves to the heap: `OBJECT ENCODING` tells.
+    let hll = tx.string_mut(key)?;
     if let Some(count) = hyperloglog::cached(hll) {
         out.int(count as i64);
         return Ok(());
     }
     let count = hyperloglog::count(hll)?;
-    hyperloglog::set_cached(tx.string_mut(key)?, count);
+    hyperloglog::set_cached(hll, count);
     tx.modified(key);
     tx.dirty += 1;
     out.int(count as i64);
@@ -123,13 +125,17 @@ fn pfmerge(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
 fn pfdebug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let key = args[2];
     tx.expire_if_due(key);
-    let hll = look_to_change(tx, key)?.ok_or(err("ERR The specified key does not exist"))?;
+    if look_to_change(tx, key)?.is_none() {
+        return Err(err("ERR The specified key does not exist"));
+    }
+    // Whatever is asked for, the value becomes one that can be changed in place, seen by `OBJECT ENCODING`.
+    let hll = tx.string_mut(key)?;
     let dense = hyperloglog::is_dense(hll);
     match args[1] {
         a if is(a, "getreg") => {
             let registers = hyperloglog::registers(hll)?;
             if !dense {
-                hyperloglog::to_dense(tx.string_mut(key)?)?;
+                hyperloglog::to_dense(hll)?;
                 tx.dirty += 1;
             }
             out.array(REGISTERS);
@@ -140,7 +146,7 @@ fn pfdebug(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         a if is(a, "encoding") => out.simple(if dense { "dense" } else { "sparse" }),
         a if is(a, "todense") => {
             if !dense {
-                hyperloglog::to_dense(tx.string_mut(key)?)?;
+                hyperloglog::to_dense(hll)?;
                 tx.dirty += 1;
             }
             out.int(i64::from(!dense));

@@ -58,6 +58,12 @@ impl Lapsed {
     pub fn any(&mut self) -> bool {
         !self.0.get_mut().is_empty()
     }
+
+    /// Whether it owns no memory.
+    #[inline]
+    pub fn is_untouched(&mut self) -> bool {
+        self.0.get_mut().capacity() == 0
+    }
 }
 
 impl Tx<'_> {

@@ -122,25 +122,37 @@ impl Failure {
     }
 }
 
-/// Connects in time; none if that fails.
-fn connect(r: &Request<'_>) -> Option<Peer> {
-    let port = std::str::from_utf8(r.port).ok()?.parse::<u16>().ok()?;
-    let host = std::str::from_utf8(r.host).ok()?;
+/// What cannot be done where there is no address, or nobody answers in time.
+const CONNECTING: &str = "connecting to the client";
+/// What Redis fails at where a connection is refused.
+const WRITING: &str = "writing to target instance";
+
+/// Connects in time.
+fn connect(r: &Request<'_>) -> Result<Peer, &'static str> {
+    let word = |arg| std::str::from_utf8(arg).ok();
+    let port = word(r.port).and_then(|port| port.parse::<u16>().ok()).ok_or(CONNECTING)?;
+    let host = word(r.host).ok_or(CONNECTING)?;
     let end = Instant::now() + r.timeout;
-    let addresses = (host, port).to_socket_addrs().ok()?;
-    let stream = addresses.into_iter().find_map(|a| {
-        let left = end.checked_duration_since(Instant::now())?;
-        TcpStream::connect_timeout(&a, left.max(Duration::from_millis(1))).ok()
-    })?;
-    stream.set_nodelay(true).ok()?;
-    Some(Peer { stream: BufReader::new(stream), db: None, used: now_ms() })
+    let mut failed = CONNECTING;
+    for address in (host, port).to_socket_addrs().map_err(|_| CONNECTING)? {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => {
+                stream.set_nodelay(true).map_err(|_| CONNECTING)?;
+                return Ok(Peer { stream: BufReader::new(stream), db: None, used: now_ms() });
+            }
+            Err(e) if e.kind() == ErrorKind::TimedOut => failed = CONNECTING,
+            Err(_) => failed = WRITING,
+        }
+    }
+    Err(failed)
 }
 
 impl Peer {
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), Failure> {
         let s = self.stream.get_mut();
         let sent = s.set_write_timeout(Some(timeout)).and_then(|()| s.write_all(bytes));
-        sent.map_err(|e| Failure::of(&e, "writing to target instance"))
+        sent.map_err(|e| Failure::of(&e, WRITING))
     }
 
     /// One line; every reply that is expected here is one.
@@ -278,8 +290,9 @@ fn migrate(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     loop {
         let found = KEPT.lock().get_or_insert_default().remove(&name);
         let was_kept = found.is_some();
-        let Some(mut peer) = found.or_else(|| connect(&r)) else {
-            return Err(err("IOERR error or timeout connecting to the client"));
+        let mut peer = match found.map_or_else(|| connect(&r), Ok) {
+            Ok(peer) => peer,
+            Err(doing) => return Err(err(format!("IOERR error or timeout {doing}"))),
         };
         match hand_over(&r, &mut peer, &keys, cluster) {
             Ok((taken, refused)) => {

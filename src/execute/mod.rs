@@ -42,6 +42,7 @@ pub mod migrate;
 pub mod module;
 pub mod monitor;
 pub mod object;
+mod partial_sort;
 pub mod pause;
 pub mod persistence;
 pub mod pubsub;
@@ -68,7 +69,7 @@ pub mod zset_range;
 
 pub use error::{CommandError, CommandResult};
 use tx::deletion;
-pub use tx::{Expiry, Mode, Tx};
+pub use tx::{Brief, Expiry, Mode, Tx};
 
 /// The row tables of all families.
 pub static FAMILIES: &[&[Row]] = &[

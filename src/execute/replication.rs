@@ -41,7 +41,7 @@ fn replconf(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         let (name, value) = (pair[0], pair[1]);
         match name.to_ascii_lowercase().as_slice() {
             b"listening-port" => {
-                let port = super::int_between(value, 0, 65535)?;
+                let port = int(value)?;
                 replica_of(tx).port.store(port as u16, Relaxed);
             }
             b"ip-address" => {
@@ -69,7 +69,8 @@ fn replconf(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
                 return Ok(());
             }
             b"rdb-only" => {
-                tx.session.handshake.get_or_insert_default().snapshot_only = int(value)? == 1;
+                tx.session.handshake.get_or_insert_default().snapshot_only =
+                    super::int_between(value, 0, 1)? == 1;
             }
             b"rdb-filter-only" => {
                 let mut functions = false;

@@ -1,6 +1,6 @@
 //! `SORT` and `SORT_RO`.
 use super::error::{err, SYNTAX, WRONGTYPE};
-use super::{int, is, CommandError, CommandResult, Expiry, Tx};
+use super::{int, is, partial_sort, CommandError, CommandResult, Expiry, Tx};
 use crate::acl::check::every_key;
 use crate::connection::client::flag;
 use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, PathRule, Row};
@@ -117,12 +117,21 @@ fn look_up(tx: &Tx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// What C takes `text` for: it ends at a zero byte.
+fn c_string(text: &[u8]) -> &[u8] {
+    text.split(|c| *c == 0).next().unwrap_or_default()
+}
+
 /// A number to sort by, read as C's `strtod` does: blanks in front are allowed, and nothing at all is zero.
 fn weight(text: &[u8]) -> Result<f64, CommandError> {
+    let text = c_string(text);
     if text.is_empty() {
         return Ok(0.0);
     }
-    parse_f64(text.trim_ascii_start())
+    let blanks = text.iter().take_while(|c| c.is_ascii_whitespace() || **c == b'\x0b').count();
+    // C reports what is too small for a normal number as it reports what is too large.
+    parse_f64(&text[blanks..])
+        .filter(|number| !number.is_subnormal())
         .ok_or(err("ERR One or more scores can't be converted into double"))
 }
 
@@ -131,7 +140,8 @@ fn weight(text: &[u8]) -> Result<f64, CommandError> {
 enum Rank {
     Number(f64),
     Text(Option<Vec<u8>>),
-    Itself,
+    /// The element's own text, up to this length.
+    Itself(usize),
 }
 
 struct Element {
@@ -147,7 +157,8 @@ impl Element {
                 a.partial_cmp(b).unwrap_or(Ordering::Equal).then_with(|| self.text.cmp(&other.text))
             }
             (Rank::Text(a), Rank::Text(b)) => a.cmp(b),
-            _ => self.text.cmp(&other.text),
+            (Rank::Itself(a), Rank::Itself(b)) => self.text[..*a].cmp(&other.text[..*b]),
+            _ => unreachable!("all elements have the same kind of rank"),
         }
     }
 }
@@ -206,10 +217,16 @@ fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -
         // All elements are looked up, whatever becomes of one: what is missing fires an event.
         let mut failed = None;
         for text in texts {
+            // Only what is stored is compared byte by byte; an answer is sorted as C compares strings.
+            let compared =
+                |text: &[u8]| if o.store.is_some() { text } else { c_string(text) }.len();
             let rank = match (o.by, o.alpha) {
-                (None, true) => Ok(Rank::Itself),
+                (None, true) => Ok(Rank::Itself(compared(&text))),
                 (None, false) => weight(&text).map(Rank::Number),
-                (Some(by), true) => Ok(Rank::Text(look_up(tx, by, &text))),
+                (Some(by), true) => Ok(Rank::Text(look_up(tx, by, &text).map(|mut found| {
+                    found.truncate(compared(&found));
+                    found
+                }))),
                 (Some(by), false) => {
                     let found = look_up(tx, by, &text);
                     found.map_or(Ok(0.0), |found| weight(&found)).map(Rank::Number)
@@ -223,14 +240,16 @@ fn sort_with(tx: &mut Tx<'_>, key: &[u8], mut o: Options<'_>, out: &mut Reply) -
         if let Some(why) = failed {
             return Err(why);
         }
-        all.sort_by(|a, b| {
-            let order = a.compare(b);
-            if o.descending {
-                order.reverse()
-            } else {
-                order
-            }
-        });
+        let compare = |a: &Element, b: &Element| match a.compare(b) {
+            order if o.descending => order.reverse(),
+            order => order,
+        };
+        let wanted = o.range(all.len());
+        if o.by.is_some() && wanted.len() < all.len() {
+            partial_sort::sort_range(&mut all, &wanted, compare);
+        } else {
+            all.sort_by(compare);
+        }
         texts = all.into_iter().map(|e| e.text).collect();
     }
     let chosen = &texts[o.range(texts.len())];
@@ -344,6 +363,8 @@ mod tests {
         assert_eq!(weight(b""), Ok(0.0));
         assert_eq!(weight(b"  -2.5"), Ok(-2.5));
         assert_eq!(weight(b"inf"), Ok(f64::INFINITY));
+        assert_eq!(weight(b"\x0b3\0x"), Ok(3.0));
         assert!(weight(b" ").is_err() && weight(b"1x").is_err() && weight(b"nan").is_err());
+        assert!(weight(b"1e-320").is_err());
     }
 }

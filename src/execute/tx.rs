@@ -12,6 +12,8 @@ use crate::module::abi;
 use crate::module::persona::{self, Persona};
 use crate::server::Server;
 use crate::snapshot;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How a transaction reaches keys; see [`crate::lock`].
@@ -68,6 +70,43 @@ pub struct Tx<'a> {
     pub persona: Persona,
     pub(super) mode: Mode,
     plan: Option<&'a Plan>,
+}
+
+/// A transaction that most often leaves nothing to be freed, and looks once whether it does: the compiler does not see it.
+pub struct Brief<'a>(ManuallyDrop<Tx<'a>>);
+
+impl<'a> Brief<'a> {
+    /// Makes one of a transaction.
+    #[inline]
+    pub fn new(tx: Tx<'a>) -> Brief<'a> {
+        Brief(ManuallyDrop::new(tx))
+    }
+}
+
+impl<'a> Deref for Brief<'a> {
+    type Target = Tx<'a>;
+    #[inline]
+    fn deref(&self) -> &Tx<'a> {
+        &self.0
+    }
+}
+
+impl<'a> DerefMut for Brief<'a> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Tx<'a> {
+        &mut self.0
+    }
+}
+
+impl Drop for Brief<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let tx = &mut *self.0;
+        if tx.ready.capacity() > 0 || !tx.effects.is_untouched() || !tx.lapsed.is_untouched() {
+            // SAFETY: layout: dropped here only.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
+    }
 }
 
 impl<'a> Tx<'a> {

@@ -66,6 +66,12 @@ impl Block {
         allocated(len)
     }
 
+    /// How many of the bytes that a block of `len` takes are not used.
+    #[inline]
+    pub(super) fn spare(len: usize) -> usize {
+        allocated(len) - len
+    }
+
     /// The first `N` bytes.
     ///
     /// # Safety
@@ -94,6 +100,26 @@ impl Block {
     pub(super) unsafe fn bytes_mut(&mut self, len: usize) -> &mut [u8] {
         // SAFETY: layout: this function's contract.
         unsafe { std::slice::from_raw_parts_mut(unmarked(self.0).as_ptr(), len) }
+    }
+
+    /// `len` bytes from `at` on.
+    ///
+    /// # Safety
+    /// They are within what is allocated, and written.
+    #[inline]
+    pub(super) unsafe fn bytes_at(&self, at: usize, len: usize) -> &[u8] {
+        // SAFETY: layout: this function's contract.
+        unsafe { std::slice::from_raw_parts(unmarked(self.0).as_ptr().add(at), len) }
+    }
+
+    /// `len` bytes from `at` on, to be changed.
+    ///
+    /// # Safety
+    /// As [`Block::bytes_at`].
+    #[inline]
+    pub(super) unsafe fn bytes_at_mut(&mut self, at: usize, len: usize) -> &mut [u8] {
+        // SAFETY: layout: this function's contract.
+        unsafe { std::slice::from_raw_parts_mut(unmarked(self.0).as_ptr().add(at), len) }
     }
 
     /// Changes the length; new bytes are zero.
@@ -168,6 +194,71 @@ impl Block {
             // SAFETY: layout: the gap that the tail left has room for all parts; nobody else has a reference to it.
             unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), place, part.len()) };
             place = place.wrapping_add(part.len());
+        }
+    }
+
+    /// As [`Block::splice`], for a *late* block: but for the first `head` bytes all stand at the end of what is allocated,
+    /// and offsets count as if the gap were not there. So bytes are added and removed near the beginning without moving
+    /// those behind. A block that is not late (`late`) becomes so. The gap is zero or was written before.
+    ///
+    /// # Safety
+    /// As [`Block::splice`]; `at` is not less than `head`; `late` tells the truth.
+    pub(super) unsafe fn splice_late<const N: usize>(
+        &mut self,
+        (from, late): (usize, bool),
+        head: usize,
+        at: usize,
+        old: usize,
+        parts: [&[u8]; N],
+    ) {
+        let new: usize = parts.iter().map(|part| part.len()).sum();
+        let to = from - old + new;
+        let (front, tail) = (at - head, from - at - old);
+        let gap = if late { Self::spare(from) } else { 0 };
+        let next_gap = Self::spare(to);
+        let before = unmarked(self.0).as_ptr();
+        if allocated(from) == allocated(to) {
+            // SAFETY: layout: all of it is within what is allocated. A tail moves to the right only, so it goes first.
+            unsafe {
+                if !late {
+                    std::ptr::copy(before.add(at + old), before.add(next_gap + at + new), tail);
+                }
+                std::ptr::copy(before.add(gap + head), before.add(next_gap + head), front);
+                if !late {
+                    before.add(head).write_bytes(0, next_gap);
+                }
+            }
+        } else {
+            let moved = new_block(to);
+            // SAFETY: layout: both have these bytes; the old one was allocated with this layout.
+            unsafe {
+                let after = moved.as_ptr();
+                std::ptr::copy_nonoverlapping(before, after, head);
+                after.add(head).write_bytes(0, next_gap);
+                let (source, place) = (before.add(gap), after.add(next_gap));
+                std::ptr::copy_nonoverlapping(source.add(head), place.add(head), front);
+                std::ptr::copy_nonoverlapping(source.add(at + old), place.add(at + new), tail);
+                dealloc(before, layout(from));
+            }
+            self.point_to(moved);
+        }
+        let mut place = unmarked(self.0).as_ptr().wrapping_add(next_gap + at);
+        for part in parts {
+            // SAFETY: layout: as in `splice`.
+            unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), place, part.len()) };
+            place = place.wrapping_add(part.len());
+        }
+    }
+
+    /// Closes the gap of a late block of `len` bytes.
+    ///
+    /// # Safety
+    /// It is one.
+    pub(super) unsafe fn close_gap(&mut self, len: usize, head: usize) {
+        let start = unmarked(self.0).as_ptr();
+        // SAFETY: layout: the bytes stand there, as the caller says.
+        unsafe {
+            std::ptr::copy(start.add(Self::spare(len) + head), start.add(head), len - head);
         }
     }
 

@@ -507,6 +507,39 @@ impl Entry {
         }
     }
 
+    /// Whether the value is a set, hash or sorted set with a table of its members.
+    #[inline]
+    pub fn has_table(&self) -> bool {
+        match self.value() {
+            ValueRef::Set(v) => v.is_table(),
+            ValueRef::Hash(v) => v.is_table(),
+            ValueRef::Zset(v) => v.is_table(),
+            _ => false,
+        }
+    }
+
+    /// If it is, has the processor fetch the bucket of a member with this hash.
+    #[inline]
+    pub fn prefetch_member_bucket(&self, hash: u64) {
+        match self.value() {
+            ValueRef::Set(v) => v.prefetch_bucket(hash),
+            ValueRef::Hash(v) => v.prefetch_bucket(hash),
+            ValueRef::Zset(v) => v.prefetch_bucket(hash),
+            _ => {}
+        }
+    }
+
+    /// Likewise the member itself.
+    #[inline]
+    pub fn prefetch_member(&self, hash: u64) {
+        match self.value() {
+            ValueRef::Set(v) => v.prefetch_member(hash),
+            ValueRef::Hash(v) => v.prefetch_member(hash),
+            ValueRef::Zset(v) => v.prefetch_member(hash),
+            _ => {}
+        }
+    }
+
     /// What `OBJECT ENCODING` answers.
     pub fn encoding(&self) -> &'static str {
         match self.value() {

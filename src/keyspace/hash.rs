@@ -160,6 +160,28 @@ impl Default for Hash {
 }
 
 impl Hash {
+    /// Whether the fields are in a table.
+    #[inline]
+    pub fn is_table(&self) -> bool {
+        matches!(self.form.view(), View::Table(_))
+    }
+
+    /// Has the processor fetch the bucket of a field with this hash, if there is a table.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if let View::Table(table) = self.form.view() {
+            table.pairs.prefetch_home(hash);
+        }
+    }
+
+    /// Likewise the field itself, whose bucket is on its way.
+    #[inline]
+    pub fn prefetch_member(&self, hash: u64) {
+        if let View::Table(table) = self.form.view() {
+            table.pairs.prefetch(hash);
+        }
+    }
+
     /// An empty hash.
     pub fn new() -> Hash {
         Hash { form: Form::packed(Listpack::new()) }

@@ -5,7 +5,8 @@
 //! total bytes (u32 LE) | elements (u16 LE, 65535 = count them) | entry ... | 0xff
 //! entry = encoding and data | length of that, reversed varint (to walk backwards)
 //! ```
-//! In memory it is one block of exactly these bytes but for the last, which says nothing that the total does not.
+//! In memory it is one block of exactly these bytes but for the last, which says nothing that the total does not. One to
+//! which elements were prepended is *late*: its elements stand at the end of what is allocated ([`LATE`]).
 mod batch;
 mod cursor;
 mod item;
@@ -26,6 +27,9 @@ const END: u8 = 0xff;
 const UNCOUNTED: u16 = u16::MAX;
 /// No listpack grows beyond this, so that the total never nears its 32 bits.
 const MAX_BYTES: usize = 1 << 30;
+/// In the total, which never needs this bit: between the header and the elements there is a gap, as long as what the
+/// allocation has to spare. Prepending another element then moves nothing.
+const LATE: u32 = 1 << 31;
 
 /// Bytes that are not a listpack (`RESTORE`: "Bad data format").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +59,15 @@ impl Drop for Listpack {
 
 impl Clone for Listpack {
     fn clone(&self) -> Listpack {
-        Listpack { block: Block::new(self.buf()) }
+        let mut copy = Listpack { block: Block::new(self.buf()) };
+        copy.set_header(self.stored(), usize::from(self.stored_count()));
+        copy
     }
 }
 
 impl PartialEq for Listpack {
     fn eq(&self, other: &Listpack) -> bool {
-        self.buf() == other.buf()
+        self.stored_count() == other.stored_count() && self.buf()[HEADER..] == other.buf()[HEADER..]
     }
 }
 
@@ -79,20 +85,49 @@ impl Listpack {
         Listpack { block: Block::new(&[HEADER as u8 + 1, 0, 0, 0, 0, 0]) }
     }
 
-    /// Bytes in memory: all but the terminator.
-    fn stored(&self) -> usize {
+    /// Bytes in memory, all but the terminator, and whether the elements are late.
+    #[inline]
+    fn form(&self) -> (usize, bool) {
         // SAFETY: layout: there is always a header.
-        u32::from_le_bytes(unsafe { self.block.head() }) as usize - 1
+        let total = u32::from_le_bytes(unsafe { self.block.head() });
+        ((total & !LATE) as usize - 1, total & LATE != 0)
     }
 
+    /// Bytes in memory: all but the terminator.
+    #[inline]
+    fn stored(&self) -> usize {
+        self.form().0
+    }
+
+    /// Where [`Listpack::buf`] begins in the block, and its length.
+    #[inline]
+    fn extent(&self) -> (usize, usize) {
+        match self.form() {
+            (len, false) => (0, len),
+            (len, true) => (Block::spare(len), len),
+        }
+    }
+
+    /// The bytes that the format has; of a late listpack, the header's place has something else.
     #[inline]
     fn buf(&self) -> &[u8] {
-        // SAFETY: layout: the block has the length that the header tells.
-        unsafe { self.block.bytes(self.stored()) }
+        let (at, len) = self.extent();
+        // SAFETY: layout: the header tells what the block has.
+        unsafe { self.block.bytes_at(at, len) }
+    }
+
+    /// Makes a late listpack an ordinary one.
+    fn settle(&mut self) {
+        if let (len, true) = self.form() {
+            // SAFETY: layout: the header says that there is a gap.
+            unsafe { self.block.close_gap(len, HEADER) };
+            self.set_header(len, usize::from(self.stored_count()));
+        }
     }
 
     /// Changes the length in memory and in the header; the bytes of the new length, zero where they are new.
     fn set_len(&mut self, len: usize) -> &mut [u8] {
+        self.settle();
         let before = self.stored();
         // SAFETY: layout: the block has the length that the header tells, which is never less than the header.
         let buf = unsafe {
@@ -104,9 +139,9 @@ impl Listpack {
     }
 
     fn buf_mut(&mut self) -> &mut [u8] {
-        let len = self.stored();
-        // SAFETY: layout: the block has the length that the header tells.
-        unsafe { self.block.bytes_mut(len) }
+        let (at, len) = self.extent();
+        // SAFETY: layout: the header tells what the block has.
+        unsafe { self.block.bytes_at_mut(at, len) }
     }
 
     /// Takes over bytes in listpack format after checking every entry.
@@ -115,7 +150,7 @@ impl Listpack {
         let header = buf.get(..HEADER).ok_or(CorruptListpack)?;
         let stated = u32::from_le_bytes(header[..4].try_into().expect("four bytes")) as usize;
         let count = u16::from_le_bytes(header[4..].try_into().expect("two bytes"));
-        if stated != total || total <= HEADER || buf[total - 1] != END {
+        if stated != total || total <= HEADER || total >= LATE as usize || buf[total - 1] != END {
             return Err(CorruptListpack);
         }
         let mut at = HEADER;
@@ -138,7 +173,8 @@ impl Listpack {
     /// The serialised form.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.byte_len());
-        bytes.extend_from_slice(self.buf());
+        bytes.extend_from_slice(&header(self.byte_len() as u32, self.stored_count()));
+        bytes.extend_from_slice(&self.buf()[HEADER..]);
         bytes.push(END);
         bytes
     }
@@ -153,10 +189,12 @@ impl Listpack {
         Block::allocated(self.stored())
     }
 
-    /// The addresses of its first and its last bytes, for [`super::table::prefetch`].
+    /// The addresses of its header and of where the next element was likely to be written, for
+    /// [`super::table::prefetch`]: behind the last one, or before the first one if elements are prepended.
     pub fn ends(&self) -> [usize; 2] {
-        let bytes = self.buf().as_ptr_range();
-        [bytes.start.addr(), bytes.end.addr() - 1]
+        let (at, len) = self.extent();
+        let bytes = self.buf().as_ptr().addr();
+        [bytes - at, bytes + if at == 0 { len - 1 } else { 0 }]
     }
 
     /// Whether `add` more bytes keep the listpack below its safe size (1 GiB).
@@ -165,6 +203,7 @@ impl Listpack {
     }
 
     /// Number of elements. Constant time below 65535 elements.
+    #[inline]
     pub fn len(&self) -> usize {
         match self.stored_count() {
             UNCOUNTED => self.positions().count(),
@@ -187,6 +226,7 @@ impl Listpack {
         self.stored()
     }
 
+    #[inline]
     fn entry(&self, at: usize) -> (LpItem<'_>, usize) {
         decode(self.buf(), at).expect("the position of an entry")
     }
@@ -294,10 +334,10 @@ impl Listpack {
     pub fn find_from(&self, from: LpPos, needle: &[u8], skip: usize) -> Option<LpPos> {
         let number = parse_i64(needle);
         let mut at = from.offset();
-        let end = self.end();
+        let buf = self.buf();
         let mut skipping = 0;
-        while at < end {
-            let (item, len) = self.entry(at);
+        while at < buf.len() {
+            let (item, len) = decode(buf, at).expect("the position of an entry");
             if skipping == 0 {
                 let found = match item {
                     LpItem::Str(s) => s == needle,
@@ -322,6 +362,7 @@ impl Listpack {
 
     /// Appends several elements at once.
     pub fn extend(&mut self, items: &Batch) {
+        self.settle();
         let count = match self.stored_count() {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) + items.count,
@@ -336,7 +377,7 @@ impl Listpack {
 
     /// Prepends an element.
     pub fn push_front<'a>(&mut self, item: impl Into<LpItem<'a>>) {
-        self.splice(HEADER, 0, 0, &Encoded::of(item.into()));
+        self.splice_as(true, HEADER, 0, 0, &Encoded::of(item.into()));
     }
 
     /// Inserts an element before the one at `pos` and returns the new one's place (which is `pos`).
@@ -385,10 +426,15 @@ impl Listpack {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) - removed,
         };
-        let end = self.end();
-        // SAFETY: layout: the block has the length that the header tells; the header stays.
-        unsafe { self.block.splice(end, at, to - at, []) };
-        self.set_header(end - (to - at), left);
+        let (end, late) = self.form();
+        // SAFETY: layout: the header tells what the block has; the header stays.
+        unsafe {
+            match late {
+                true => self.block.splice_late((end, true), HEADER, at, to - at, []),
+                false => self.block.splice(end, at, to - at, []),
+            }
+        }
+        self.set_form(end - (to - at), late, left);
         self.position(at)
     }
 
@@ -447,6 +493,23 @@ impl Listpack {
 
     /// Replaces `old` bytes at `at`, which are `old_count` elements, by one element.
     fn splice(&mut self, at: usize, old: usize, old_count: usize, new: &Encoded<'_>) {
+        if at == self.end() {
+            self.settle();
+        }
+        let (_, late) = self.form();
+        self.splice_as(late, at, old, old_count, new);
+    }
+
+    /// [`Listpack::splice`], with the form that comes of it; what is late stays so.
+    #[inline]
+    fn splice_as(
+        &mut self,
+        late: bool,
+        at: usize,
+        old: usize,
+        old_count: usize,
+        new: &Encoded<'_>,
+    ) {
         let size = new.len() + back_len_size(new.len());
         if size == old && old_count == 1 {
             new.write(&mut self.buf_mut()[at..at + size]);
@@ -456,38 +519,55 @@ impl Listpack {
             UNCOUNTED => usize::from(UNCOUNTED),
             stored => usize::from(stored) + 1 - old_count,
         };
-        let before = self.stored();
+        let (before, was_late) = self.form();
         let after = before - old + size;
         check_len(after);
         assert!(at >= HEADER && at + old <= before, "a place in the listpack");
         let mut back = [0; MAX_BACK];
         let back = &mut back[..size - new.len()];
         write_back_len(back, new.len());
-        // SAFETY: layout: the block has the length that the header tells, and the place was looked at above.
+        let parts = [&new.prefix[..new.prefix_len], new.tail, back];
+        // SAFETY: layout: the header tells what the block has, and the place was looked at above.
         unsafe {
-            self.block.splice(before, at, old, [&new.prefix[..new.prefix_len], new.tail, back]);
+            match late {
+                true => self.block.splice_late((before, was_late), HEADER, at, old, parts),
+                false => self.block.splice(before, at, old, parts),
+            }
         }
-        self.set_header(after, count);
+        self.set_form(after, late, count);
     }
 
-    /// Says in the header what there is: `len` bytes in memory, and so many elements.
+    /// Says in the header what there is: `len` bytes in memory, not late, and so many elements.
     fn set_header(&mut self, len: usize, count: usize) {
-        let mut header = [0; HEADER];
-        header[..4].copy_from_slice(&(len as u32 + 1).to_le_bytes());
-        let count = u16::try_from(count).unwrap_or(UNCOUNTED);
-        header[4..].copy_from_slice(&count.to_le_bytes());
+        self.set_form(len, false, count);
+    }
+
+    /// Says in the header what there is.
+    #[inline]
+    fn set_form(&mut self, len: usize, late: bool, count: usize) {
+        let total = (len as u32 + 1) | if late { LATE } else { 0 };
+        let bytes = header(total, u16::try_from(count).unwrap_or(UNCOUNTED));
         // SAFETY: layout: there is always a header.
-        unsafe { self.block.bytes_mut(HEADER) }.copy_from_slice(&header);
+        unsafe { self.block.bytes_mut(HEADER) }.copy_from_slice(&bytes);
     }
 
     fn set_count(&mut self, count: usize) {
-        let count = u16::try_from(count).unwrap_or(UNCOUNTED);
-        self.buf_mut()[4..HEADER].copy_from_slice(&count.to_le_bytes());
+        let (len, late) = self.form();
+        self.set_form(len, late, count);
     }
 }
 
+/// The bytes of a header.
+#[inline]
+fn header(total: u32, count: u16) -> [u8; HEADER] {
+    let mut bytes = [0; HEADER];
+    bytes[..4].copy_from_slice(&total.to_le_bytes());
+    bytes[4..].copy_from_slice(&count.to_le_bytes());
+    bytes
+}
+
 fn check_len(len: usize) {
-    assert!(len < u32::MAX as usize, "listpack too large");
+    assert!(len < LATE as usize - 1, "listpack too large");
 }
 
 impl std::fmt::Debug for Listpack {

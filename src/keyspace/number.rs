@@ -50,6 +50,23 @@ impl std::fmt::Debug for NumBuf {
 /// Longest text that [`parse_i64`] accepts: `-9223372036854775808`.
 const MAX_I64_TEXT: usize = 20;
 
+/// The number that eight digits are, the first in the lowest byte.
+#[inline]
+fn eight_digits(text: u64) -> Option<u64> {
+    // A digit's upper half is 3, and stays 3 when 6 is added: above 9 that would make it 4.
+    const UPPER: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    const THREES: u64 = 0x3030_3030_3030_3030;
+    let above = text.wrapping_add(0x0606_0606_0606_0606);
+    if text & UPPER != THREES || above & UPPER != THREES {
+        return None;
+    }
+    // Neighbours are joined to pairs, pairs to fours, fours to the whole, in the upper of the two places each time.
+    let ones = text & !UPPER;
+    let pairs = (ones.wrapping_mul(10 << 8 | 1) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_ffff_0000_ffff;
+    Some(fours.wrapping_mul(10_000 << 32 | 1) >> 32)
+}
+
 /// The canonical form of a 64-bit integer only: no blanks, no `+`, no leading zeros, no `-0`. So a text that
 /// parses is restored byte for byte from its number. (Redis `string2ll`.)
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
@@ -61,8 +78,12 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     if text.len() > MAX_I64_TEXT || !matches!(digits.first(), Some(b'1'..=b'9')) {
         return None;
     }
-    let mut value = 0u64;
-    for &c in digits {
+    let (mut value, mut rest) = (0u64, digits);
+    while let (Some((eight, more)), true) = (rest.split_first_chunk(), value < 100_000_000) {
+        value = value * 100_000_000 + eight_digits(u64::from_le_bytes(*eight))?;
+        rest = more;
+    }
+    for &c in rest {
         let digit = c.wrapping_sub(b'0');
         if digit > 9 {
             return None;
@@ -338,6 +359,22 @@ mod tests {
             "1\0",
         ] {
             assert_eq!(parse_i64(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_wrong_character_is_seen_wherever_it_is() {
+        for len in 1..=19 {
+            let digits = vec![b'7'; len];
+            assert!(parse_i64(&digits).is_some());
+            for at in 0..len {
+                for wrong in (0..=u8::MAX).filter(|c| !c.is_ascii_digit()) {
+                    let mut text = digits.clone();
+                    text[at] = wrong;
+                    let minus = wrong == b'-' && at == 0 && len > 1;
+                    assert_eq!(parse_i64(&text).is_some(), minus, "{wrong} at {at} of {len}");
+                }
+            }
         }
     }
 

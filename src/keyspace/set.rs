@@ -130,6 +130,28 @@ impl Default for Set {
 }
 
 impl Set {
+    /// Whether the members are in a table.
+    #[inline]
+    pub fn is_table(&self) -> bool {
+        matches!(self.form.view(), View::Table(_))
+    }
+
+    /// Has the processor fetch the bucket of a member with this hash, if there is a table.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if let View::Table(table) = self.form.view() {
+            table.members.prefetch_home(hash);
+        }
+    }
+
+    /// Likewise the member itself, whose bucket is on its way.
+    #[inline]
+    pub fn prefetch_member(&self, hash: u64) {
+        if let View::Table(table) = self.form.view() {
+            table.members.prefetch(hash);
+        }
+    }
+
     /// An empty set, ready for integers.
     pub fn new() -> Set {
         Set { form: Form::ints(Intset::new()) }

@@ -82,22 +82,36 @@ impl Shard {
         super::table::prefetch_bucket((base, count), hash);
     }
 
-    /// Has the processor fetch the entry of a hash, if the latch is free, and calls `f` with it, unless the holder of the
-    /// module lock may be changing its value: that needs no latch.
+    /// Has the processor fetch the entry of a hash, if the latch is free.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64, f: impl FnOnce(Entry)) {
+    pub fn prefetch_entry(&self, hash: u64) {
+        if self.latch.try_lock() {
+            // SAFETY: lock: taken on the line above, released below.
+            unsafe {
+                self.data().table.prefetch(hash);
+                self.latch.unlock();
+            }
+        }
+    }
+
+    /// Has the processor fetch the entry of a hash and takes a look at it. Nothing if the latch is not free, if there is
+    /// no such entry, or if the holder of the module lock may be changing its value: that needs no latch.
+    #[inline]
+    pub fn look(&self, hash: u64) -> Option<Look<'_>> {
         if !self.latch.try_lock() {
-            return;
+            return None;
         }
         // SAFETY: lock: taken on the line above.
         let data = unsafe { self.data() };
-        if let Some(entry) = data.table.prefetch(hash) {
-            if !data.held.conflicts(hash, Access::Read) {
-                f(entry);
+        let entry = data.table.prefetch(hash);
+        match entry.filter(|_| !data.held.conflicts(hash, Access::Read)) {
+            Some(entry) => Some(Look { shard: self, entry }),
+            None => {
+                // SAFETY: lock: taken above.
+                unsafe { self.latch.unlock() };
+                None
             }
         }
-        // SAFETY: lock: taken above.
-        unsafe { self.latch.unlock() };
     }
 
     /// The protected data.
@@ -109,6 +123,28 @@ impl Shard {
     pub unsafe fn data(&self) -> &mut ShardData {
         // SAFETY: lock: this function's contract.
         unsafe { &mut *self.data.get() }
+    }
+}
+
+/// A look at an entry of a shard, whose latch is taken meanwhile.
+pub struct Look<'s> {
+    shard: &'s Shard,
+    entry: Entry,
+}
+
+impl Look<'_> {
+    /// The entry, which is there as long as the look.
+    #[inline]
+    pub fn entry(&self) -> Entry {
+        self.entry
+    }
+}
+
+impl Drop for Look<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: lock: `Shard::look` took it.
+        unsafe { self.shard.latch.unlock() };
     }
 }
 

@@ -263,6 +263,12 @@ impl<P: TableItem> Table<P> {
         (self.base.as_ptr().addr(), self.count)
     }
 
+    /// Has the processor fetch the bucket where a hash belongs.
+    #[inline]
+    pub fn prefetch_home(&self, hash: u64) {
+        prefetch_bucket(self.hint(), hash);
+    }
+
     /// Has the processor fetch what a look-up of this hash is going to touch: the items that may be it. Gives the first.
     #[inline]
     pub fn prefetch(&self, hash: u64) -> Option<P> {

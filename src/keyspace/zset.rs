@@ -124,6 +124,28 @@ impl Default for SortedSet {
 }
 
 impl SortedSet {
+    /// Whether the members are in a table.
+    #[inline]
+    pub fn is_table(&self) -> bool {
+        matches!(self.repr.view(), View::Full(_))
+    }
+
+    /// Has the processor fetch the bucket of a member with this hash, if there is a table.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if let View::Full(full) = self.repr.view() {
+            full.table().prefetch_home(hash);
+        }
+    }
+
+    /// Likewise the member itself, whose bucket is on its way.
+    #[inline]
+    pub fn prefetch_member(&self, hash: u64) {
+        if let View::Full(full) = self.repr.view() {
+            full.table().prefetch(hash);
+        }
+    }
+
     /// An empty sorted set, in a listpack.
     pub fn new() -> SortedSet {
         SortedSet { repr: Repr::packed(Listpack::new()) }

@@ -11,6 +11,8 @@
 //!   drops those taken and waits for the busy one first; when a key is held it drops all and parks the connection.
 //! - The holder of the module lock takes one latch at a time, for the moment in which it marks a key as held and looks
 //!   at the table, and never across module code.
+//! - Looking ahead ([`crate::dispatch::ahead`]) takes those latches that are free, several at once, for the moment in which
+//!   it looks at the entries, and waits for none.
 //!
 //! **Why it cannot deadlock.** A native waits only while it has nothing. The module holder waits for a latch only while
 //! it has no latch, and latch holders are natives that run to their end without waiting. Nobody waits for the module

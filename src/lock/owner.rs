@@ -26,15 +26,15 @@ impl Trail {
     /// Notes a call.
     #[inline]
     pub fn note(&self, name: Label) {
-        let i = self.next.load(Relaxed);
-        self.next.store((i + 1) % TRAIL, Relaxed);
+        let i = self.next.load(Relaxed) % TRAIL;
+        self.next.store(i + 1, Relaxed);
         self.names[i].store(std::ptr::from_ref(name).cast_mut(), Relaxed);
     }
 
     /// The calls, the latest first. Allocates nothing.
     pub fn each(&self) -> impl Iterator<Item = &'static str> + '_ {
         let next = self.next.load(Relaxed);
-        let at = move |i: usize| (next + TRAIL - 1 - i) % TRAIL;
+        let at = move |i: usize| (next + 2 * TRAIL - 1 - i) % TRAIL;
         (0..TRAIL).filter_map(move |i| label(self.names[at(i)].load(Relaxed)))
     }
 

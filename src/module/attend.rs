@@ -64,6 +64,36 @@ impl Places {
     fn len(&self) -> usize {
         self.all.len() - self.free.len()
     }
+
+    fn put(&mut self, attended: Attended) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.all.push(None);
+            self.all.len() as u32 - 1
+        });
+        self.all[place as usize] = Some(attended);
+        place
+    }
+
+    fn take(&mut self, place: u32) -> Option<Attended> {
+        let attended = self.all.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(attended)
+    }
+
+    /// Takes a connection whose client rests, if it is the one that is meant.
+    fn take_resting(
+        &mut self,
+        place: u32,
+        is_meant: impl FnOnce(&ClientShared) -> bool,
+    ) -> Option<Attended> {
+        let here = self.all.get(place as usize)?.as_ref()?;
+        let goes = here.client.is_some() && is_meant(&here.shared);
+        if goes {
+            self.take(place)
+        } else {
+            None
+        }
+    }
 }
 
 /// The sockets that the module thread waits for.
@@ -211,15 +241,7 @@ impl Attention {
         let shared = client.session.shared.clone();
         let (id, fd) = (shared.id, socket.as_raw_fd());
         let attended = Attended { socket, shared: shared.clone(), thread, client: Some(client) };
-        let place = {
-            let mut places = self.places.lock();
-            let place = places.free.pop().unwrap_or_else(|| {
-                places.all.push(None);
-                places.all.len() as u32 - 1
-            });
-            places.all[place as usize] = Some(attended);
-            place
-        };
+        let place = self.places.lock().put(attended);
         shared.mailbox.lock().waker = Some(Waker::from(Arc::new(Caller { place, id })));
         let there = self.watch(fd, libc::EPOLLIN, u64::from(place));
         // What was asked before the waker was there has to be looked at now.
@@ -229,21 +251,18 @@ impl Attention {
         self.some.notify_one();
     }
 
-    /// Takes a connection out.
+    /// Takes a connection out. Under the lock, so that its descriptor is forgotten before anybody can close it.
     fn leave(&self, place: u32) -> Option<(Accepted, usize)> {
         let mut places = self.places.lock();
-        let a = places.all.get_mut(place as usize)?.take()?;
-        places.free.push(place);
-        self.forget(&a.socket);
+        let a = places.take(place)?;
+        self.forget(a.socket.as_raw_fd());
         Some((a.socket, a.thread))
     }
 
-    fn forget(&self, socket: &Accepted) {
+    fn forget(&self, fd: RawFd) {
         let none = std::ptr::null_mut();
         // SAFETY: layout: open descriptors; there is no event to be told.
-        unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, socket.as_raw_fd(), none)
-        };
+        unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, none) };
     }
 
     /// Sends a connection home whose client is at hand.
@@ -263,18 +282,23 @@ impl Attention {
         bring(server, thread, Arrival::Away(socket, shared, slot));
     }
 
+    /// Takes a connection out whose client rests, if it is the one that is meant: where it goes, and as what.
+    fn leave_resting(
+        &self,
+        places: &mut Places,
+        place: u32,
+        is_meant: impl FnOnce(&ClientShared) -> bool,
+    ) -> Option<(usize, Arrival)> {
+        let Attended { socket, thread, client, .. } = places.take_resting(place, is_meant)?;
+        self.forget(socket.as_raw_fd());
+        Some((thread, Arrival::Back(socket, client?)))
+    }
+
     /// Somebody wants something of a client. If it is being served, the module thread sees that itself.
     fn call_home(&self, server: &Server, place: u32, id: u64) {
-        let mut places = self.places.lock();
-        let Some(here) = places.all.get_mut(place as usize) else { return };
-        if !here.as_ref().is_some_and(|a| a.shared.id == id && a.client.is_some()) {
-            return;
-        }
-        if let Some(Attended { socket, thread, client: Some(client), .. }) = here.take() {
-            places.free.push(place);
-            self.forget(&socket);
-            drop(places);
-            bring(server, thread, Arrival::Back(socket, client));
+        let going = self.leave_resting(&mut self.places.lock(), place, |shared| shared.id == id);
+        if let Some((thread, arrival)) = going {
+            bring(server, thread, arrival);
         }
     }
 
@@ -285,22 +309,13 @@ impl Attention {
         let mut going = Vec::new();
         {
             let mut places = self.places.lock();
-            for i in 0..places.all.len() {
-                let here = &mut places.all[i];
-                if here.as_ref().is_none_or(|a| a.client.is_none()) {
-                    continue;
-                }
-                if let Some(Attended { socket, thread, client: Some(client), .. }) = here.take() {
-                    self.forget(&socket);
-                    places.free.push(i as u32);
-                    going.push((thread, Arrival::Back(socket, client)));
-                }
+            for place in 0..places.all.len() as u32 {
+                going.extend(self.leave_resting(&mut places, place, |_| true));
             }
         }
         for (place, client) in server.queue.take_attended() {
-            if let Some((socket, thread)) = self.leave(place) {
-                going.push((thread, Arrival::Back(socket, client)));
-            }
+            let left = self.leave(place);
+            going.extend(left.map(|(socket, thread)| (thread, Arrival::Back(socket, client))));
         }
         for (thread, arrival) in going {
             bring(server, thread, arrival);

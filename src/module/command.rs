@@ -4,6 +4,7 @@ use super::callback;
 use super::context::{flag, Ctx};
 use super::registry::Module;
 use super::string::RStr;
+use crate::dispatch::ahead::Touches;
 use crate::dispatch::table::{
     flags, key, Body, Command, KeyPositions, KeySpec, Path, Reason, Table,
 };
@@ -110,6 +111,7 @@ impl ModuleCommand {
             summary: info.summary.clone().unwrap_or_default(),
             stats: old.and_then(|t| t.stats_of(&self.full_name)).unwrap_or_default(),
             number: crate::dispatch::table::number_of(&self.full_name),
+            touches: Touches::of("module", &self.name),
         }
     }
 }
@@ -181,6 +183,9 @@ pub fn key_positions(command: &Command, args: &[&[u8]]) -> Option<KeyPositions> 
     }
 }
 
+/// Arguments that find room on the stack.
+const FEW: usize = 16;
+
 /// Calls the module's function for a command. The calling thread has the module lock.
 pub fn run(
     command: &Arc<ModuleCommand>,
@@ -191,25 +196,38 @@ pub fn run(
     let Some(function) = command.function else {
         return Err(crate::execute::error::arity(&command.full_name));
     };
-    let mut argv: SmallVec<[*mut RStr; 16]> = args.iter().map(|a| RStr::new(a)).collect();
+    let (mut few, mut many) = ([std::ptr::null_mut(); FEW], Vec::new());
+    let argv: &mut [*mut RStr] = match few.get_mut(..args.len()) {
+        Some(argv) => {
+            argv.iter_mut().zip(args).for_each(|(s, text)| *s = RStr::new(text));
+            argv
+        }
+        None => {
+            many.extend(args.iter().map(|text| RStr::new(text)));
+            &mut many
+        }
+    };
     let _running = callback::running(command.module, command.label);
     let now = tx.now;
     tx.session.redacted.clear();
     let mut ctx = Ctx::for_client(Some(command.module), tx.session, out);
     ctx.now = now;
     ctx.flags |= flag::COMMAND;
-    ctx.argv = argv.as_ptr();
+    let at = argv.as_mut_ptr();
+    ctx.argv = at;
     ctx.argc = argv.len();
+    ctx.reuse_auto(tx.server);
     let before = super::strict::live();
     // SAFETY: ABI: the function was registered for this signature; lock: the module lock is held.
     unsafe {
-        function((&raw mut ctx).cast(), argv.as_mut_ptr().cast(), argv.len() as i32);
+        function((&raw mut ctx).cast(), at.cast(), ctx.argc as i32);
     }
     ctx.finish();
+    ctx.keep_auto(tx.server);
     if super::strict::on() {
         super::strict::left_behind(command.module.name(), &command.full_name, before);
     }
-    for s in argv {
+    for s in argv.iter().copied() {
         // SAFETY: ABI: the command's own reference; the module retained what it keeps.
         unsafe { RStr::release(s) };
     }

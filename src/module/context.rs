@@ -10,6 +10,7 @@ use crate::observe::clock::now_ms;
 use crate::reply::{Deferred, Reply};
 use crate::server::Server;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 /// Bits of [`Ctx::flags`].
@@ -91,6 +92,20 @@ pub struct Ctx {
     /// Key positions collected in a keys-position request: position and flags.
     pub key_positions: Vec<(usize, u64)>,
 }
+
+/// Memory that is needed for every command of a module. Of the holder of the module lock.
+#[derive(Default)]
+pub struct Spare {
+    /// For [`Ctx::auto`].
+    auto: Vec<Auto>,
+    /// Places of closed key handles.
+    pub keys: Vec<Box<MaybeUninit<super::key::Key>>>,
+}
+
+/// Places of key handles kept at most.
+pub const SPARE_KEYS: usize = 8;
+/// Room for things of automatic memory kept at most.
+const SPARE_AUTO: usize = 64;
 
 impl Ctx {
     fn bare(module: Option<&'static Module>, session: *mut Session, reply: *mut Reply) -> Ctx {
@@ -215,6 +230,22 @@ impl Ctx {
         }
     }
 
+    /// Memory for [`Ctx::remember`] from a call before. The calling thread has the module lock.
+    #[inline]
+    pub fn reuse_auto(&mut self, server: &Server) {
+        // SAFETY: lock: this function's contract.
+        std::mem::swap(&mut self.auto, unsafe { &mut server.holder().spare.auto });
+    }
+
+    /// Leaves that memory, which is empty now, for the next call. The calling thread has the module lock.
+    #[inline]
+    pub fn keep_auto(&mut self, server: &Server) {
+        if (1..=SPARE_AUTO).contains(&self.auto.capacity()) {
+            // SAFETY: lock: this function's contract.
+            unsafe { server.holder() }.spare.auto = std::mem::take(&mut self.auto);
+        }
+    }
+
     /// Forgets something that the module freed itself.
     #[inline]
     pub fn forget(&mut self, what: Auto) {
@@ -232,8 +263,8 @@ impl Ctx {
 
     /// Ends the call: frees what is owed, closes what was left open.
     pub fn finish(&mut self) {
-        // In the order of making: a key handle may use a string that came before it, never one that came later.
-        for a in std::mem::take(&mut self.auto).into_iter().rev() {
+        // The latest first: a key handle may use a string that came before it, never one that came later.
+        while let Some(a) = self.auto.pop() {
             super::api::free_auto(self, a);
         }
         if !self.postponed.is_empty() {

@@ -53,13 +53,13 @@ impl Drop for KeptExpired {
 /// the module lock.
 pub fn keyspace_event(db: usize, class: u32, name: &CStr, key: &[u8]) {
     let server = Server::get();
-    let subscriptions = server.modules.keyspace.load();
     let is_rename = std::ptr::eq(name.as_ptr(), RENAME_FROM.name.as_ptr());
     // SAFETY: lock: the module lock is held.
     let kept = unsafe { server.holder() }.rename_from;
-    if !is_rename && kept.is_null() && subscriptions.iter().all(|s| s.mask & class == 0) {
+    if !is_rename && kept.is_null() && !server.modules.hears(class) {
         return;
     }
+    let subscriptions = server.modules.keyspace();
     let key = RStr::new(key);
     for s in subscriptions.iter().filter(|s| s.mask & class != 0) {
         let nested = s.module.has_option(abi::OPTIONS_ALLOW_NESTED_KEYSPACE_NOTIFICATIONS);
@@ -131,7 +131,7 @@ pub fn server_event_to(module: &'static Module, id: u64, sub: u64, data: *mut c_
 
 /// Tells one module of a keyspace event. The calling thread has the module lock.
 pub fn keyspace_event_to(module: &'static Module, db: usize, class: u32, name: &CStr, key: &[u8]) {
-    let subscriptions = Server::get().modules.keyspace.load_full();
+    let subscriptions = Vec::clone(&Server::get().modules.keyspace());
     let key = RStr::new(key);
     for s in subscriptions.iter().filter(|s| s.mask & class != 0 && std::ptr::eq(s.module, module))
     {
@@ -257,11 +257,12 @@ pub fn key_event(sub: u64, db: usize, key: &[u8], entry: Entry) {
 /// Runs the jobs that notification callbacks left, and the ones that those leave.
 pub fn run_post_jobs(server: &'static Server) {
     loop {
-        let jobs = std::mem::take(&mut *server.modules.post_jobs.lock());
-        if jobs.is_empty() {
+        // SAFETY: lock: units end under the module lock.
+        let left = unsafe { &mut server.holder().post_jobs };
+        if left.is_empty() {
             return;
         }
-        for job in jobs {
+        for job in std::mem::take(left) {
             with_context(job.module, job.db, &"post-notification job", |ctx| {
                 // SAFETY: ABI: registered for these signatures; lock: held.
                 unsafe {

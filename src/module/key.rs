@@ -4,9 +4,9 @@
 //! whatever may move or remove an entry in this unit counts it up, and so does the end of the unit, after which natives
 //! may change the key. A handle that finds another count looks its key up again, and holds it again.
 use super::abi;
-use super::context::{flag, Auto, Ctx};
+use super::context::{flag, Auto, Ctx, SPARE_KEYS};
 use super::string::RStr;
-use crate::execute::{Expiry, Tx};
+use crate::execute::{Brief, Expiry, Tx};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::event;
 use crate::keyspace::stream::StreamId;
@@ -16,6 +16,7 @@ use crate::lock::held::Access;
 use crate::server::Server;
 use std::collections::VecDeque;
 use std::ffi::c_int;
+use std::mem::MaybeUninit;
 
 /// An open key.
 pub struct Key {
@@ -94,8 +95,7 @@ pub struct StreamEntry {
 
 /// Runs `f` with a transaction of the context.
 pub fn with_tx<R>(ctx: &mut Ctx, f: impl FnOnce(&mut Tx<'_>) -> R) -> R {
-    let mut tx = ctx.tx();
-    f(&mut tx)
+    f(&mut Brief::new(ctx.tx()))
 }
 
 /// The holder's count of changes that may have moved entries. The caller has the module lock.
@@ -154,12 +154,21 @@ impl Key {
             return std::ptr::null_mut();
         }
         // SAFETY: ABI: this function's contract.
-        let key = Box::into_raw(Box::new(unsafe { Key::with_entry(ctx, name, mode, entry) }));
+        let key = Key::settle(unsafe { Key::with_entry(ctx, name, mode, entry) });
         super::strict::note(|live| live.keys += 1);
         if c.flags & flag::AUTO_MEMORY != 0 {
             c.remember(Auto::Key(key.cast()));
         }
         key
+    }
+
+    /// Gives a handle a place of its own. The calling thread has the module lock.
+    fn settle(key: Key) -> *mut Key {
+        // SAFETY: lock: this function's contract.
+        let spare = unsafe { Server::get().holder() }.spare.keys.pop();
+        let mut place = spare.unwrap_or_else(Box::new_uninit);
+        place.write(key);
+        Box::into_raw(place).cast()
     }
 
     /// A handle for a key that the server itself looked up in the context's database and holds (`Scan`, the event Key).
@@ -183,8 +192,9 @@ impl Key {
     /// # Safety
     /// ABI: `key` came from [`Key::open`] and is given up.
     pub unsafe fn close(key: *mut Key) {
+        let place = key.cast::<MaybeUninit<Key>>();
         // SAFETY: ABI: this function's contract.
-        let key = unsafe { Box::from_raw(key) };
+        let key = unsafe { &mut *key };
         super::strict::note(|live| live.keys -= 1);
         let signals = match key.ctx().module {
             Some(m) => !m.has_option(abi::OPTION_NO_IMPLICIT_SIGNAL_MODIFIED),
@@ -192,10 +202,20 @@ impl Key {
         };
         if key.mode & abi::WRITE != 0 && signals {
             let (db, name) = (key.db, key.name());
-            key.ctx().tx().modified_in(db, name);
+            with_tx(key.ctx(), |tx| tx.modified_in(db, name));
         }
         if key.stream_ready {
             Server::get().key_ready(key.db, key.name());
+        }
+        // SAFETY: layout: the handle is in a place that `settle` gave it, and is not looked at again.
+        let place = unsafe {
+            std::ptr::drop_in_place(key);
+            Box::from_raw(place)
+        };
+        // SAFETY: lock: keys are closed with the module lock.
+        let spare = &mut unsafe { Server::get().holder() }.spare.keys;
+        if spare.len() < SPARE_KEYS {
+            spare.push(place);
         }
     }
 
@@ -236,10 +256,15 @@ impl Key {
     pub fn entry(&mut self) -> Option<Entry> {
         let now = structure();
         if self.seen != now {
-            self.entry = self.ctx().tx().entry_in(self.db, self.name(), access(self.mode));
-            self.seen = now;
+            self.look_again(now);
         }
         self.entry
+    }
+
+    #[cold]
+    fn look_again(&mut self, now: u64) {
+        self.entry = self.ctx().tx().entry_in(self.db, self.name(), access(self.mode));
+        self.seen = now;
     }
 
     /// The value's type; `None` is the empty key.

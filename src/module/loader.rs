@@ -195,10 +195,11 @@ fn clean_up(server: &'static Server, module: &'static Module) {
     let mine = |m: &'static Module| std::ptr::eq(m, module);
     module.commands.lock().clear();
     server.modules.timers.remove_all_of(module);
-    server.modules.post_jobs.lock().retain(|job| !mine(job.module));
+    // SAFETY: lock: modules come and go under the module lock.
+    unsafe { server.holder() }.post_jobs.retain(|job| !mine(job.module));
     let keep: Vec<_> =
-        server.modules.keyspace.load().iter().filter(|s| !mine(s.module)).cloned().collect();
-    server.modules.keyspace.store(std::sync::Arc::new(keep));
+        server.modules.keyspace().iter().filter(|s| !mine(s.module)).cloned().collect();
+    server.modules.set_keyspace(keep);
     server.modules.shared.lock().retain(|_, s| !mine(s.module));
     for m in server.modules.list() {
         m.used_by.lock().remove(module.name());

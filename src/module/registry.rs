@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// A module. Allocated once and never freed: contexts and callbacks may outlive an unload.
@@ -156,7 +156,9 @@ pub struct Registry {
     /// In load order.
     pub modules: ArcSwap<Vec<&'static Module>>,
     /// In subscription order.
-    pub keyspace: ArcSwap<Vec<KeyspaceSubscription>>,
+    keyspace: ArcSwap<Vec<KeyspaceSubscription>>,
+    /// All classes of keyspace events in it.
+    keyspace_mask: AtomicU32,
     /// In subscription order.
     pub events: ArcSwap<Vec<EventSubscription>>,
     /// Exported functions, by name.
@@ -165,8 +167,6 @@ pub struct Registry {
     pub auth: super::auth::Callbacks,
     /// Timers of modules.
     pub timers: Timers,
-    /// Jobs that notification callbacks left for the end of the unit.
-    pub post_jobs: Mutex<Vec<super::event::PostJob>>,
     /// Command filters, in registration order.
     pub filters: ArcSwap<Vec<Arc<super::api::filter::Filter>>>,
     /// A module listens to the server event of keys that are deleted or overwritten.
@@ -184,6 +184,23 @@ impl Registry {
     /// All modules, in load order.
     pub fn list(&self) -> Vec<&'static Module> {
         self.modules.load().to_vec()
+    }
+
+    /// The subscriptions to keyspace events, in their order.
+    pub fn keyspace(&self) -> arc_swap::Guard<Arc<Vec<KeyspaceSubscription>>> {
+        self.keyspace.load()
+    }
+
+    /// Whether somebody may have subscribed to a class of keyspace events.
+    #[inline]
+    pub fn hears(&self, class: u32) -> bool {
+        self.keyspace_mask.load(Relaxed) & class != 0
+    }
+
+    /// Exchanges the subscriptions to keyspace events.
+    pub fn set_keyspace(&self, subscriptions: Vec<KeyspaceSubscription>) {
+        self.keyspace_mask.store(subscriptions.iter().fold(0, |all, s| all | s.mask), Relaxed);
+        self.keyspace.store(Arc::new(subscriptions));
     }
 
     /// Finds a data type by its name or its id without the version bits.

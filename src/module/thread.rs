@@ -5,6 +5,7 @@
 //! thread waits for the lock, it gets it.
 use super::abi;
 use super::attend::{self, Attention, Home, Ready};
+use crate::config::enums::module_attend;
 use crate::connection::client::{flag, Client};
 use crate::connection::limits;
 use crate::connection::serving::Slot;
@@ -360,7 +361,11 @@ pub fn run(server: &'static Server) {
         server.queue.take(&mut jobs, &mut ready, wait, !returns.pipelines);
         has_time = leisure.slept(before, mono_ns()).unwrap_or(has_time);
         returns.busy = !has_time;
-        server.queue.attention.open((scarce || has_time) && !server.config.module_exclusive());
+        let how = match server.config.module_exclusive() {
+            true => module_attend::NO,
+            false => server.config.module_attend(),
+        };
+        server.queue.attention.open(attends(how, scarce, has_time));
         server.queue.attention.read(server, &mut ready, now, |job| jobs.push(job));
         server.module_lock.lock();
         super::event::loop_event(abi::SUBEVENT_EVENTLOOP_AFTER_SLEEP);
@@ -411,6 +416,16 @@ pub fn run(server: &'static Server) {
             true => returns.answer(server, &mut ready),
             false => returns.send(server, &mut ready),
         }
+    }
+}
+
+/// Whether the module thread attends to connections, as `module-attend` says: if not, serving threads do it for it.
+fn attends(how: i64, cores_are_scarce: bool, has_time: bool) -> bool {
+    match how {
+        module_attend::NO => false,
+        module_attend::YES => true,
+        module_attend::IDLE => has_time,
+        _ => cores_are_scarce || has_time,
     }
 }
 
@@ -517,5 +532,28 @@ fn run_client(
 pub fn send_home(server: &Server, client: Box<Client>, slot: Arc<Slot>, thread: usize) {
     if let Some(t) = server.serving.get().and_then(|s| s.get(thread)) {
         t.give_back([(slot, client)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_cores_to_spare_it_attends_while_it_has_time() {
+        for (scarce, has_time) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert_eq!(attends(module_attend::AUTO, scarce, has_time), scarce || has_time);
+            assert_eq!(attends(module_attend::IDLE, scarce, has_time), has_time);
+            assert!(attends(module_attend::YES, scarce, has_time));
+            assert!(!attends(module_attend::NO, scarce, has_time));
+        }
+    }
+
+    #[test]
+    fn a_quarter_asleep_is_time_enough() {
+        let mut leisure = Leisure { since: 0, asleep: 0 };
+        assert_eq!(leisure.slept(1_000_000, 2_000_000), None, "too early to tell");
+        assert_eq!(leisure.slept(4_600_000, 5_000_000), Some(true), "1.4 of 5 ms");
+        assert_eq!(leisure.slept(9_000_000, 10_000_000), Some(false), "the next span: 1 of 5 ms");
     }
 }

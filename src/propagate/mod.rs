@@ -88,6 +88,12 @@ impl Default for Effects {
 }
 
 impl Effects {
+    /// Whether it owns no memory.
+    #[inline]
+    pub fn is_untouched(&self) -> bool {
+        self.done.capacity() == 0 && self.instead.as_ref().is_none_or(|v| v.capacity() == 0)
+    }
+
     /// Puts an effect in place of the command itself; behind those that are there already.
     pub fn instead(&mut self, db: usize, args: &[&[u8]]) {
         self.instead.get_or_insert_default().push(Effect::new(db, to::ALL, args));

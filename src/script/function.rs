@@ -516,36 +516,27 @@ pub enum Policy {
     Replace,
 }
 
-/// The texts of the libraries in a payload.
-fn read_payload(payload: &[u8]) -> Result<Vec<Vec<u8>>, CommandError> {
-    let body =
-        unseal(payload).ok_or_else(|| err("ERR DUMP payload version or checksum are wrong"))?;
-    let mut r = Reader::of_memory(body);
-    let mut all = Vec::new();
-    while r.left() > 0 {
-        match r.byte() {
-            Ok(opcode::FUNCTION2) => {}
-            Ok(opcode::FUNCTION_PRE_GA) => {
-                return Err(err("ERR Pre-GA function format not supported"));
-            }
-            Ok(_) => return Err(err("ERR given type is not a function")),
-            Err(_) => return Err(err("ERR can not read data type")),
-        }
-        all.push(r.string().map_err(|_| err("ERR Failed loading library code"))?);
+/// The text of the next library in a payload.
+fn next_library(r: &mut Reader<'_>) -> Result<Vec<u8>, CommandError> {
+    match r.byte() {
+        Ok(opcode::FUNCTION2) => r.string().map_err(|_| err("ERR Failed loading library payload")),
+        Ok(opcode::FUNCTION_PRE_GA) => Err(err("ERR Pre-GA function format not supported")),
+        Ok(_) => Err(err("ERR given type is not a function")),
+        Err(_) => Err(err("ERR can not read data type")),
     }
-    Ok(all)
 }
 
 /// Restores libraries from a payload (`FUNCTION RESTORE`): all or none.
 pub fn restore(tx: &Tx<'_>, payload: &[u8], policy: Policy) -> CommandResult {
     let f = functions(tx)?;
+    let body =
+        unseal(payload).ok_or_else(|| err("ERR DUMP payload version or checksum are wrong"))?;
     let mut new = Set::default();
     let mut failed = None;
-    for code in read_payload(payload)? {
-        if let Err(e) = f.load_into(&mut new, &code, false, false) {
-            failed = Some(e);
-            break;
-        }
+    let mut r = Reader::of_memory(body);
+    while r.left() > 0 && failed.is_none() {
+        let code = next_library(&mut r);
+        failed = code.and_then(|code| f.load_into(&mut new, &code, false, false)).err();
     }
     let mut kept = std::mem::take(&mut f.set);
     let mut replaced = Vec::new();

@@ -46,7 +46,7 @@ The servers are started afresh for each script, with nothing saved and the debug
 A script has one command a line, quoted as in redis-cli. Lines beginning with # are comments. @ speaks to the tester:
   head          @modules NAME...  @args ARG...
   before a command, how its reply is compared
-                @ignore @kind @type-only @digits @bag @float EPS @near N @like GLOB
+                @ignore @kind @type-only @digits @stats @bag @float EPS @near N @like GLOB
                 @unordered @unordered-deep @unordered-at N @pairs @pairs-at N
                 @mask NAME,NAME @mask-at N @fields NAME,NAME @values NAME,NAME
   before a command, what is done with it

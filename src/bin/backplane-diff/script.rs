@@ -167,6 +167,7 @@ impl Reader {
             "@fields" => Rule::Fields(names(take(rest))),
             "@values" => Rule::Values(names(take(rest))),
             "@bag" => Rule::Bag,
+            "@stats" => Rule::Stats,
             "@digits" => Rule::Digits,
             "@float" => Rule::Float(number(take(rest))?),
             "@near" => Rule::Near(number(take(rest))?),

@@ -2,13 +2,15 @@
 //! directive know Redis' ones only.
 
 use super::{choice, int, special, switch, Row, Special, HIDDEN, IMMUTABLE, MULTI_ARG};
-use crate::config::enums::{module_load, MODULE_LOAD};
+use crate::config::enums::{module_attend, module_load, MODULE_ATTEND, MODULE_LOAD};
 
 pub(super) const ROWS: &[Row] = &[
     // Zero stands for "as many as cores": `Config::new` puts the number in.
     int("server-threads", 1, 128, 0).flags(IMMUTABLE | HIDDEN),
     switch("module-strict", false).flags(IMMUTABLE | HIDDEN),
     switch("module-exclusive", false).flags(HIDDEN),
+    // Which connections the module thread attends to itself.
+    choice("module-attend", MODULE_ATTEND, module_attend::AUTO).flags(HIDDEN),
     // For hunting races: one of so many calls of modules gives the processor away.
     int("module-yield", 0, 1_000_000, 0).flags(IMMUTABLE | HIDDEN),
     // Can be closed at run time, and not be opened again.

@@ -237,3 +237,66 @@ fn corrupt_bytes_are_refused_or_readable() {
     }
     assert!(refused > 10_000);
 }
+
+#[test]
+fn prepending_leaves_a_gap_that_nobody_sees() {
+    let mut state = 0x2545_f491_4f6c_dd1d;
+    for round in 0..40u64 {
+        let mut lp = Listpack::new();
+        let mut model: Vec<Vec<u8>> = Vec::new();
+        for step in 0..400 {
+            let element = random_element(&mut state);
+            // Rounds that grow, and rounds that go up and down.
+            match next(&mut state) % (6 + round % 4) {
+                0 if !model.is_empty() => {
+                    lp.remove(lp.first().expect("not empty"));
+                    model.remove(0);
+                }
+                1 if !model.is_empty() => {
+                    lp.remove(lp.last().expect("not empty"));
+                    model.pop();
+                }
+                2 if round % 2 == 0 => {
+                    lp.push_back(&element[..]);
+                    model.push(element);
+                }
+                3 if round % 4 == 0 && !model.is_empty() => {
+                    let i = (next(&mut state) % model.len() as u64) as usize;
+                    let pos = lp.seek(i as i64).expect("an element");
+                    lp.replace(pos, &element[..]);
+                    model[i] = element;
+                }
+                _ => {
+                    lp.push_front(&element[..]);
+                    model.insert(0, element);
+                    assert!(lp.form().1, "late");
+                    let copy = lp.clone();
+                    assert!(copy == lp && !copy.form().1);
+                }
+            }
+            if step % 16 == 0 {
+                check(&lp, &model);
+            }
+        }
+        check(&lp, &model);
+        let mut batch = Batch::default();
+        batch.text(b"last");
+        lp.push_front(1);
+        lp.extend(&batch);
+        model.insert(0, b"1".to_vec());
+        model.push(b"last".to_vec());
+        check(&lp, &model);
+    }
+}
+
+#[test]
+fn prepending_moves_nothing_within_a_size_class() {
+    let mut lp = Listpack::new();
+    let element = [b'x'; 60];
+    (0..21).for_each(|_| lp.push_front(&element[..]));
+    let before = lp.buf()[HEADER..].as_ptr();
+    lp.push_front(&element[..]);
+    assert_eq!(lp.buf()[HEADER + 62..].as_ptr(), before);
+    lp.remove(lp.first().expect("an element"));
+    assert_eq!(lp.buf()[HEADER..].as_ptr(), before);
+}

@@ -25,6 +25,12 @@ impl Full {
         Full { table: Table::with_capacity(members.min(MOST)), tree: Tree::new(), member_bytes: 0 }
     }
 
+    /// The members by their hashes, for fetching ahead.
+    #[inline]
+    pub fn table(&self) -> &Table<Member> {
+        &self.table
+    }
+
     pub fn len(&self) -> usize {
         self.tree.len()
     }

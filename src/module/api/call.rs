@@ -381,6 +381,22 @@ where
     server.dirty.add(1);
 }
 
+/// Whether a name is the one under which the running command was called: there is a command of that name.
+fn is_own(ctx: &Ctx, name: &[u8]) -> bool {
+    if ctx.argv.is_null() || ctx.argc == 0 {
+        return false;
+    }
+    // SAFETY: ABI: the first argument lives as long as the context.
+    let own = unsafe { RStr::bytes(*ctx.argv) };
+    own == name || own.eq_ignore_ascii_case(name)
+}
+
+/// Whether somebody reads what commands do: else the arguments of `Replicate` need not be read.
+#[unsafe(no_mangle)]
+pub extern "C" fn backplane_effects_are_read() -> c_int {
+    c_int::from(Server::get().log.active())
+}
+
 /// `Replicate`, with its arguments read.
 ///
 /// # Safety
@@ -399,9 +415,13 @@ pub unsafe extern "C" fn backplane_replicate_impl(
         (&mut *ctx, CStr::from_ptr(command).to_bytes(), CStr::from_ptr(format).to_bytes())
     };
     let server = Server::get();
-    let known = server.table.load().find(name).is_some()
-        || server.modules.current_table(server).find(name).is_some();
-    let Some(f) = read_format(format).filter(|_| known) else { return abi::ERR };
+    let is_known = || {
+        server.table.load().find(name).is_some()
+            || server.modules.current_table(server).find(name).is_some()
+    };
+    let Some(f) = read_format(format).filter(|_| is_own(ctx, name) || is_known()) else {
+        return abi::ERR;
+    };
     // SAFETY: ABI: as above.
     add_effect(ctx, Flags { replicate: true, ..f }.targets(), || unsafe {
         read_args(name, list, len)

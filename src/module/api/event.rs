@@ -41,10 +41,10 @@ crate::api! {
         // SAFETY: ABI: a live context.
         let Some(module) = unsafe { &*ctx }.module else { return ERR };
         let server = Server::get();
-        let mut list = server.modules.keyspace.load().to_vec();
+        let mut list = server.modules.keyspace().to_vec();
         let active = Arc::default();
         list.push(KeyspaceSubscription { module, mask: mask as u32, callback, active });
-        server.modules.keyspace.store(Arc::new(list));
+        server.modules.set_keyspace(list);
         // From here on, writes that can fire such an event take the module path.
         server.modules.commands_changed(module);
         OK
@@ -58,7 +58,7 @@ crate::api! {
         let Some(module) = unsafe { ctx.as_ref() }.and_then(|c| c.module) else { return ERR };
         let Some(wanted) = callback.map(|f| f as usize) else { return ERR };
         let server = Server::get();
-        let mut list = server.modules.keyspace.load().to_vec();
+        let mut list = server.modules.keyspace().to_vec();
         let before = list.len();
         list.retain(|s| {
             let same = s.mask == mask as u32 && s.callback.map(|f| f as usize) == Some(wanted);
@@ -67,7 +67,7 @@ crate::api! {
         if list.len() == before {
             return ERR;
         }
-        server.modules.keyspace.store(Arc::new(list));
+        server.modules.set_keyspace(list);
         // Writes that only this subscription wanted to see need not take the module path any more.
         server.modules.commands_changed(module);
         OK
@@ -108,7 +108,9 @@ crate::api! {
             return ERR;
         }
         let db = ctx.session().db;
-        server.modules.post_jobs.lock().push(PostJob { module, db, run, data, free });
+        // SAFETY: lock: the contract of this function's class.
+        let holder = unsafe { server.holder() };
+        holder.post_jobs.push(PostJob { module, db, run, data, free });
         OK
     }
 

@@ -19,7 +19,7 @@ mod heap {
     use std::ffi::{c_int, c_void, CStr};
     use std::ptr::null_mut;
     use std::sync::atomic::{
-        AtomicPtr, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+        AtomicPtr, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
     };
     use tikv_jemalloc_sys as je;
 
@@ -55,7 +55,17 @@ mod heap {
         Some((table, page / 64, 1 << (page % 64)))
     }
 
+    /// Addresses between which all blocks lie, in whole gigabytes.
+    static LOWEST: AtomicUsize = AtomicUsize::new(usize::MAX);
+    static BEHIND: AtomicUsize = AtomicUsize::new(0);
+
+    /// The range in which all of this heap's blocks lie that were given out so far, in whole gigabytes.
+    pub fn range() -> std::ops::Range<usize> {
+        LOWEST.load(Relaxed)..BEHIND.load(Relaxed)
+    }
+
     /// Whether an address, whatever it is, lies in a page of which this heap gave a block out.
+    #[inline]
     pub fn owns(p: *mut c_void) -> bool {
         let Some((table, word, bit)) = bit(p) else { return false };
         // SAFETY: layout: a table is never freed.
@@ -89,6 +99,9 @@ mod heap {
             // SAFETY: ABI: allocated above, and nobody saw it.
             unsafe { je::free(new.cast()) };
         }
+        let gigabyte = p.addr() >> GIGABYTE_BITS;
+        LOWEST.fetch_min(gigabyte << GIGABYTE_BITS, Relaxed);
+        BEHIND.fetch_max((gigabyte + 1) << GIGABYTE_BITS, Relaxed);
         given(p);
     }
 
@@ -204,6 +217,11 @@ mod heap {
         false
     }
 
+    /// Not to be told either.
+    pub fn range() -> std::ops::Range<usize> {
+        0..0
+    }
+
     /// Allocates `size` bytes, not zero.
     pub fn alloc(size: usize, zero: bool) -> *mut c_void {
         let mut p = std::ptr::null_mut();
@@ -285,7 +303,7 @@ mod heap {
     }
 }
 
-pub use heap::{owns, NAME};
+pub use heap::{owns, range, NAME};
 
 /// Gives unused memory back to the system (`MEMORY PURGE`); says whether that worked.
 pub fn purge() -> bool {

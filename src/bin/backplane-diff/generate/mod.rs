@@ -10,6 +10,7 @@ mod random;
 mod rows;
 mod rows_collections;
 mod rows_keys;
+mod rows_server;
 mod rows_strings;
 mod scripts;
 mod shrink;
@@ -81,7 +82,7 @@ impl Maker {
             group.push(Cmd::with(&args, rules.clone()));
         }
         let name = group[0].name();
-        if self.words.past && name == "DBSIZE" {
+        if self.words.past && (name == "DBSIZE" || name == "INFO") {
             // An expired key counts until it is deleted, which a read here leaves to the expiry cycle.
             group[0].rules = vec![Rule::Kind];
         }
@@ -133,6 +134,7 @@ impl Maker {
         match self.words.random.below(100) {
             0..=2 => self.transaction(),
             3..=5 => self.scripted(),
+            6 => self.asked_about(),
             _ => self.plain(),
         }
     }
@@ -150,7 +152,12 @@ impl Maker {
         group.push(Cmd::new(&["MULTI"]));
         let mut rules = Vec::new();
         for _ in 0..self.words.random.range(1, 4) {
-            for cmd in self.plain() {
+            let part = self.plain();
+            // The messages that answer a subscription come between the replies of a transaction.
+            if part.iter().any(|cmd| cmd.name().ends_with("SUBSCRIBE")) {
+                continue;
+            }
+            for cmd in part {
                 // They stay with the command too: the transaction may end before its `EXEC`.
                 let mut cmd = cmd;
                 match cmd.name().as_str() {
@@ -183,6 +190,24 @@ impl Maker {
         group
     }
 
+    /// What the server says of commands without running them.
+    fn asked_about(&mut self) -> Group {
+        let mut group = self.plain();
+        let heads: &[&[&str]] = &[
+            &["COMMAND", "GETKEYS"],
+            &["COMMAND", "GETKEYSANDFLAGS"],
+            &["ACL", "DRYRUN", "default"],
+        ];
+        let head = *self.words.random.pick(heads);
+        for cmd in &mut group {
+            let args = std::mem::take(&mut cmd.args);
+            let head = head.iter().map(|word| word.as_bytes().to_vec());
+            cmd.args = head.chain(args).collect();
+            cmd.rules.clear();
+        }
+        group
+    }
+
     /// What a sequence begins with: thresholds that small values cross.
     fn settings(&mut self) -> Vec<Group> {
         let mut groups = Vec::new();
@@ -208,9 +233,14 @@ fn may_be_spoilt(cmd: &Cmd) -> bool {
     let second = cmd.args.get(1).map(|word| word.to_ascii_uppercase()).unwrap_or_default();
     match cmd.name().as_str() {
         // The reference puts a client's line breaks into some errors of FUNCTION as they are.
+        name if name.ends_with("SUBSCRIBE") => false,
+        // With a word less they tell about everything, or become a replica.
+        "COMMAND" => second.starts_with(b"GETKEYS"),
+        "LATENCY" => second != b"HISTOGRAM",
+        "INFO" | "MIGRATE" | "REPLICAOF" | "SLAVEOF" | "FAILOVER" | "SAVE" => false,
         "AUTH" | "SPOP" | "WAIT" | "FUNCTION" | "SCAN" | "SSCAN" | "HSCAN" | "ZSCAN" => false,
         "CONFIG" => second != b"GET",
-        "CLIENT" => second != b"KILL",
+        "CLIENT" => second != b"KILL" && second != b"LIST" && second != b"REPLY",
         "XREAD" | "XREADGROUP" => !cmd.args.iter().any(|arg| arg.eq_ignore_ascii_case(b"BLOCK")),
         _ => true,
     }

@@ -27,7 +27,8 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "streams", rows: super::rows_keys::STREAMS },
     Family { name: "keys", rows: super::rows_keys::KEYS },
     Family { name: "scripts", rows: super::rows_keys::SCRIPTS },
-    Family { name: "server", rows: super::rows_keys::SERVER },
+    Family { name: "server", rows: super::rows_server::SERVER },
+    Family { name: "acl", rows: super::rows_server::ACL },
 ];
 
 /// A row, read.

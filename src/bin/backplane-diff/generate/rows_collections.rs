@@ -108,6 +108,12 @@ pub const ZSETS: &[Line] = &[
     (4, "ZRANGEBYSCORE <zset> <bound> <bound> &( [ WITHSCORES ] | [ LIMIT <few> <idx> ] )", ""),
     (4, "ZREVRANGEBYSCORE <zset> <bound> <bound> &( [ WITHSCORES ] | [ LIMIT <few> <idx> ] )", ""),
     (3, "ZRANGESTORE <zset> <zset> <idx> <idx> [ REV ]", ""),
+    (1, "ZADD <zset> { ( NX | XX | GT | LT | CH | INCR ) } { <score> <m> }", ""),
+    (
+        2,
+        "( ZUNIONSTORE | ZINTERSTORE ) <zset> #{ ( <zset> | <zset> | <set> ) } &( [ WEIGHTS { <weight> } ] | [ AGGREGATE ( SUM | MIN | MAX | <odd> ) ] )",
+        "",
+    ),
     (
         3,
         "ZRANGESTORE <zset> <zset> <bound> <bound> &( BYSCORE | [ REV ] | [ LIMIT <few> <idx> ] )",
@@ -149,7 +155,7 @@ pub const ZSETS: &[Line] = &[
     // Ranges by text mean something only where all scores are equal.
     (
         4,
-        "DEL <zset> ; ZADD <same> { 0 <m> } 0 a1 0 b2 ; ZRANGEBYLEX <same> <lex> <lex> [ LIMIT <few> <idx> ] ; ZREVRANGEBYLEX <same> <lex> <lex> [ LIMIT <few> <idx> ] ; ZLEXCOUNT <same> <lex> <lex> ; ZRANGE <same> <lex> <lex> &( BYLEX | [ REV ] | [ LIMIT <few> <idx> ] ) ; ZRANGESTORE <zset> <same> <lex> <lex> BYLEX ; ZREMRANGEBYLEX <same> <lex> <lex>",
+        "DEL <zset> ; ZADD <same> { 0 <m> } 0 a1 0 b2 ; ZRANGEBYLEX <same> <lex> <lex> [ LIMIT <few> <idx> ] ; ZREVRANGEBYLEX <same> <lex> <lex> [ LIMIT <few> <idx> ] ; ZLEXCOUNT <same> <lex> <lex> ; ZRANGE <same> <lex> <lex> &( BYLEX | [ REV ] | [ LIMIT <few> <idx> ] ) ; ZRANGESTORE <zset> <same> <lex> <lex> &( BYLEX | [ REV ] | [ LIMIT <few> <idx> ] ) ; ZREMRANGEBYLEX <same> <lex> <lex>",
         "",
     ),
     (1, "ZRANGE <zset> <lex> <lex> ( BYSCORE | REV | LIMIT 0 1 | WITHSCORES | <odd> )", ""),
@@ -158,34 +164,57 @@ pub const ZSETS: &[Line] = &[
 /// Places.
 pub const GEO: &[Line] = &[
     (8, "GEOADD <geo> &( [ ( NX | XX ) ] | [ CH ] ) { <lon> <lat> <m> }", ""),
-    (12, "GEOADD <geo> &( [ ( NX | XX ) ] | [ CH ] ) { <nearlon> <nearlat> <m> }", ""),
+    (8, "GEOADD <geo> &( [ ( NX | XX ) ] | [ CH ] ) { <nearlon> <nearlat> <m> }", ""),
+    // Many at equal distances.
+    (8, "GEOADD <geo> { <gridlon> <gridlat> <m> }", ""),
     (4, "GEOPOS <geo> { <m> }", ""),
     (4, "GEOHASH <geo> { <m> }", ""),
     (4, "GEODIST <geo> <m> <m> [ <unit> ]", ""),
     (
-        6,
-        "GEOSEARCH <geo> &( ( FROMMEMBER <m> | FROMLONLAT <nearlon> <nearlat> ) | ( BYRADIUS <distance> <unit> | BYBOX <distance> <distance> <unit> ) | [ ( ASC | DESC ) ] | [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] )",
+        8,
+        "GEOSEARCH <geo> &( ( FROMMEMBER <m> | FROMLONLAT <nearlon> <nearlat> | FROMLONLAT <gridlon> <gridlat> ) | ( BYRADIUS <distance> <unit> | BYBOX <distance> <distance> <unit> ) | [ ( ASC | DESC ) ] | [ COUNT <few> [ ANY ] ] | [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] )",
         "",
     ),
     (
         4,
-        "GEOSEARCH <geo> &( FROMLONLAT <nearlon> <nearlat> | BYRADIUS <distance> km | ( ASC | DESC ) | COUNT <few> )",
+        "GEOSEARCH <geo> &( FROMLONLAT <gridlon> <gridlat> | BYRADIUS <distance> km | [ ( ASC | DESC ) ] | COUNT <count> )",
+        "",
+    ),
+    (
+        4,
+        "GEOSEARCHSTORE <zset> <geo> &( ( FROMMEMBER <m> | FROMLONLAT <gridlon> <gridlat> ) | ( BYRADIUS <distance> <unit> | BYBOX <distance> <distance> km ) | [ ( ASC | DESC ) ] | [ COUNT <few> [ ANY ] ] | [ STOREDIST ] )",
+        "",
+    ),
+    (
+        4,
+        "GEORADIUS <geo> <gridlon> <gridlat> <distance> <unit> &( [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] | [ ( ASC | DESC ) ] | [ COUNT <few> [ ANY ] ] )",
         "",
     ),
     (
         3,
-        "GEOSEARCHSTORE <zset> <geo> &( FROMLONLAT <nearlon> <nearlat> | BYBOX <distance> <distance> km | [ ( ASC | DESC ) ] | [ STOREDIST ] )",
+        "GEORADIUS <geo> <nearlon> <nearlat> <distance> km &( ( STORE | STOREDIST ) <zset> | [ ( ASC | DESC ) ] | [ COUNT <few> [ ANY ] ] )",
         "",
     ),
     (
         3,
-        "GEORADIUS <geo> <nearlon> <nearlat> <distance> <unit> &( [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] | [ ( ASC | DESC ) ] )",
+        "GEORADIUS_RO <geo> <gridlon> <gridlat> <distance> <unit> &( [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] | [ ( ASC | DESC ) ] | [ COUNT <few> [ ANY ] ] )",
         "",
     ),
-    (2, "GEORADIUS <geo> <nearlon> <nearlat> <distance> km ( STORE | STOREDIST ) <zset>", ""),
-    (2, "GEORADIUS_RO <geo> <nearlon> <nearlat> <distance> km [ COUNT <n> ASC ]", ""),
-    (3, "GEORADIUSBYMEMBER <geo> <m> <distance> <unit> [ ( ASC | DESC ) ] [ COUNT <n> ]", ""),
-    (2, "GEORADIUSBYMEMBER_RO <geo> <m> <distance> <unit> [ ( ASC | DESC ) ]", ""),
+    (
+        4,
+        "GEORADIUSBYMEMBER <geo> <m> <distance> <unit> &( [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] | [ ( ASC | DESC ) ] | [ COUNT <count> [ ANY ] ] )",
+        "",
+    ),
+    (
+        3,
+        "GEORADIUSBYMEMBER <geo> <m> <distance> <unit> &( ( STORE | STOREDIST ) <zset> | [ ( ASC | DESC ) ] | [ COUNT <few> [ ANY ] ] )",
+        "",
+    ),
+    (
+        3,
+        "GEORADIUSBYMEMBER_RO <geo> <m> <distance> <unit> &( [ WITHCOORD ] | [ WITHDIST ] | [ WITHHASH ] | [ ( ASC | DESC ) ] | [ COUNT <few> [ ANY ] ] )",
+        "",
+    ),
     (2, "ZREM <geo> <m>", ""),
 ];
 
@@ -199,4 +228,9 @@ pub const HLL: &[Line] = &[
     (2, "PFDEBUG ENCODING <hll>", ""),
     (1, "PFDEBUG GETREG <hll>", ""),
     (1, "PFDEBUG DECODE <hll>", ""),
+    (1, "PFDEBUG TODENSE <hll>", ""),
+    (2, "OBJECT ENCODING <hll>", ""),
+    (2, "COPY <hll> <hll> REPLACE", ""),
+    (2, "EVAL <restore> 2 <hll> <hll> 0 REPLACE", ""),
+    (1, "DEL <hll>", ""),
 ];

@@ -1,4 +1,4 @@
-//! Streams, commands on keys of every type, transactions, scripts, and what the server is asked.
+//! Streams, commands on keys of every type, transactions, scripts.
 use super::rows::Line;
 
 /// Streams and consumer groups.
@@ -51,6 +51,13 @@ pub const STREAMS: &[Line] = &[
     (3, "XINFO GROUPS <stream>", ""),
     (3, "XINFO CONSUMERS <stream> <group>", "@mask idle,inactive"),
     (1, "DEL none ; XREAD BLOCK 1 STREAMS none <id>", ""),
+    (2, "XREAD &( [ COUNT <few> ] | BLOCK 1 ) STREAMS <stream> <stream> ( <id> | $ | + ) <id>", ""),
+    (
+        3,
+        "XREADGROUP GROUP <group> <consumer> &( [ COUNT <few> ] | BLOCK 1 | [ NOACK ] ) STREAMS <stream> ( > | <id> )",
+        "",
+    ),
+    (2, "XCLAIM <stream> <group> <consumer> 0 { <id> } { ( IDLE <odd> | TIME <odd> | FORCE | <odd> ) }", ""),
 ];
 
 /// Keys of every type.
@@ -92,7 +99,17 @@ pub const KEYS: &[Line] = &[
         "EVAL <restore> 2 <key> <key> ( 0 | <ms> ) &( [ REPLACE ] | [ ABSTTL ] | [ IDLETIME <few> ] | [ FREQ <few> ] )",
         "",
     ),
-    (2, "RESTORE <key> ( 0 | <ms> ) <v> [ REPLACE ]", ""),
+    (
+        2,
+        "( RESTORE | RESTORE-ASKING ) <key> ( 0 | <ms> ) <v> &( [ REPLACE ] | [ ABSTTL ] | [ IDLETIME <few> ] | [ FREQ <few> ] )",
+        "",
+    ),
+    (
+        1,
+        "MIGRATE 127.0.0.1 1 <key> <db> 100 &( [ COPY ] | [ REPLACE ] | [ ( AUTH <v> | AUTH2 <v> <v> ) ] )",
+        "",
+    ),
+    (1, "MIGRATE 127.0.0.1 1 <empty> <db> 100 KEYS { none }", ""),
     (3, "SET <weightkey> <score>", ""),
     (
         4,
@@ -102,6 +119,13 @@ pub const KEYS: &[Line] = &[
     (3, "SORT <key> &( [ LIMIT <few> <idx> ] | [ ( ASC | DESC ) ] | [ ALPHA ] )", ""),
     (2, "SORT <key> BY w_* LIMIT <few> <few> [ GET # ] [ GET w_* ]", ""),
     (2, "SORT_RO <key> &( [ GET <sortget> ] | [ ( ASC | DESC ) ] | [ ALPHA ] )", "@unordered"),
+    (2, "SORT_RO <key> BY ( nosort | w_* ) &( [ LIMIT <few> <few> ] | [ GET # ] | [ GET <sortget> ] )", "@kind"),
+    // A list of its own: of what is equal, a part is taken as the steps of the algorithm leave it.
+    (
+        4,
+        "DEL <list> ; RPUSH <same> { <m> } { <m> } { <v> } ; SORT <same> &( BY <sortby> | ALPHA | LIMIT <few> <few> | [ ( ASC | DESC ) ] | [ GET # ] | [ GET <sortget> ] ) ; SORT_RO <same> &( [ BY w_* ] | [ ALPHA ] | [ LIMIT <few> <few> ] ) ; SORT <same> &( BY w_* | ALPHA | LIMIT 1 <few> | STORE <list> )",
+        "",
+    ),
     // Elements whose texts to sort by are equal keep the order of a table, which is random on the reference.
     (3, "SORT <key> &( [ GET <sortget> ] | [ ( ALPHA | BY w_* ) ] | STORE <list> )", ""),
     (1, "FLUSHDB [ ( ASYNC | SYNC ) ]", ""),
@@ -121,62 +145,17 @@ pub const SCRIPTS: &[Line] = &[
     (3, "EVALSHA <sha> 2 <key> <key> <v> <int>", ""),
     (2, "EVALSHA_RO <sha> 2 <key> <key> <v> <int>", ""),
     (1, "SCRIPT EXISTS <sha> { <sha> }", ""),
-    (1, "SCRIPT FLUSH [ SYNC ]", ""),
+    (1, "SCRIPT FLUSH [ ( SYNC | ASYNC ) ]", ""),
     (4, "FUNCTION LOAD [ REPLACE ] <library>", ""),
     (1, "FUNCTION DELETE ( la | lb | lc )", ""),
     (2, "FUNCTION LIST [ LIBRARYNAME ( l* | la ) ] [ WITHCODE ]", "@unordered-deep"),
     (1, "FUNCTION DUMP", "@kind"),
-    (1, "FUNCTION FLUSH", ""),
+    (1, "FUNCTION FLUSH [ ( SYNC | ASYNC ) ]", ""),
+    (2, "FUNCTION RESTORE <libraries> [ ( FLUSH | APPEND | REPLACE | <odd> ) ]", ""),
+    (1, "FUNCTION RESTORE <v>", ""),
+    (1, "FUNCTION STATS", "@unordered-deep"),
     (6, "FCALL ( fa | fb | fc | fd ) 1 <key> <v>", ""),
     (4, "FCALL_RO ( fa | fb | fc | fd ) 1 <key> <v>", ""),
     (1, "SCRIPT KILL", ""),
     (1, "FUNCTION KILL", ""),
-];
-
-/// The connection and the server.
-pub const SERVER: &[Line] = &[
-    (4, "PING [ <v> ]", ""),
-    (3, "ECHO <v>", ""),
-    (2, "TIME", "@type-only"),
-    (2, "CLIENT SETNAME ( a | b | <odd> )", ""),
-    (2, "CLIENT GETNAME", ""),
-    (1, "CLIENT ID", "@kind"),
-    (1, "CLIENT NO-EVICT ( ON | OFF | <odd> )", ""),
-    (1, "CLIENT NO-TOUCH ( ON | OFF )", ""),
-    (1, "CLIENT SETINFO ( LIB-NAME | LIB-VER | x ) ( a | 1.0 | <odd> )", ""),
-    (1, "CLIENT TRACKINGINFO", ""),
-    (1, "CLIENT GETREDIR", ""),
-    (1, "CLIENT UNBLOCK 9999999 [ ( TIMEOUT | ERROR ) ]", ""),
-    (1, "CLIENT KILL ID 9999999", ""),
-    (4, "CONFIG SET <threshold> ( 1 | 4 | 10 | 64 | 128 | <odd> )", ""),
-    (2, "CONFIG SET list-max-listpack-size ( -1 | -2 | -5 | 3 | 20 )", ""),
-    (1, "CONFIG SET list-compress-depth ( 0 | 1 | 2 )", ""),
-    (2, "CONFIG GET <threshold> [ <threshold> ]", "@pairs"),
-    (1, "CONFIG GET none*", ""),
-    (1, "CONFIG SET nothing 1", ""),
-    (1, "CONFIG SET maxmemory-policy ( noeviction | allkeys-lru | allkeys-lfu | volatile-lfu )", ""),
-    // With a user's name the reference sends no error at all if replies are pending.
-    (1, "AUTH <v>", ""),
-    (1, "HELLO ( 2 | 3 )", "@mask id"),
-    (1, "HELLO ( 4 | <odd> )", "@mask id"),
-    (1, "RESET", ""),
-    (1, "WAIT 0 1", ""),
-    (1, "PUBLISH <chan> <v>", ""),
-    (1, "SPUBLISH <chan> <v>", ""),
-    (1, "PUBSUB ( CHANNELS [ <cpat> ] | NUMSUB { <chan> } | SHARDCHANNELS | SHARDNUMSUB <chan> )", ""),
-    (1, "SLOWLOG LEN", "@kind"),
-    (1, "SLOWLOG RESET", ""),
-    (1, "LATENCY RESET", ""),
-    (1, "OBJECT <odd> <key>", ""),
-    (1, "CLIENT <odd>", ""),
-    (1, "CONFIG <odd>", ""),
-    (1, "XGROUP <odd> <key>", ""),
-    (1, "DEBUG <odd>", "@kind"),
-    (1, "<odd> <v>", ""),
-    (1, "ACL WHOAMI", ""),
-    (1, "ACL CAT ( string | geo | <odd> )", "@unordered"),
-    (1, "ACL DRYRUN default ( GET <key> | SET <key> <v> | FLUSHALL | <odd> )", ""),
-    (1, "ACL CAT", ""),
-    (1, "COMMAND GETKEYS ( EVAL x <few> <key> | GET <key> | MSET { <key> <v> } | SORT <key> STORE <key> | ZUNION #{ <key> } )", ""),
-    (1, "COMMAND GETKEYSANDFLAGS ( GET <key> | SET <key> <v> GET | XREAD STREAMS <key> <id> | LMOVE <key> <key> LEFT LEFT )", ""),
 ];

@@ -138,6 +138,107 @@ pub const LIBRARIES: &[&str] = &[
     "#!lua name=lc\nredis.register_function(1, 2, 3)",
 ];
 
+/// What `ACL SETUSER` may be told.
+pub const ACL_RULES: &[&str] = &[
+    "on",
+    "off",
+    "nopass",
+    "resetpass",
+    ">secret",
+    ">other",
+    "<secret",
+    "<none",
+    "#5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
+    "!5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
+    "#short",
+    "~*",
+    "~s*",
+    "~l0",
+    "%R~s*",
+    "%W~h*",
+    "%RW~z*",
+    "%WR~e0",
+    "%X~a",
+    "%R~",
+    "~",
+    "allkeys",
+    "resetkeys",
+    "&c*",
+    "&c0",
+    "&*",
+    "allchannels",
+    "resetchannels",
+    "+@all",
+    "-@all",
+    "allcommands",
+    "nocommands",
+    "+get",
+    "+GET",
+    "-get",
+    "+set",
+    "-set",
+    "+sort",
+    "+copy",
+    "+publish",
+    "+config",
+    "-config",
+    "+config|get",
+    "-config|get",
+    "+config|set",
+    "-config|set",
+    "+config|nosuch",
+    "-config|get|x",
+    "+select|0",
+    "-select|0",
+    "+client|id",
+    "-client|id",
+    "+@read",
+    "-@read",
+    "+@write",
+    "-@write",
+    "+@string",
+    "-@string",
+    "+@dangerous",
+    "-@dangerous",
+    "-@admin",
+    "+@keyspace",
+    "+@nosuch",
+    "+nosuch",
+    "-nosuch",
+    "+",
+    "-@",
+    "reset",
+    "sanitize-payload",
+    "skip-sanitize-payload",
+    "clearselectors",
+    "(~s* +get)",
+    "(%R~h* +@read -hget)",
+    "(+@all)",
+    "()",
+    "(~s* +nosuch)",
+    "(~s*",
+    "(on)",
+    "nonsense",
+    "",
+];
+
+/// None, one or two libraries as `FUNCTION DUMP` would give them. Two are the same: which of several the reference names
+/// in an error depends on the order of a table.
+pub fn libraries(random: &mut Random) -> Vec<u8> {
+    const FUNCTION2: u8 = 245;
+    let mut payload = Vec::new();
+    let code = random.pick(LIBRARIES).as_bytes();
+    for _ in 0..random.range(0, 2) {
+        // A length of 14 bits, in two bytes.
+        payload.extend([FUNCTION2, 0x40 | (code.len() >> 8) as u8, code.len() as u8]);
+        payload.extend(code);
+    }
+    if random.chance(10) {
+        payload.push(random.bits() as u8);
+    }
+    backplane::snapshot::seal(payload)
+}
+
 /// The SHA1 of one of the scripts, or of none.
 pub fn sha(random: &mut Random) -> String {
     use sha1::{Digest, Sha1};

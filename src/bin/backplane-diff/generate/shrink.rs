@@ -125,6 +125,7 @@ fn directive(rule: &Rule) -> String {
         Rule::Values(names) => format!("@values {}", names.join(",")),
         Rule::Bag => "@bag".into(),
         Rule::Digits => "@digits".into(),
+        Rule::Stats => "@stats".into(),
         Rule::Float(by) => format!("@float {by}"),
         Rule::Near(by) => format!("@near {by}"),
         Rule::Like(glob) => format!("@like {}", quoted(glob.as_bytes())),

@@ -52,6 +52,90 @@ const ODD: &[&str] = &[
     "\u{e4}",
 ];
 
+/// Directives that may have any value for a moment, and their defaults.
+const SETTINGS: &[(&str, &str)] = &[
+    ("slowlog-log-slower-than", "10000"),
+    ("slowlog-max-len", "128"),
+    ("latency-monitor-threshold", "0"),
+    ("latency-tracking", "yes"),
+    ("latency-tracking-info-percentiles", "50 99 99.9"),
+    ("tracking-table-max-keys", "1000000"),
+    ("lfu-log-factor", "10"),
+    ("lfu-decay-time", "1"),
+    ("maxmemory-samples", "5"),
+    ("maxmemory-eviction-tenacity", "10"),
+    ("active-expire-effort", "1"),
+    ("active-defrag-threshold-lower", "10"),
+    ("active-defrag-cycle-min", "1"),
+    ("activerehashing", "yes"),
+    ("repl-timeout", "60"),
+    ("repl-ping-replica-period", "10"),
+    ("repl-diskless-sync-delay", "5"),
+    ("replica-priority", "100"),
+    ("replica-lazy-flush", "no"),
+    ("min-replicas-max-lag", "10"),
+    ("cluster-node-timeout", "15000"),
+    ("cluster-announce-ip", ""),
+    ("cluster-enabled", "no"),
+    ("tcp-keepalive", "300"),
+    ("databases", "16"),
+    ("io-threads", "1"),
+    ("appendfilename", "appendonly.aof"),
+    ("appendfsync", "everysec"),
+    ("no-appendfsync-on-rewrite", "no"),
+    ("auto-aof-rewrite-percentage", "100"),
+    ("auto-aof-rewrite-min-size", "67108864"),
+    ("aof-timestamp-enabled", "no"),
+    ("stop-writes-on-bgsave-error", "yes"),
+    ("rdbcompression", "yes"),
+    ("rdb-save-incremental-fsync", "yes"),
+    ("lazyfree-lazy-eviction", "no"),
+    ("lazyfree-lazy-user-flush", "no"),
+    ("dynamic-hz", "yes"),
+    ("loglevel", "notice"),
+    ("crash-log-enabled", "yes"),
+    ("acllog-max-len", "128"),
+    ("acl-pubsub-default", "resetchannels"),
+    ("shutdown-timeout", "10"),
+    (
+        "client-output-buffer-limit",
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+    ),
+];
+
+/// Values for them.
+const SETTING_VALUES: &[&str] = &[
+    "0",
+    "1",
+    "7",
+    "100",
+    "1000",
+    "-2",
+    "101",
+    "65537",
+    "yes",
+    "no",
+    "YES",
+    "1mb",
+    "2GB",
+    "1k",
+    "1 k",
+    "10%",
+    "3.5",
+    "always",
+    "verbose",
+    "debug",
+    "allchannels",
+    "normal 1mb 2mb 3",
+    "pubsub 0 0",
+    "replica 1 2 3 normal 0 0 0",
+    "none 0 0 0",
+    "50",
+    "50 99.95",
+    "-1 50",
+    "",
+];
+
 /// The state from which commands are made.
 pub struct Words {
     /// The random numbers.
@@ -289,6 +373,8 @@ impl Words {
             "lat" => format!("{}", random.range(-880_000, 880_000) as f64 / 10_000.0),
             "nearlon" => format!("{}", 13.0 + random.range(-9000, 9000) as f64 / 10_000.0),
             "nearlat" => format!("{}", 38.0 + random.range(-9000, 9000) as f64 / 10_000.0),
+            "gridlon" => format!("{}", 13.0 + random.range(0, 3) as f64 / 10.0),
+            "gridlat" => format!("{}", 38.0 + random.range(0, 3) as f64 / 10.0),
             "unit" => random.pick(&["m", "km", "ft", "mi", "M", "KM", "xx"]).to_string(),
             "distance" => match random.below(6) {
                 0 => self.float(),
@@ -317,6 +403,20 @@ impl Words {
                 let all: Vec<_> = all.collect();
                 random.pick(&all).to_string()
             }
+            "directive" => {
+                let (name, _) = *random.pick(SETTINGS);
+                self.same.get_or_insert_with(|| name.into());
+                name.into()
+            }
+            "setting" => random.pick(SETTING_VALUES).to_string(),
+            "default" => {
+                let same = self.same.as_deref();
+                let found = SETTINGS.iter().find(|(name, _)| same == Some(name.as_bytes()));
+                found.map_or("", |(_, value)| value).to_string()
+            }
+            "aclrule" => random.pick(super::scripts::ACL_RULES).to_string(),
+            "empty" => String::new(),
+            "libraries" => return out.push(super::scripts::libraries(random)),
             "restore" => super::scripts::RESTORE.into(),
             "script" => random.pick(super::scripts::SCRIPTS).to_string(),
             "sha" => super::scripts::sha(random),
