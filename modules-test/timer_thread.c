@@ -31,7 +31,8 @@
  *   tt.oneshot key             EventLoopAddOneShot from a thread; the function INCRs key
  *   tt.pipe text key           EventLoopAdd on a pipe, to which a thread writes; text is SET to key
  *   tt.yield ms                keeps the lock for ms, calling Yield with YIELD_FLAG_CLIENTS
- *   tt.hold ms                 keeps the lock for ms */
+ *   tt.hold ms                 keeps the lock for ms
+ *   tt.threadyield ms a b      a thread takes the lock once: INCR a, ms of Yield, INCR b; answers ms */
 #include <pthread.h>
 #include <unistd.h>
 
@@ -507,6 +508,29 @@ static int hold(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return RedisModule_ReplyWithSimpleString(ctx, "OK");
 }
 
+static void *yield_thread(void *data) {
+    Job *job = data;
+    RedisModuleCtx *ctx = RedisModule_GetThreadSafeContext(job->bc);
+    RedisModule_ThreadSafeContextLock(ctx);
+    add(ctx, job->argv[0], 1);
+    uint64_t end = RedisModule_MonotonicMicroseconds() + (uint64_t)job->number * 1000;
+    while (RedisModule_MonotonicMicroseconds() < end) {
+        RedisModule_Yield(ctx, REDISMODULE_YIELD_FLAG_CLIENTS, "tt.threadyield is running");
+        pause_us(500);
+    }
+    add(ctx, job->argv[1], 1);
+    RedisModule_ThreadSafeContextUnlock(ctx);
+    finish(ctx, job, job->number);
+    return NULL;
+}
+
+static int thread_yield(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 4) return RedisModule_WrongArity(ctx);
+    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
+    copy_keys(job, argv + 2, 2);
+    return start_thread(yield_thread, job);
+}
+
 int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (RedisModule_Init(ctx, "timer_thread", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR)
         return REDISMODULE_ERR;
@@ -535,5 +559,6 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("tt.pipe", through_pipe, "write", 2, 2, 1);
     COMMAND("tt.yield", hold, "readonly", 0, 0, 0);
     COMMAND("tt.hold", hold, "readonly", 0, 0, 0);
+    COMMAND("tt.threadyield", thread_yield, "write blocking", 2, 3, 1);
     return REDISMODULE_OK;
 }

@@ -339,14 +339,13 @@ fn parse_oom(args: &[Vec<u8>]) -> Result<[i32; 3], String> {
 }
 
 fn parse_percentile(arg: &[u8]) -> Result<f64, String> {
-    let number = std::str::from_utf8(arg).ok().and_then(|text| text.parse::<f64>().ok());
-    match number {
+    match crate::keyspace::number::parse_f64(arg) {
         Some(n) if (0.0..=100.0).contains(&n) => Ok(n),
-        Some(n) if !n.is_nan() => {
+        Some(_) => {
             Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"
                 .into())
         }
-        _ => Err("Invalid latency-tracking-info-percentiles parameters".into()),
+        None => Err("Invalid latency-tracking-info-percentiles parameters".into()),
     }
 }
 

@@ -110,14 +110,13 @@ impl ServingThread {
         }
     }
 
-    /// The thread is about to sleep.
-    fn park(&self) {
+    /// The thread is about to sleep. If it may share its core (`shares`), it first lets others run once: those are the
+    /// clients whose next requests it would be woken for one by one.
+    fn park(&self, shares: bool) {
         self.parked.store(true, SeqCst);
         if self.pending.load(SeqCst) {
             self.notify.notify_one();
-        } else {
-            // Lets others run once: on a busy machine those are the clients whose next requests it would be woken for one
-            // by one. On an idle one this returns at once.
+        } else if shares {
             std::thread::yield_now();
         }
     }
@@ -467,10 +466,12 @@ async fn pass_jobs_on(server: &'static Server, cached: Arc<Cached>) {
 /// The body of a serving thread.
 pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
     let (parking, unparking) = (me.clone(), me.clone());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let shares = server.config.server_threads() >= cores;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .on_thread_park(move || parking.park())
+        .on_thread_park(move || parking.park(shares))
         .on_thread_unpark(move || unparking.parked.store(false, SeqCst))
         .build()
         .expect("a serving thread has its event loop");

@@ -154,7 +154,9 @@ fn fetch_keys<'s>(
     // many keys at once. A latch that is not free is left alone, so nobody waits for anything here.
     let mut seen: SmallVec<[(Key<'s>, Look<'s>); MOST]> = SmallVec::new();
     for key in keys {
-        seen.extend(key.shard.look(key.hash).map(|look| (key, look)));
+        if let Some(look) = key.shard.look(key.hash) {
+            seen.push((key, look));
+        }
     }
     // Those whose values are tables, with the hashes of their members.
     let mut tables: SmallVec<[(Entry, u64); MOST]> = SmallVec::new();

@@ -114,6 +114,9 @@ pub fn run_input(
             break Outcome::Close;
         }
         if next == found.len() {
+            if done == input.len() {
+                break Outcome::NeedInput;
+            }
             let limits = Limits {
                 max_bulk: server.config.proto_max_bulk_len() as i64,
                 authenticated: client.session.authenticated || server.acl.default_is_open(),
@@ -230,10 +233,10 @@ fn find_ahead<'t>(
             last = command.is_some_and(|c| matches!(c.path, Path::Module(_)));
         }
         found.push(ahead::Found { len, args, key: None, command });
-        if last {
+        at += len;
+        if last || at == input.len() {
             return parsed;
         }
-        at += len;
     }
 }
 

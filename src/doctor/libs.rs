@@ -42,7 +42,7 @@ pub fn find(name: &str, run_path: &[String], of: &Path) -> Option<PathBuf> {
     let mut dirs: Vec<PathBuf> = own.map(PathBuf::from).collect();
     dirs.extend(environment.split(':').filter(|d| !d.is_empty()).map(PathBuf::from));
     let usable =
-        |p: &PathBuf| std::fs::read(p).is_ok_and(|data| super::elf::read_any(&data).is_ok());
+        |p: &PathBuf| super::contents(p).is_ok_and(|(_, data)| super::elf::read_any(&data).is_ok());
     dirs.iter()
         .map(|d| d.join(name))
         .chain(cached(name))
@@ -52,4 +52,26 @@ pub fn find(name: &str, run_path: &[String], of: &Path) -> Option<PathBuf> {
         )
         .filter(|p| p.exists())
         .find(usable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hostile file may name folders where reading never ends, such as `/dev`.
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let dir = std::env::temp_dir().join(format!("backplane-libs-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let made = std::process::Command::new("mkfifo").arg(dir.join("libpipe.so")).status();
+        assert!(made.expect("mkfifo runs").success());
+        let (tell, told) = std::sync::mpsc::channel();
+        let folder = dir.display().to_string();
+        std::thread::spawn(move || {
+            let _ = tell.send(find("libpipe.so", &[folder], Path::new("/")));
+        });
+        let found = told.recv_timeout(std::time::Duration::from_secs(20));
+        std::fs::remove_dir_all(dir).expect("the folder of before");
+        assert_eq!(found, Ok(None));
+    }
 }

@@ -164,7 +164,7 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         ));
     }
     if let Some(n) = name {
-        *tx.session.shared.name.lock() = text(n).into();
+        *tx.session.shared.name.lock() = crate::reply::bytes::as_text(n).into();
     }
     if let Some(v) = version {
         set_protocol(tx.session, out, v == 3);

@@ -251,10 +251,8 @@ pub fn reply_synced(server: &Server, ours: u64, theirs: u64, out: &mut Reply) {
 /// `WAITAOF numlocal numreplicas timeout`
 fn waitaof(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let local = super::int_between(args[1], 0, 1)?;
-    let replicas = super::int(args[2])?;
-    if replicas < 0 {
-        return Err(super::error::NOT_POSITIVE);
-    }
+    let replicas = super::int(args[2]).ok().filter(|n| *n >= 0);
+    let replicas = replicas.ok_or(super::error::NOT_POSITIVE)?;
     let timeout = check_timeout(args[3])?;
     if local > 0 && !tx.server.config.appendonly() {
         return Err(err(

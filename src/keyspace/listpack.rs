@@ -203,6 +203,7 @@ impl Listpack {
     }
 
     /// Number of elements. Constant time below 65535 elements.
+    #[inline]
     pub fn len(&self) -> usize {
         match self.stored_count() {
             UNCOUNTED => self.positions().count(),
@@ -225,6 +226,7 @@ impl Listpack {
         self.stored()
     }
 
+    #[inline]
     fn entry(&self, at: usize) -> (LpItem<'_>, usize) {
         decode(self.buf(), at).expect("the position of an entry")
     }
@@ -332,10 +334,10 @@ impl Listpack {
     pub fn find_from(&self, from: LpPos, needle: &[u8], skip: usize) -> Option<LpPos> {
         let number = parse_i64(needle);
         let mut at = from.offset();
-        let end = self.end();
+        let buf = self.buf();
         let mut skipping = 0;
-        while at < end {
-            let (item, len) = self.entry(at);
+        while at < buf.len() {
+            let (item, len) = decode(buf, at).expect("the position of an entry");
             if skipping == 0 {
                 let found = match item {
                     LpItem::Str(s) => s == needle,

@@ -2,14 +2,16 @@
 pub mod group;
 mod id;
 mod node;
+mod nodes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::btree_map::{self, BTreeMap};
+use std::collections::{vec_deque, BTreeMap};
 
 pub use self::group::{Consumer, Group, PelEntry};
 pub use self::id::StreamId;
 use self::node::{Head, Raw};
+use self::nodes::{Node, Nodes};
 use super::listpack::{Listpack, LpItem, LpPos};
 
 /// Total text of one entry, and size of a node, beyond which nothing is appended.
@@ -60,9 +62,9 @@ pub enum TrimTo {
 /// A stream value.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    nodes: BTreeMap<StreamId, Listpack>,
+    nodes: Nodes,
     groups: BTreeMap<Box<[u8]>, Group>,
-    /// Where the last node's ends, and its place in the tree, were after the last addition.
+    /// Where the last node's ends, and its place among the nodes, were after the last addition.
     tail_hint: [usize; 3],
     length: u64,
     first_id: StreamId,
@@ -82,11 +84,7 @@ impl Stream {
 
     /// Has the processor fetch what an addition will touch.
     pub fn prefetch(&self) {
-        let [first, last, place] = self.tail_hint;
-        // The tree's keys and counts lie around the place.
-        for at in [first, last, place, place.wrapping_sub(64), place.wrapping_sub(128)] {
-            super::table::prefetch(at);
-        }
+        self.tail_hint.into_iter().for_each(super::table::prefetch);
     }
 
     /// Number of entries (`XLEN`).
@@ -136,20 +134,18 @@ impl Stream {
         if bytes > MAX_NODE_BYTES {
             return Err(AppendError::TooBig);
         }
-        let mut tail = self.nodes.last_entry();
-        let written = match &mut tail {
-            Some(tail) if has_room(tail.get(), bytes, limits) => {
-                let master = *tail.key();
-                let lp = tail.get_mut();
-                let written = node::append(lp, master, id, fields);
+        let written = match self.nodes.last_mut() {
+            Some(tail) if has_room(&tail.1, bytes, limits) => {
+                let (master, lp) = tail;
+                let written = node::append(lp, *master, id, fields);
                 let [first, last] = lp.ends();
-                self.tail_hint = [first, last, std::ptr::from_ref(lp).addr()];
+                self.tail_hint = [first, last, std::ptr::from_ref(tail).addr()];
                 written
             }
             _ => {
                 let mut lp = node::new_node(fields);
                 let written = node::append(&mut lp, id, id, fields);
-                self.nodes.insert(id, lp);
+                self.nodes.put(id, lp);
                 written
             }
         };
@@ -166,11 +162,13 @@ impl Stream {
 
     /// Deletes an entry (`XDEL`), with its effects on the first and on the greatest deleted id.
     pub fn delete(&mut self, id: StreamId) -> bool {
-        let Some((&master, lp)) = self.nodes.range_mut(..=id).next_back() else { return false };
+        let Some(at) = self.nodes.place_of(id) else { return false };
+        let (master, lp) = self.nodes.get_mut(at);
+        let master = *master;
         let Some(head) = node::head(lp) else { return false };
         let Some(raw) = find(lp, master, &head, id) else { return false };
         if head.count <= 1 {
-            self.nodes.remove(&master);
+            self.nodes.remove(at);
         } else {
             node::mark_deleted(lp, &raw);
             node::set_counts(lp, head.count - 1, head.deleted + 1);
@@ -187,9 +185,8 @@ impl Stream {
     /// `limit` (0: none) bounds the number.
     pub fn trim(&mut self, to: TrimTo, approx: bool, limit: u64) -> u64 {
         let mut deleted = 0;
-        while let Some(mut first) = self.nodes.first_entry() {
-            let master = *first.key();
-            let lp = first.get_mut();
+        while let Some((master, lp)) = self.nodes.first_mut() {
+            let master = *master;
             let Some(head) = node::head(lp) else { break };
             let count = head.count as u64;
             let whole = match to {
@@ -201,7 +198,7 @@ impl Stream {
                 break;
             }
             if whole {
-                first.remove();
+                self.nodes.remove_first();
                 self.length = self.length.saturating_sub(count);
                 deleted += count;
                 continue;
@@ -236,21 +233,18 @@ impl Stream {
 
     /// Entries from `start` to `end`, both included, ascending or (`back`) descending (`XRANGE`, `XREVRANGE`).
     pub fn range(&self, start: StreamId, end: StreamId, back: bool) -> Range<'_> {
-        // The node before `start` may hold it. An empty range must not reach `BTreeMap::range`, which panics on it.
-        let floor = self.nodes.range(..=start).next_back().map_or(start, |(&id, _)| id);
-        let nodes = if floor <= end && start <= end {
-            self.nodes.range(floor..=end)
-        } else {
-            self.nodes.range(StreamId::MAX..StreamId::MAX)
+        let nodes = match start <= end {
+            true => self.nodes.range(start, end),
+            false => Default::default(),
         };
         Range { nodes, current: None, start, end, back }
     }
 
     /// The entry with this id.
     pub fn get(&self, id: StreamId) -> Option<Entry<'_>> {
-        let (&master, lp) = self.nodes.range(..=id).next_back()?;
+        let (master, lp) = self.nodes.get(self.nodes.place_of(id)?);
         let head = node::head(lp)?;
-        Some(Entry::new(lp, &head, &find(lp, master, &head, id)?))
+        Some(Entry::new(lp, &head, &find(lp, *master, &head, id)?))
     }
 
     /// Whether there is an entry with this id.
@@ -270,7 +264,7 @@ impl Stream {
 
     /// Nodes in order with their master ids: what RDB stores.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, &Listpack)> {
-        self.nodes.iter().map(|(&id, lp)| (id, lp))
+        self.nodes.iter().map(|(id, lp)| (*id, lp))
     }
 
     /// Adds a node from a file after checking its shape. Counters are the loader's, see [`Stream::set_loaded`].
@@ -278,13 +272,7 @@ impl Stream {
         if !node::is_valid(&lp) {
             return Err(NodeError::Malformed);
         }
-        match self.nodes.entry(master) {
-            btree_map::Entry::Occupied(_) => Err(NodeError::Duplicate),
-            btree_map::Entry::Vacant(place) => {
-                place.insert(lp);
-                Ok(())
-            }
-        }
+        self.nodes.insert(master, lp)
     }
 
     /// Sets the length and first id that a file states.
@@ -391,7 +379,7 @@ impl Stream {
     pub fn mem_bytes(&self) -> usize {
         use std::mem::size_of;
         let per_node = size_of::<(StreamId, Listpack)>();
-        let nodes: usize = self.nodes.values().map(|lp| per_node + lp.mem_bytes()).sum();
+        let nodes: usize = self.nodes.iter().map(|(_, lp)| per_node + lp.mem_bytes()).sum();
         let groups: usize =
             self.groups.iter().map(|(name, group)| 16 + name.len() + group.mem_bytes()).sum();
         size_of::<Stream>() + nodes + groups
@@ -445,7 +433,7 @@ fn trim_node(lp: &mut Listpack, master: StreamId, head: &Head, most: u64, end: S
 /// Iterator over entries, see [`Stream::range`].
 #[derive(Clone)]
 pub struct Range<'a> {
-    nodes: btree_map::Range<'a, StreamId, Listpack>,
+    nodes: vec_deque::Iter<'a, Node>,
     current: Option<Cursor<'a>>,
     start: StreamId,
     end: StreamId,
@@ -465,11 +453,11 @@ impl<'a> Range<'a> {
     fn open_node(&mut self) -> Option<Cursor<'a>> {
         loop {
             let node = if self.back { self.nodes.next_back() } else { self.nodes.next() };
-            let (&master, lp) = node?;
+            let (master, lp) = node?;
             let Some(head) = node::head(lp) else { continue };
             let at = if self.back { lp.last() } else { lp.next(head.terminator) };
             if let Some(at) = at {
-                return Some(Cursor { lp, master, head, at });
+                return Some(Cursor { lp, master: *master, head, at });
             }
         }
     }

@@ -30,6 +30,10 @@ fn round(server: &'static Server, now: i64) {
         return;
     }
     crate::start::signals::begin_waiting(server);
+    if crate::snapshot::cut::amid_unit(server) {
+        // As on Redis, what changes the data, or brings it to a file, waits until the module is done.
+        return;
+    }
     crate::execute::tracking::tend(server, now);
     if !server.link.is_replica() {
         crate::keyspace::evict::tend(server);

@@ -182,13 +182,9 @@ fn run(server: &'static Server, began: i64, number: u64) {
         // It was switched off meanwhile.
         return;
     }
-    if cut::running_for(Purpose::Rewrite) {
-        // A snapshot that was called off is about to end, perhaps with the help of this thread: a little later.
-        std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            server.queue.task(Box::new(move || run(server, began, number)));
-        });
-        return;
+    if cut::running_for(Purpose::Rewrite) || cut::amid_unit(server) {
+        // A snapshot that was called off is about to end, perhaps with the help of this thread.
+        return cut::try_later(server, move || run(server, began, number));
     }
     let later = || {
         r.scheduled.store(true, Relaxed);

@@ -212,7 +212,9 @@ pub fn end_of_single_effects(server: &Server, now: i64) {
 fn append_left(server: &Server, now: impl FnOnce() -> i64, together: bool) -> Option<u64> {
     // SAFETY: lock: this function's contract.
     let holder = unsafe { server.holder() };
-    if holder.effects.is_empty() {
+    // While a module yields in the middle of its unit, what others do belongs to that: the first half must not be in the
+    // log without the second.
+    if holder.effects.is_empty() || holder.yields != 0 {
         return None;
     }
     let effects = std::mem::take(&mut holder.effects);

@@ -110,6 +110,9 @@ pub fn begin(server: &'static Server) {
     if cut::running() {
         return;
     }
+    if cut::amid_unit(server) {
+        return cut::try_later(server, move || begin(server));
+    }
     let mut requests = std::mem::take(&mut *server.log.waiting.waiting.lock());
     requests.retain(|r| !r.replica.client.has(flag::KILLED));
     if requests.is_empty() {

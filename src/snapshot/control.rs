@@ -209,11 +209,11 @@ fn background_name() -> PathBuf {
     PathBuf::from(format!("temp-bg-{}.rdb", std::process::id()))
 }
 
-/// Begins a background save now. False if another snapshot runs. The calling thread has the module lock, and is between
+/// Begins a background save now. False if another snapshot runs, or a module yields in a unit. The calling thread has the module lock, and is between
 /// two commands.
 pub fn background_save(server: &'static Server) -> bool {
     let p = &server.persistence;
-    if cut::running() || p.saving.load(Relaxed) {
+    if cut::running() || cut::amid_unit(server) || p.saving.load(Relaxed) {
         return false;
     }
     if server.config.module_exclusive() {

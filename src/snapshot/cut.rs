@@ -151,6 +151,20 @@ pub fn running_for(purpose: Purpose) -> bool {
     RUNNING.load(Relaxed) == purpose as u8
 }
 
+/// Whether a module yields in the middle of a unit: then no cut may be taken. The calling thread has the module lock.
+pub fn amid_unit(server: &Server) -> bool {
+    // SAFETY: lock: this function's contract.
+    unsafe { server.holder() }.yields != 0
+}
+
+/// Has the module thread try again in a moment: something that must end first is in the way.
+pub fn try_later(server: &'static Server, task: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(5));
+        server.queue.task(Box::new(task));
+    });
+}
+
 /// The running snapshot.
 pub fn current() -> Option<Arc<Cut>> {
     CURRENT.lock().clone()

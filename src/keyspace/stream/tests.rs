@@ -242,3 +242,29 @@ fn a_group_s_lag() {
     assert_eq!((stream.group(b"g").unwrap().entries_read, lag(&stream)), (Some(5), Some(0)));
     assert!(stream.destroy_group(b"g") && !stream.destroy_group(b"g"));
 }
+
+#[test]
+fn nodes_stay_in_order_whatever_comes() {
+    let lp = |n: i64| {
+        let mut lp = Listpack::new();
+        lp.push_back(n);
+        lp
+    };
+    let id = |ms| StreamId { ms, seq: 0 };
+    let mut nodes = super::nodes::Nodes::default();
+    nodes.put(id(10), lp(1));
+    nodes.put(id(30), lp(2));
+    nodes.put(id(20), lp(3));
+    nodes.put(id(20), lp(4));
+    assert_eq!(nodes.insert(id(30), lp(5)), Err(NodeError::Duplicate));
+    assert_eq!(nodes.insert(id(5), lp(6)), Ok(()));
+    let seen: Vec<_> = nodes.iter().map(|(id, lp)| (id.ms, lp.get_index(0))).collect();
+    let int = |n| Some(crate::keyspace::listpack::LpItem::Int(n));
+    assert_eq!(seen, [(5, int(6)), (10, int(1)), (20, int(4)), (30, int(2))]);
+    let range = |from, to| nodes.range(id(from), id(to)).map(|n| n.0.ms).collect::<Vec<_>>();
+    assert_eq!(range(0, 4), []);
+    assert_eq!(range(0, 5), [5]);
+    assert_eq!(range(12, 25), [10, 20]);
+    assert_eq!(range(31, 40), [30]);
+    assert_eq!((nodes.place_of(id(4)), nodes.place_of(id(29))), (None, Some(2)));
+}

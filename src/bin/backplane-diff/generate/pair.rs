@@ -233,6 +233,8 @@ impl Pair {
         set.extend(["notify-keyspace-events", if scene.events { "KEAnm" } else { "" }]);
         say(&set);
         say(&["CONFIG", "RESETSTAT"]);
+        // The count of changes begins at zero, as it does after a SAVE of the sequence's own.
+        say(&["SAVE"]);
         for words in first {
             let replies = self.ask(ADMIN, &Cmd::new(&words));
             if replies.iter().any(|r| !matches!(r, Reply::Line(b'+', _))) {

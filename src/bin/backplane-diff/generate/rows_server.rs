@@ -1,4 +1,9 @@
 //! What the connection and the server are asked.
+//!
+//! Never made: what leaves a connection without a reply or gives it more than one (`CLIENT REPLY OFF` and `SKIP`,
+//! `MONITOR`, `SYNC`, `PSYNC`, subscriptions to several channels), what ends it or the server (`QUIT`, `SHUTDOWN`), what
+//! goes on after its reply (`BGSAVE`, `BGREWRITEAOF`), `SCRIPT DEBUG` (there is no debugger here), and `PFSELFTEST`, which
+//! takes the reference seconds.
 use super::rows::Line;
 
 /// The connection and the server.
@@ -92,7 +97,7 @@ pub const SERVER: &[Line] = &[
     (1, "MEMORY ( DOCTOR | STATS | MALLOC-STATS )", "@kind"),
     (1, "MEMORY PURGE", ""),
     (1, "LOLWUT [ VERSION ( 1 | 5 | 6 | <odd> ) ]", "@kind"),
-    (2, "INFO keyspace", ""),
+    (2, "INFO keyspace", "@stats"),
     (2, "INFO errorstats", "@stats"),
     (2, "INFO commandstats", "@stats"),
     (1, "INFO ( cluster | modules | nosuch )", ""),
@@ -105,11 +110,11 @@ pub const SERVER: &[Line] = &[
     (1, "REPLCONF ( listening-port <int> | ip-address x | capa eof | <odd> <odd> )", ""),
     (1, "WAITAOF ( 0 | 1 | 2 ) ( 0 | 1 ) 1", ""),
     (1, "( READONLY | READWRITE | ASKING )", ""),
-    (1, "MODULE ( LIST | LOAD /none | LOADEX /none | UNLOAD none )", ""),
+    (1, "MODULE ( LIST | LOAD /none | LOADEX /none CONFIG a b ARGS c | UNLOAD none )", ""),
     (1, "( SAVE | LASTSAVE )", "@kind"),
     (
         1,
-        "CLUSTER ( ADDSLOTS 1 | ADDSLOTSRANGE 1 2 | BUMPEPOCH | COUNT-FAILURE-REPORTS x | COUNTKEYSINSLOT 1 | DELSLOTS 1 | FAILOVER | FLUSHSLOTS | FORGET x | GETKEYSINSLOT 1 1 | INFO | KEYSLOT <key> | LINKS | MEET x 1 | MYID | MYSHARDID | NODES | REPLICAS x | RESET | SAVECONFIG | SETSLOT 1 STABLE | SHARDS | SLOTS | <odd> )",
+        "CLUSTER ( ADDSLOTS 1 | ADDSLOTSRANGE 1 2 | BUMPEPOCH | COUNT-FAILURE-REPORTS x | COUNTKEYSINSLOT 1 | DELSLOTS 1 | DELSLOTSRANGE 1 2 | FAILOVER [ ( FORCE | TAKEOVER ) ] | FLUSHSLOTS | FORGET x | GETKEYSINSLOT 1 1 | INFO | KEYSLOT <key> | LINKS | MEET x 1 | MYID | MYSHARDID | NODES | ( REPLICAS | SLAVES | REPLICATE | SET-CONFIG-EPOCH ) x | RESET [ ( HARD | SOFT ) ] | SAVECONFIG | SETSLOT 1 ( STABLE | IMPORTING x | MIGRATING x | NODE x ) | SHARDS | SLOTS | <odd> )",
         "",
     ),
 ];

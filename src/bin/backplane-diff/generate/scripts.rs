@@ -222,12 +222,13 @@ pub const ACL_RULES: &[&str] = &[
     "",
 ];
 
-/// Libraries as `FUNCTION DUMP` would give them.
+/// None, one or two libraries as `FUNCTION DUMP` would give them. Two are the same: which of several the reference names
+/// in an error depends on the order of a table.
 pub fn libraries(random: &mut Random) -> Vec<u8> {
     const FUNCTION2: u8 = 245;
     let mut payload = Vec::new();
+    let code = random.pick(LIBRARIES).as_bytes();
     for _ in 0..random.range(0, 2) {
-        let code = random.pick(LIBRARIES).as_bytes();
         // A length of 14 bits, in two bytes.
         payload.extend([FUNCTION2, 0x40 | (code.len() >> 8) as u8, code.len() as u8]);
         payload.extend(code);
