@@ -142,14 +142,16 @@ fn hello(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             login = Some((args[i + 1], args[i + 2]));
             i += 3;
         } else if is(args[i], "setname") && i + 1 < args.len() {
+            if !valid_client_text(args[i + 1]) {
+                return Err(err(
+                    "ERR Client names cannot contain spaces, newlines or special characters.",
+                ));
+            }
             name = Some(args[i + 1]);
             i += 2;
         } else {
             return Err(err(format!("ERR Syntax error in HELLO option '{}'", text(args[i]))));
         }
-    }
-    if name.is_some_and(|n| !valid_client_text(n)) {
-        return Err(err("ERR Client names cannot contain spaces, newlines or special characters."));
     }
     if let Some((user, password)) = login {
         if !authenticate(tx, user, password, args, out)? {
