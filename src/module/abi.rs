@@ -11,12 +11,26 @@ mod events;
 mod functions;
 mod types;
 
-pub use command::*;
-pub use events::*;
-pub use functions::*;
-pub use types::*;
+pub use command::{
+    BeginSearch, BeginSearchIndex, BeginSearchKeyword, CommandArg, CommandHistoryEntry,
+    CommandInfo, CommandInfoVersion, CommandKeySpec, Elements, FindKeys, FindKeysKeynum,
+    FindKeysRange, Terminated,
+};
+pub use events::{
+    ClientInfo, ConfigChange, CronLoop, Event, FlushInfo, KeyInfo, LoadingProgress, ModuleChange,
+    ReplicationInfo, StreamId, SwapDbInfo,
+};
+pub use functions::{
+    AuthFn, ClusterMessageFn, CommandFilterFn, CommandFn, ConfigApplyFn, ConfigGetIntFn,
+    ConfigGetNumericFn, ConfigGetStringFn, ConfigSetIntFn, ConfigSetNumericFn, ConfigSetStringFn,
+    CtxDataFn, DataFn, DefragFn, DisconnectFn, EventFn, EventLoopFn, ForkDoneFn, FreePrivdataFn,
+    InfoFn, NotificationFn, OnUnblockedFn, ScanFn, ScanKeyFn, TypeAuxLoadFn, TypeAuxSaveFn,
+    TypeCopy2Fn, TypeCopyFn, TypeDefragFn, TypeDigestFn, TypeFreeEffortFn, TypeLoadFn,
+    TypeMemUsage2Fn, TypeMemUsageFn, TypeRewriteFn, TypeSaveFn, TypeUnlinkFn, UserChangedFn,
+};
+pub use types::TypeMethods;
 
-use std::ffi::{c_int, c_uint, c_void, CStr};
+use std::ffi::{c_int, c_long, c_uint, c_void, CStr};
 
 /// Defines constants of one type under one doc comment, and adds their names and values to
 /// [`CONSTANTS`], which lets a test compare them with the C header.

@@ -1,6 +1,6 @@
 //! Command information. Arrays end with an element of zeros, and their elements have the size that the module was
 //! compiled with, which [`CommandInfoVersion`] tells.
-use super::*;
+use super::KSPEC_BS_INVALID;
 use std::ffi::{c_char, c_int};
 use std::marker::PhantomData;
 

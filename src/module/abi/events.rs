@@ -1,5 +1,6 @@
 //! Server events and their data.
-use std::ffi::{c_char, c_int, c_void};
+use super::Handle;
+use std::ffi::{c_char, c_int};
 
 /// `RedisModuleEvent`: passed by value, in two registers.
 #[repr(C)]

@@ -1,5 +1,9 @@
 //! The methods of a data type.
-use super::*;
+use super::{
+    DataFn, TypeAuxLoadFn, TypeAuxSaveFn, TypeCopy2Fn, TypeCopyFn, TypeDefragFn, TypeDigestFn,
+    TypeFreeEffortFn, TypeLoadFn, TypeMemUsage2Fn, TypeMemUsageFn, TypeRewriteFn, TypeSaveFn,
+    TypeUnlinkFn,
+};
 use std::ffi::c_int;
 
 /// `RedisModuleTypeMethods`, handed to `CreateDataType`.
