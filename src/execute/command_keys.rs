@@ -134,6 +134,8 @@ mod tests {
         let of = |args: &[&[u8]]| positions(c, args).unwrap()[..].to_vec();
         assert_eq!(of(&[b"set", b"k", b"get"]), [(1, OVERWRITE)]);
         assert_eq!(of(&[b"set", b"k", b"v", b"GET"]), [(1, CHANGE)]);
+        let words: &[&[u8]] = &[b"config", b"set", b"appendonly", b"no"];
+        assert!(positions(table.resolve(words).unwrap(), words).unwrap_or_default().is_empty());
     }
 
     #[test]

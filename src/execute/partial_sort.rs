@@ -176,13 +176,24 @@ mod tests {
         }
     }
 
-    /// As `GEORADIUSBYMEMBER ... COUNT` of Redis 7.4.1 answers: ties do not keep their order.
+    /// What `SORT l BY w_* ALPHA LIMIT start count` of Redis 7.4.1 answers for the letters from `a` on, whose weights
+    /// are the rests of 0, 7, 14... by 3.
     #[test]
     fn ties_come_as_redis_has_them() {
-        let mut items: Vec<(u32, char)> = "abcdefgh".chars().map(|c| (1, c)).collect();
-        items[5].0 = 0;
-        sort_range(&mut items, &(0..3), |a, b| a.0.cmp(&b.0));
-        let order: String = items.iter().map(|item| item.1).collect();
-        assert_eq!(&order[..3], "fbc");
+        let answers = [
+            (12, 0..5, "adgjk"),
+            (12, 3..7, "jkbh"),
+            (12, 7..12, "elfic"),
+            (52, 0..5, "mdgja"),
+            (52, 3..7, "japs"),
+            (52, 47..52, "SrGiV"),
+        ];
+        for (len, wanted, answer) in answers {
+            let letters = ('a'..='z').chain('A'..='Z').take(len);
+            let mut items: Vec<(usize, char)> = (0..).map(|i| i * 7 % 3).zip(letters).collect();
+            sort_range(&mut items, &wanted, |a, b| a.0.cmp(&b.0));
+            let got: String = items[wanted].iter().map(|item| item.1).collect();
+            assert_eq!(got, answer);
+        }
     }
 }
