@@ -340,7 +340,11 @@ impl Words {
                 _ => format!("{}{}", random.pick(&["i", "u"]), random.range(1, 63)),
             },
             "sec" => self.span().to_string(),
-            "ms" => (self.span() * 1000 + self.random.range(0, 999)).to_string(),
+            // Over, or far off: never within the time that a sequence takes.
+            "ms" => match (self.span() * 1000, self.random.range(0, 999)) {
+                (ago @ ..=0, more) => (ago - more).to_string(),
+                (ahead, more) => (ahead + more).to_string(),
+            },
             // Where a key would stay behind expired, only if the sequence allows for it.
             "at" if !self.past => {
                 (self.start + self.random.range(100_000, 900_000_000)).to_string()
