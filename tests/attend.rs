@@ -218,24 +218,25 @@ fn silent_connections_go_home() {
     settle(&s, &mut c);
 }
 
-#[test]
-fn in_exclusive_mode_they_stay_where_they_are() {
-    let s = start(&["--module-exclusive", "yes"]);
+/// A client that sends nothing but module commands and is not moved.
+fn stays_at_home(s: &Server) -> Client {
     let mut c = s.client();
     for _ in 0..1000 {
         c.cmd(&["basic.argv", "a"]);
     }
-    assert_eq!(attended(&s), 0);
+    assert_eq!(attended(s), 0);
+    c
+}
+
+#[test]
+fn in_exclusive_mode_they_stay_where_they_are() {
+    stays_at_home(&start(&["--module-exclusive", "yes"]));
 }
 
 #[test]
 fn nobody_moves_where_the_operator_says_so() {
     let s = start(&["--module-attend", "no"]);
-    let mut c = s.client();
-    for _ in 0..1000 {
-        c.cmd(&["basic.argv", "a"]);
-    }
-    assert_eq!(attended(&s), 0);
+    let mut c = stays_at_home(&s);
     // At run time, to and fro. Who is there when it is closed goes with its next request.
     for _ in 0..2 {
         s.client().cmd(&["CONFIG", "SET", "module-attend", "yes"]).ok();

@@ -3,9 +3,9 @@
 //! that depend on each other; those of different requests do not.
 use super::table::{Command, Path, Table};
 use crate::connection::client::Session;
-use crate::keyspace::entry::Entry;
 use crate::keyspace::follow;
 use crate::keyspace::shard::{hash_bytes, shard_of, Look, Shard, SHARDS};
+use crate::keyspace::table::FetchAhead;
 use crate::parse::Parser;
 use crate::server::Server;
 use smallvec::SmallVec;
@@ -159,20 +159,16 @@ fn fetch_keys<'s>(
         }
     }
     // Those whose values are tables, with the hashes of their members.
-    let mut tables: SmallVec<[(Entry, u64); MOST]> = SmallVec::new();
+    let mut tables: SmallVec<[(&dyn FetchAhead, u64); MOST]> = SmallVec::new();
     for (key, look) in &seen {
         let e = look.entry();
         e.prefetch_value();
-        if !key.member.is_empty() && e.has_table() {
-            tables.push((e, hash_bytes(key.member)));
+        if !key.member.is_empty() {
+            tables.extend(e.member_table().map(|table| (table, hash_bytes(key.member))));
         }
     }
-    for (e, member) in &tables {
-        e.prefetch_member_bucket(*member);
-    }
-    for (e, member) in &tables {
-        e.prefetch_member(*member);
-    }
+    tables.iter().for_each(|(table, member)| table.fetch_bucket(*member));
+    tables.iter().for_each(|(table, member)| table.fetch_items(*member));
     if depth == Depth::Behind {
         let mut values: SmallVec<[usize; MOST]> = SmallVec::new();
         for (_, look) in &seen {

@@ -9,6 +9,7 @@ use super::hash::Hash;
 use super::list::List;
 use super::set::Set;
 use super::stream::Stream;
+use super::table::FetchAhead;
 use super::value::{Kind, ModuleValue, StrRef, StringValue, Value, ValueMut, ValueRef};
 use super::zset::SortedSet;
 use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
@@ -507,36 +508,14 @@ impl Entry {
         }
     }
 
-    /// Whether the value is a set, hash or sorted set with a table of its members.
+    /// The table of the members, if the value is a set, hash or sorted set that has one.
     #[inline]
-    pub fn has_table(&self) -> bool {
+    pub fn member_table<'a>(&self) -> Option<&'a dyn FetchAhead> {
         match self.value() {
-            ValueRef::Set(v) => v.is_table(),
-            ValueRef::Hash(v) => v.is_table(),
-            ValueRef::Zset(v) => v.is_table(),
-            _ => false,
-        }
-    }
-
-    /// If it is, has the processor fetch the bucket of a member with this hash.
-    #[inline]
-    pub fn prefetch_member_bucket(&self, hash: u64) {
-        match self.value() {
-            ValueRef::Set(v) => v.prefetch_bucket(hash),
-            ValueRef::Hash(v) => v.prefetch_bucket(hash),
-            ValueRef::Zset(v) => v.prefetch_bucket(hash),
-            _ => {}
-        }
-    }
-
-    /// Likewise the member itself.
-    #[inline]
-    pub fn prefetch_member(&self, hash: u64) {
-        match self.value() {
-            ValueRef::Set(v) => v.prefetch_member(hash),
-            ValueRef::Hash(v) => v.prefetch_member(hash),
-            ValueRef::Zset(v) => v.prefetch_member(hash),
-            _ => {}
+            ValueRef::Set(v) => v.ahead(),
+            ValueRef::Hash(v) => v.ahead(),
+            ValueRef::Zset(v) => v.ahead(),
+            _ => None,
         }
     }
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::block::Word;
 use super::listpack::{Batch, CorruptListpack, Listpack, LpItem, LpPos, LpPositions};
 use super::number::NumBuf;
-use super::table::{self, hash_bytes, Table};
+use super::table::{self, hash_bytes, FetchAhead, Table};
 use super::thin::Pair;
 
 /// Why the bytes of a listpack make no hash.
@@ -160,25 +160,12 @@ impl Default for Hash {
 }
 
 impl Hash {
-    /// Whether the fields are in a table.
+    /// The table of its fields, if they are in one.
     #[inline]
-    pub fn is_table(&self) -> bool {
-        matches!(self.form.view(), View::Table(_))
-    }
-
-    /// Has the processor fetch the bucket of a field with this hash, if there is a table.
-    #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        if let View::Table(table) = self.form.view() {
-            table.pairs.prefetch_home(hash);
-        }
-    }
-
-    /// Likewise the field itself, whose bucket is on its way.
-    #[inline]
-    pub fn prefetch_member(&self, hash: u64) {
-        if let View::Table(table) = self.form.view() {
-            table.pairs.prefetch(hash);
+    pub fn ahead(&self) -> Option<&dyn FetchAhead> {
+        match self.form.view() {
+            View::Table(table) => Some(&table.pairs),
+            _ => None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::block::Word;
 use super::intset::{CorruptIntset, Intset};
 use super::listpack::{CorruptListpack, Listpack, LpItem, LpIter};
 use super::number::{format_i64, i64_text_len, parse_i64};
-use super::table::{self, hash_bytes, Table};
+use super::table::{self, hash_bytes, FetchAhead, Table};
 use super::thin::Member;
 
 /// `set-max-intset-entries`, `set-max-listpack-entries` and `set-max-listpack-value`.
@@ -130,25 +130,12 @@ impl Default for Set {
 }
 
 impl Set {
-    /// Whether the members are in a table.
+    /// The table of its members, if they are in one.
     #[inline]
-    pub fn is_table(&self) -> bool {
-        matches!(self.form.view(), View::Table(_))
-    }
-
-    /// Has the processor fetch the bucket of a member with this hash, if there is a table.
-    #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        if let View::Table(table) = self.form.view() {
-            table.members.prefetch_home(hash);
-        }
-    }
-
-    /// Likewise the member itself, whose bucket is on its way.
-    #[inline]
-    pub fn prefetch_member(&self, hash: u64) {
-        if let View::Table(table) = self.form.view() {
-            table.members.prefetch(hash);
+    pub fn ahead(&self) -> Option<&dyn FetchAhead> {
+        match self.form.view() {
+            View::Table(table) => Some(&table.members),
+            _ => None,
         }
     }
 

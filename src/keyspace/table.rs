@@ -19,6 +19,24 @@ pub trait TableItem: Copy {
     fn table_hash(&self) -> u64;
 }
 
+/// A table whose look-ups can be fetched ahead, whatever its items are.
+pub trait FetchAhead {
+    /// Has the processor fetch the bucket where a hash belongs.
+    fn fetch_bucket(&self, hash: u64);
+    /// Likewise the items that may be the one, whose bucket is on its way.
+    fn fetch_items(&self, hash: u64);
+}
+
+impl<P: TableItem> FetchAhead for Table<P> {
+    fn fetch_bucket(&self, hash: u64) {
+        prefetch_bucket(self.hint(), hash);
+    }
+
+    fn fetch_items(&self, hash: u64) {
+        self.prefetch(hash);
+    }
+}
+
 /// The hash of keys, fields and members, seeded anew in each process.
 #[inline]
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
@@ -261,12 +279,6 @@ impl<P: TableItem> Table<P> {
     /// Where the buckets begin and how many there are, for [`prefetch_bucket`].
     pub fn hint(&self) -> (usize, usize) {
         (self.base.as_ptr().addr(), self.count)
-    }
-
-    /// Has the processor fetch the bucket where a hash belongs.
-    #[inline]
-    pub fn prefetch_home(&self, hash: u64) {
-        prefetch_bucket(self.hint(), hash);
     }
 
     /// Has the processor fetch what a look-up of this hash is going to touch: the items that may be it. Gives the first.

@@ -14,6 +14,7 @@ pub use self::range::{LexBound, LexRange, ScoreRange};
 use super::block::Word;
 use super::listpack::{CorruptListpack, Listpack, LpItem};
 use super::number::NumBuf;
+use super::table::FetchAhead;
 
 /// `zset-max-listpack-entries` and `zset-max-listpack-value`: up to where a sorted set is one listpack.
 #[derive(Clone, Copy, Debug)]
@@ -124,25 +125,12 @@ impl Default for SortedSet {
 }
 
 impl SortedSet {
-    /// Whether the members are in a table.
+    /// The table of its members, if they are in one.
     #[inline]
-    pub fn is_table(&self) -> bool {
-        matches!(self.repr.view(), View::Full(_))
-    }
-
-    /// Has the processor fetch the bucket of a member with this hash, if there is a table.
-    #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        if let View::Full(full) = self.repr.view() {
-            full.table().prefetch_home(hash);
-        }
-    }
-
-    /// Likewise the member itself, whose bucket is on its way.
-    #[inline]
-    pub fn prefetch_member(&self, hash: u64) {
-        if let View::Full(full) = self.repr.view() {
-            full.table().prefetch(hash);
+    pub fn ahead(&self) -> Option<&dyn FetchAhead> {
+        match self.repr.view() {
+            View::Full(full) => Some(full.table()),
+            _ => None,
         }
     }
 
