@@ -331,13 +331,16 @@ fn measure_row(setup: &Setup, row: &Row, report: &mut Report) {
                 let batches = (setup.ops / pipeline as u64).max(1);
                 let limit = Limit::Time(setup.time, batches);
                 let (before, user) = (cpu_seconds(server.pid()), user_seconds(server.pid()));
+                let own = cpu_seconds(std::process::id());
                 let outcome = closed(server.addr, setup.conns, &load, limit)?;
+                let own = cpu_seconds(std::process::id()) - own;
                 let cpu = cpu_seconds(server.pid()) - before;
                 let user = user_seconds(server.pid()) - user;
                 let ops = outcome.ops as f64;
                 report.add(&format!("{name}, kops/s"), 1, i, ops / outcome.seconds / 1e3);
                 report.add(&format!("{name}, CPU s per M ops"), 2, i, cpu / ops * 1e6);
                 report.add(&format!("{name}, outside the kernel"), 2, i, user / ops * 1e6);
+                report.add(&format!("{name}, the generator's CPU"), 2, i, own / ops * 1e6);
                 report.add(&format!("{name}, batch p99 ms"), 2, i, outcome.quantile(0.99) / 1e3);
                 note_errors(&name, i, &outcome, report);
                 Ok(())
