@@ -32,6 +32,8 @@
  *   tt.pipe text key           EventLoopAdd on a pipe, to which a thread writes; text is SET to key
  *   tt.yield ms                keeps the lock for ms, calling Yield with YIELD_FLAG_CLIENTS
  *   tt.hold ms                 keeps the lock for ms
+ *   tt.yieldbetween ms a b     INCR a, ms of Yield, INCR b; answers ms
+ *   tt.busycall command [arg ...]    calls it, also while a module yields; answers what that does
  *   tt.threadyield ms a b      a thread takes the lock once: INCR a, ms of Yield, INCR b; answers ms */
 #include <pthread.h>
 #include <unistd.h>
@@ -508,17 +510,37 @@ static int hold(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return RedisModule_ReplyWithSimpleString(ctx, "OK");
 }
 
-static void *yield_thread(void *data) {
-    Job *job = data;
-    RedisModuleCtx *ctx = RedisModule_GetThreadSafeContext(job->bc);
-    RedisModule_ThreadSafeContextLock(ctx);
-    add(ctx, job->argv[0], 1);
-    uint64_t end = RedisModule_MonotonicMicroseconds() + (uint64_t)job->number * 1000;
+static void yield_between(RedisModuleCtx *ctx, RedisModuleString **keys, long long ms) {
+    add(ctx, keys[0], 1);
+    uint64_t end = RedisModule_MonotonicMicroseconds() + (uint64_t)ms * 1000;
     while (RedisModule_MonotonicMicroseconds() < end) {
         RedisModule_Yield(ctx, REDISMODULE_YIELD_FLAG_CLIENTS, "tt.threadyield is running");
         pause_us(500);
     }
-    add(ctx, job->argv[1], 1);
+    add(ctx, keys[1], 1);
+}
+
+static int yield_in_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 4) return RedisModule_WrongArity(ctx);
+    yield_between(ctx, argv + 2, number_of(argv[1]));
+    return RedisModule_ReplyWithLongLong(ctx, number_of(argv[1]));
+}
+
+static int busy_call(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc < 2) return RedisModule_WrongArity(ctx);
+    RedisModuleCallReply *reply =
+        RedisModule_Call(ctx, text_of(argv[1]), "!v", argv + 2, (size_t)(argc - 2));
+    if (reply == NULL) return RedisModule_ReplyWithError(ctx, "ERR not called");
+    RedisModule_ReplyWithCallReply(ctx, reply);
+    RedisModule_FreeCallReply(reply);
+    return REDISMODULE_OK;
+}
+
+static void *yield_thread(void *data) {
+    Job *job = data;
+    RedisModuleCtx *ctx = RedisModule_GetThreadSafeContext(job->bc);
+    RedisModule_ThreadSafeContextLock(ctx);
+    yield_between(ctx, job->argv, job->number);
     RedisModule_ThreadSafeContextUnlock(ctx);
     finish(ctx, job, job->number);
     return NULL;
@@ -552,13 +574,15 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("tt.slowsum", sum, "readonly", 2, -1, 1);
     COMMAND("tt.threadtransfer", thread_transfer, "write blocking", 2, 3, 1);
     COMMAND("tt.threadsum", thread_sum, "readonly blocking", 3, -1, 1);
-    COMMAND("tt.batch", batch, "write blocking", 2, 2, 1);
+    COMMAND("tt.batch", batch, "write blocking allow-busy", 2, 2, 1);
     COMMAND("tt.trylock", trylock, "readonly blocking", 0, 0, 0);
     COMMAND("tt.detached", detached, "write", 2, 2, 1);
     COMMAND("tt.oneshot", oneshot, "write", 1, 1, 1);
     COMMAND("tt.pipe", through_pipe, "write", 2, 2, 1);
     COMMAND("tt.yield", hold, "readonly", 0, 0, 0);
     COMMAND("tt.hold", hold, "readonly", 0, 0, 0);
+    COMMAND("tt.yieldbetween", yield_in_command, "write", 2, 3, 1);
+    COMMAND("tt.busycall", busy_call, "write allow-busy", 0, 0, 0);
     COMMAND("tt.threadyield", thread_yield, "write blocking", 2, 3, 1);
     return REDISMODULE_OK;
 }

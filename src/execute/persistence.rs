@@ -107,6 +107,10 @@ fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client",
         ));
     }
+    if bits & how::NOSAVE == 0 && crate::module::busy::amid_unit(tx.server) {
+        // The file would have half of what the module does.
+        return Err(err(crate::module::busy::error_text()));
+    }
     crate::start::shutdown(tx.server, bits);
     // Still here: the save failed.
     Err(err("ERR Errors trying to SHUTDOWN. Check logs."))

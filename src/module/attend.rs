@@ -275,11 +275,22 @@ impl Attention {
     /// Sends a connection home whose client a module has blocked: its task waits for it there. The calling thread has
     /// the module lock.
     pub fn send_home_blocked(&self, server: &'static Server, place: u32, mut client: Box<Client>) {
-        let Some((socket, thread)) = self.leave(place) else { return };
+        let Some((slot, thread, away)) = self.leave_for(place, &mut client) else { return };
+        super::blocked::park_client(server, client, slot, thread);
+        bring(server, thread, away);
+    }
+
+    /// Takes a connection out whose client comes home later: the slot where its task will wait for it, the number of its
+    /// serving thread, and what to [`bring`] there.
+    pub fn leave_for(
+        &self,
+        place: u32,
+        client: &mut Client,
+    ) -> Option<(Arc<Slot>, usize, Arrival)> {
+        let (socket, thread) = self.leave(place)?;
         client.session.module_streak = 0;
         let (slot, shared) = (Arc::new(Slot::default()), client.session.shared.clone());
-        super::blocked::park_client(server, client, slot.clone(), thread);
-        bring(server, thread, Arrival::Away(socket, shared, slot));
+        Some((slot.clone(), thread, Arrival::Away(socket, shared, slot)))
     }
 
     /// Takes a connection out whose client rests, if it is the one that is meant: where it goes, and as what.
@@ -415,7 +426,8 @@ pub enum Home {
     Attended(u32),
 }
 
-fn bring(server: &Server, thread: usize, mut arrival: Arrival) {
+/// Gives a connection to a serving thread.
+pub fn bring(server: &Server, thread: usize, mut arrival: Arrival) {
     if let Arrival::Back(_, client) = &mut arrival {
         // It has to earn its place anew: there was a reason for it to go.
         client.session.module_streak = client.session.module_streak.min(0);

@@ -282,5 +282,5 @@ pub fn resume(server: &'static Server, b: &Arc<BlockedClient>, mut parked: Parke
     if session.reply_mode == ReplyMode::Off {
         out.buf.truncate(start);
     }
-    super::thread::send_home(server, parked.client, parked.slot, parked.thread);
+    super::busy::send_home(server, parked.client, parked.slot, parked.thread);
 }

@@ -288,7 +288,7 @@ fn send_home(server: &'static Server, mut parked: Parked) {
     if limits::passes_with(server, &session.shared, out.buf.len()) {
         session.close = true;
     }
-    super::thread::send_home(server, parked.client, parked.slot, parked.thread);
+    super::busy::send_home(server, parked.client, parked.slot, parked.thread);
 }
 
 /// The module's `UnblockClient`, from any thread: the rest happens on the module thread. `handle` is the reference that
