@@ -259,7 +259,8 @@ pub fn count_errors(server: &Server, out: &mut Reply) {
     out.codes.clear();
 }
 
-fn unknown_command(args: &[&[u8]]) -> CommandError {
+/// The error for a name that is not in the table.
+pub fn unknown_command(args: &[&[u8]]) -> CommandError {
     let mut shown = String::new();
     for a in &args[1..] {
         if shown.len() >= 128 {

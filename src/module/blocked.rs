@@ -160,7 +160,7 @@ impl BlockedClient {
         session: &mut Session,
         out: &mut Reply,
     ) -> i32 {
-        let Some(f) = f else { return abi::OK };
+        let Some(f) = f.filter(|_| !self.module.gone.load(Relaxed)) else { return abi::OK };
         let _running = running(self.module, what);
         let mut ctx = Ctx::for_client(Some(self.module), session, out);
         ctx.flags |= bits;
@@ -363,7 +363,7 @@ pub fn free_privdata(b: &Arc<BlockedClient>, client: Option<(&mut Session, &mut 
         let mut s = b.state.lock();
         (s.free_privdata, std::mem::take(&mut s.privdata))
     };
-    let Some(free) = free.filter(|_| data != 0) else { return };
+    let Some(free) = free.filter(|_| data != 0 && !b.module.gone.load(Relaxed)) else { return };
     let _running = running(b.module, &"free_privdata callback");
     let mut ctx = match client {
         Some((session, out)) => Ctx::for_client(Some(b.module), session, out),
@@ -444,7 +444,7 @@ fn tell_disconnected(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Re
         let mut s = b.state.lock();
         (s.disconnected.take(), s.privdata)
     };
-    let Some(f) = callback else { return };
+    let Some(f) = callback.filter(|_| !b.module.gone.load(Relaxed)) else { return };
     let _running = running(b.module, &"disconnect callback");
     let mut ctx = Ctx::for_client(Some(b.module), session, out);
     ctx.privdata = data as *mut c_void;
