@@ -175,6 +175,16 @@ static int copy_keys(Job *job, RedisModuleString **argv, int argc) {
     return job->argc;
 }
 
+/* Blocks the client and runs `function` in a thread of its own, with a job that has a number, a text
+ * (or null) and copies of the keys. */
+static int block_for_thread(RedisModuleCtx *ctx, void *(*function)(void *), long long number,
+                            RedisModuleString *text, RedisModuleString **keys, int count) {
+    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number);
+    if (text != NULL) job->text = RedisModule_CreateStringFromString(NULL, text);
+    copy_keys(job, keys, count);
+    return start_thread(function, job);
+}
+
 static void free_privdata(RedisModuleCtx *ctx, void *data) {
     freed++;
     RedisModule_FreeString(ctx, data);
@@ -239,8 +249,7 @@ static void *reply_from_thread(void *data) {
 
 static int thread_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 2) return RedisModule_WrongArity(ctx);
-    RedisModuleBlockedClient *bc = RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0);
-    return start_thread(reply_from_thread, new_job(bc, number_of(argv[1])));
+    return block_for_thread(ctx, reply_from_thread, number_of(argv[1]), NULL, NULL, 0);
 }
 
 static int abort_block(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
@@ -349,10 +358,7 @@ static void *transfer_thread(void *data) {
 
 static int thread_transfer(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 5) return RedisModule_WrongArity(ctx);
-    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
-    copy_keys(job, argv + 2, 2);
-    job->text = RedisModule_CreateStringFromString(NULL, argv[4]);
-    return start_thread(transfer_thread, job);
+    return block_for_thread(ctx, transfer_thread, number_of(argv[1]), argv[4], argv + 2, 2);
 }
 
 static void *sum_thread(void *data) {
@@ -372,10 +378,7 @@ static void *sum_thread(void *data) {
 
 static int thread_sum(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc < 4) return RedisModule_WrongArity(ctx);
-    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
-    job->text = RedisModule_CreateStringFromString(NULL, argv[2]);
-    copy_keys(job, argv + 3, argc - 3);
-    return start_thread(sum_thread, job);
+    return block_for_thread(ctx, sum_thread, number_of(argv[1]), argv[2], argv + 3, argc - 3);
 }
 
 static void *batch_thread(void *data) {
@@ -390,9 +393,7 @@ static void *batch_thread(void *data) {
 
 static int batch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 3) return RedisModule_WrongArity(ctx);
-    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
-    copy_keys(job, argv + 2, 1);
-    return start_thread(batch_thread, job);
+    return block_for_thread(ctx, batch_thread, number_of(argv[1]), NULL, argv + 2, 1);
 }
 
 static void *trylock_thread(void *data) {
@@ -411,8 +412,7 @@ static void *trylock_thread(void *data) {
 }
 
 static int trylock(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
-    RedisModuleBlockedClient *bc = RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0);
-    return start_thread(trylock_thread, new_job(bc, 0));
+    return block_for_thread(ctx, trylock_thread, 0, NULL, NULL, 0);
 }
 
 /* ----- Threads without a client ----- */
@@ -548,9 +548,7 @@ static void *yield_thread(void *data) {
 
 static int thread_yield(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 4) return RedisModule_WrongArity(ctx);
-    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
-    copy_keys(job, argv + 2, 2);
-    return start_thread(yield_thread, job);
+    return block_for_thread(ctx, yield_thread, number_of(argv[1]), NULL, argv + 2, 2);
 }
 
 int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
