@@ -543,6 +543,9 @@ fn execute(
         // SAFETY: lock: as above.
         unsafe { server.holder() }.current = None;
     }
+    if let Some(b) = session.blocked_on.as_ref().filter(|_| step == Step::Blocked) {
+        b.state.lock().muted = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    }
     if matches!(step, Step::Done | Step::Blocked) {
         if command.has(flags::WRITE) {
             crate::keyspace::evict::after_write(server);
