@@ -34,6 +34,7 @@
  *   tt.hold ms                 keeps the lock for ms
  *   tt.yieldbetween ms a b     INCR a, ms of Yield, INCR b; answers ms
  *   tt.busycall command [arg ...]    calls it, also while a module yields; answers what that does
+ *   tt.otheryield ms           a thread takes the lock, and yields with another context; answers ms
  *   tt.threadyield ms a b      a thread takes the lock once: INCR a, ms of Yield, INCR b; answers ms */
 #include <pthread.h>
 #include <unistd.h>
@@ -510,14 +511,33 @@ static int hold(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return RedisModule_ReplyWithSimpleString(ctx, "OK");
 }
 
-static void yield_between(RedisModuleCtx *ctx, RedisModuleString **keys, long long ms) {
-    add(ctx, keys[0], 1);
+static void yield_for(RedisModuleCtx *ctx, long long ms) {
     uint64_t end = RedisModule_MonotonicMicroseconds() + (uint64_t)ms * 1000;
     while (RedisModule_MonotonicMicroseconds() < end) {
         RedisModule_Yield(ctx, REDISMODULE_YIELD_FLAG_CLIENTS, "tt.threadyield is running");
         pause_us(500);
     }
+}
+
+static void yield_between(RedisModuleCtx *ctx, RedisModuleString **keys, long long ms) {
+    add(ctx, keys[0], 1);
+    yield_for(ctx, ms);
     add(ctx, keys[1], 1);
+}
+
+static void *other_yield_thread(void *data) {
+    Job *job = data;
+    RedisModuleCtx *ctx = RedisModule_GetThreadSafeContext(job->bc);
+    RedisModule_ThreadSafeContextLock(ctx);
+    yield_for(global_ctx, job->number);
+    RedisModule_ThreadSafeContextUnlock(ctx);
+    finish(ctx, job, job->number);
+    return NULL;
+}
+
+static int other_yield(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2) return RedisModule_WrongArity(ctx);
+    return block_for_thread(ctx, other_yield_thread, number_of(argv[1]), NULL, NULL, 0);
 }
 
 static int yield_in_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
@@ -580,6 +600,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("tt.yield", hold, "readonly", 0, 0, 0);
     COMMAND("tt.hold", hold, "readonly", 0, 0, 0);
     COMMAND("tt.yieldbetween", yield_in_command, "write", 2, 3, 1);
+    COMMAND("tt.otheryield", other_yield, "readonly blocking", 0, 0, 0);
     COMMAND("tt.busycall", busy_call, "write allow-busy", 0, 0, 0);
     COMMAND("tt.threadyield", thread_yield, "write blocking", 2, 3, 1);
     return REDISMODULE_OK;

@@ -156,3 +156,14 @@ fn a_shutdown_without_a_save_does_not_wait() {
         assert_eq!(log_of(&s.dir), "", "{job_name}");
     }
 }
+
+/// The end of the unit ends the refusals, whatever context they were asked for with.
+#[test]
+fn nobody_is_refused_when_it_is_over() {
+    let s = start(&[]);
+    let (mut job, mut c) = (s.client(), s.client());
+    job.send(&["tt.otheryield", "200"]);
+    wait_for_busy(&mut c);
+    assert_eq!(job.read().int(), 200);
+    assert!(matches!(c.cmd(&["tt.freed"]), Reply::Array(_)));
+}

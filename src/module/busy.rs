@@ -56,6 +56,15 @@ pub fn end() {
     ON.store(false, Relaxed);
 }
 
+/// A unit is over, whatever context it yielded with. The calling thread has the module lock.
+#[inline]
+pub fn end_of_unit(server: &Server) {
+    // SAFETY: lock: this function's contract.
+    if on() && unsafe { server.holder() }.yields == 0 {
+        end();
+    }
+}
+
 /// Lets others run for a moment, if the context's job has been running for long enough. The calling thread has the module
 /// lock.
 pub fn yield_now(ctx: &mut Ctx, clients: bool, text: Option<String>) {

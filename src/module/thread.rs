@@ -465,6 +465,7 @@ pub fn end_unit(server: &'static Server) {
     unit_done(server, now_ms);
     crate::execute::blocking::serve_module(server);
     server.release_keys();
+    busy::end_of_unit(server);
     server.tracking.broadcast(server);
 }
 

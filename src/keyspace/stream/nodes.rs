@@ -20,7 +20,7 @@ pub(super) struct Nodes {
     /// The last nodes; there are some if there are any.
     last: Piece,
     /// The pieces before them; none is empty.
-    before: Option<Box<VecDeque<Piece>>>,
+    before: VecDeque<Piece>,
 }
 
 /// Where a node is: its piece, `last` behind all others, and its place there.
@@ -66,7 +66,7 @@ impl Nodes {
         if piece == self.pieces() && at == self.last.len() {
             if at >= PIECE {
                 let full = std::mem::take(&mut self.last);
-                self.before.get_or_insert_default().push_back(full);
+                self.before.push_back(full);
             }
             return self.last.push_back(node);
         }
@@ -79,7 +79,7 @@ impl Nodes {
             } else {
                 std::mem::replace(self.piece_mut(piece), rest)
             };
-            self.before.get_or_insert_default().insert(piece, first);
+            self.before.insert(piece, first);
         }
     }
 
@@ -101,36 +101,25 @@ impl Nodes {
             return;
         }
         let last = self.pieces();
-        if let Some(before) = &mut self.before {
-            if piece == last {
-                self.last = before.pop_back().unwrap_or_default();
-            } else {
-                before.remove(piece);
-            }
-            if before.is_empty() {
-                self.before = None;
-            }
+        if piece < last {
+            self.before.remove(piece);
+        } else if let Some(next) = self.before.pop_back() {
+            self.last = next;
         }
     }
 
     /// How many pieces there are before the last.
     #[inline]
     fn pieces(&self) -> usize {
-        self.before.as_ref().map_or(0, |before| before.len())
+        self.before.len()
     }
 
     fn piece(&self, piece: usize) -> &Piece {
-        match &self.before {
-            Some(before) if piece < before.len() => &before[piece],
-            _ => &self.last,
-        }
+        self.before.get(piece).unwrap_or(&self.last)
     }
 
     fn piece_mut(&mut self, piece: usize) -> &mut Piece {
-        match &mut self.before {
-            Some(before) if piece < before.len() => &mut before[piece],
-            _ => &mut self.last,
-        }
+        self.before.get_mut(piece).unwrap_or(&mut self.last)
     }
 
     /// The place behind the nodes with ids up to this one, in the piece of the last of these if there is one.
@@ -141,11 +130,9 @@ impl Nodes {
             return Place { piece: last, at: self.last.len() };
         }
         let mut piece = last;
-        if let Some(before) = &self.before {
-            if self.last.front().is_none_or(|node| id < node.0) {
-                let starts_by = |piece: &Piece| piece.front().is_some_and(|node| node.0 <= id);
-                piece = before.partition_point(starts_by).saturating_sub(1);
-            }
+        if last != 0 && self.last.front().is_none_or(|node| id < node.0) {
+            let starts_by = |piece: &Piece| piece.front().is_some_and(|node| node.0 <= id);
+            piece = self.before.partition_point(starts_by).saturating_sub(1);
         }
         Place { piece, at: self.piece(piece).partition_point(|node| node.0 <= id) }
     }
@@ -172,8 +159,7 @@ impl Nodes {
 
     /// The number of nodes.
     pub fn len(&self) -> usize {
-        let before = self.before.iter().flat_map(|before| before.iter());
-        before.map(VecDeque::len).sum::<usize>() + self.last.len()
+        self.before.iter().map(VecDeque::len).sum::<usize>() + self.last.len()
     }
 
     /// The nodes that have entries from `start` to `end`, and perhaps one more.
@@ -184,10 +170,9 @@ impl Nodes {
         if from.piece == to.piece {
             return Iter { front: first.range(from.at..to.at), ..Iter::default() };
         }
-        let between = self.before.as_ref().map(|before| before.range(from.piece + 1..to.piece));
         Iter {
             front: first.range(from.at..),
-            pieces: between.unwrap_or_default(),
+            pieces: self.before.range(from.piece + 1..to.piece),
             back: last.range(..to.at),
         }
     }
@@ -334,10 +319,10 @@ mod tests {
         seen.sort_unstable();
         assert!(seen.iter().eq(tree.keys()));
         // What is removed in the middle does not move nodes of other pieces.
-        let before = nodes.before.iter().flat_map(|b| b.iter());
+        let before = nodes.before.iter();
         assert!(before
             .chain([&nodes.last])
             .all(|p| p.len() <= 2 * PIECE && p.capacity() <= 8 * PIECE));
-        assert!(nodes.before.iter().all(|b| !b.is_empty() && b.iter().all(|p| !p.is_empty())));
+        assert!(nodes.before.iter().all(|p| !p.is_empty()));
     }
 }
