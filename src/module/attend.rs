@@ -240,13 +240,23 @@ impl Attention {
     ) {
         let shared = client.session.shared.clone();
         let (id, fd) = (shared.id, socket.as_raw_fd());
-        let attended = Attended { socket, shared: shared.clone(), thread, client: Some(client) };
+        // What its event loop had read for it already is a request that waits.
+        let (resting, asks) = match client.input.is_empty() {
+            true => (Some(client), None),
+            false => (None, Some(client)),
+        };
+        let attended = Attended { socket, shared: shared.clone(), thread, client: resting };
         let place = self.places.lock().put(attended);
         shared.mailbox.lock().waker = Some(Waker::from(Arc::new(Caller { place, id })));
         let there = self.watch(fd, libc::EPOLLIN, u64::from(place));
         // What was asked before the waker was there has to be looked at now.
         if !there || shared.wanted.load(SeqCst) != 0 || shared.has(flag::KILLED) {
             self.call_home(server, place, id);
+        }
+        if let Some(client) = asks {
+            let home = Home::Attended(place);
+            let job = Job::Client { client, home, thread, key: None, direct: true };
+            server.queue.push_all(&mut vec![job]);
         }
         self.some.notify_one();
     }

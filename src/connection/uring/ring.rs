@@ -1,0 +1,514 @@
+//! A thread's ring: receives that stay with the kernel, sends that travel together with the next wait.
+//!
+//! With an event queue a request costs three system calls: to learn of it, to read it, to answer. Here a connection's
+//! receive is asked for once and goes on by itself, and the answers to all requests of a turn are handed over by the
+//! same call that waits for the next ones.
+use super::buffers::{Buffers, Piece, GROUP};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{cqueue, opcode, squeue, IoUring};
+use std::collections::VecDeque;
+use std::io::{Error, ErrorKind, Result};
+use std::os::fd::RawFd;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Requests that fit the ring; more are handed over in between.
+const REQUESTS: u32 = 1024;
+/// Results that fit it.
+const RESULTS: u32 = 4096;
+/// Replies up to this size travel with the ring; longer ones are sent by themselves.
+pub const SMALL: usize = 4 * 1024;
+/// Memory for the replies of one turn. When it is full they are handed over.
+const REPLIES: usize = 256 * 1024;
+/// What a connection may send ahead while nobody reads it, before its receive is taken back.
+const AHEAD: usize = 128 * 1024;
+/// How long we sleep at most behind replies. The kernel answers for them within the same call, so this bounds nothing but
+/// an error of ours.
+const BEHIND_REPLIES: Duration = Duration::from_millis(100);
+
+/// What a result is about.
+mod about {
+    pub const RECEIVE: u64 = 1;
+    pub const SEND: u64 = 2;
+    pub const WRITABLE: u64 = 3;
+    pub const BELL: u64 = 4;
+    pub const CANCEL: u64 = 5;
+}
+
+/// The kind, the generation (24 bits) and the place that a request is for.
+fn name(kind: u64, place: u32, generation: u32) -> u64 {
+    kind << 56 | u64::from(generation & 0xff_ffff) << 32 | u64::from(place)
+}
+
+/// How the receiving half of a connection ended.
+#[derive(Clone, Copy)]
+enum End {
+    /// The peer sends no more.
+    Closed,
+    /// An error of the system.
+    Error(i32),
+}
+
+/// A connection's place.
+#[derive(Default)]
+struct Place {
+    fd: RawFd,
+    generation: u32,
+    /// A receive is with the kernel.
+    armed: bool,
+    /// It was asked to give it back.
+    cancelling: bool,
+    /// What has come, in buffers, and behind it what was copied out of them.
+    arrived: VecDeque<Piece>,
+    copied: VecDeque<u8>,
+    end: Option<End>,
+    /// Bytes of a reply that is with the kernel, and where they lie.
+    sending: Option<(usize, usize)>,
+    /// The rest of a reply that the socket did not take.
+    unsent: Vec<u8>,
+    reader: Waiter,
+    writer: Waiter,
+}
+
+/// A task that waits for a place. Its waker is kept: it is always the same.
+#[derive(Default)]
+struct Waiter {
+    waker: Option<Waker>,
+    waits: bool,
+}
+
+impl Waiter {
+    fn remember(&mut self, cx: &Context<'_>) {
+        self.waits = true;
+        match &self.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => self.waker = Some(cx.waker().clone()),
+        }
+    }
+
+    fn wake(&mut self) {
+        if let (true, Some(waker)) = (std::mem::take(&mut self.waits), &self.waker) {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The ring of a serving thread. Used by this thread only.
+pub struct Ring {
+    uring: IoUring,
+    buffers: Buffers,
+    places: Vec<Place>,
+    free: Vec<u32>,
+    /// Replies of this turn: the kernel reads them while it takes the requests.
+    replies: Box<[u8]>,
+    used: usize,
+    /// Sends without a result.
+    sends: usize,
+    generations: u32,
+    /// Results that were taken and not looked at yet.
+    results: Vec<cqueue::Entry>,
+}
+
+impl Ring {
+    /// A ring for the calling thread, which also waits for the event counter `bell`. Fails where the kernel is too old
+    /// (before 6.1), or does not allow it.
+    pub fn new(bell: RawFd) -> Result<Ring> {
+        let uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_cqsize(RESULTS)
+            .build(REQUESTS)?;
+        let mut probe = io_uring::Probe::new();
+        uring.submitter().register_probe(&mut probe)?;
+        // The last of what we use that came to the kernel; multishot receives have no mark of their own.
+        if !probe.is_supported(opcode::SendZc::CODE) || !uring.params().is_feature_ext_arg() {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let buffers = Buffers::register(&uring.submitter())?;
+        let mut ring = Ring {
+            uring,
+            buffers,
+            places: Vec::new(),
+            free: Vec::new(),
+            replies: vec![0; REPLIES].into_boxed_slice(),
+            used: 0,
+            sends: 0,
+            generations: 0,
+            results: Vec::new(),
+        };
+        ring.listen_to(bell);
+        Ok(ring)
+    }
+
+    fn listen_to(&mut self, bell: RawFd) {
+        let poll = opcode::PollAdd::new(Fd(bell), libc::POLLIN as u32).multi(true).build();
+        // The place of a bell's result is its descriptor.
+        self.push(poll.user_data(name(about::BELL, bell as u32, 0)));
+    }
+
+    /// Adds a connection.
+    pub fn add(&mut self, fd: RawFd) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() as u32 - 1
+        });
+        self.generations += 1;
+        self.places[place as usize] =
+            Place { fd, generation: self.generations & 0xff_ffff, ..Place::default() };
+        place
+    }
+
+    /// Forgets a connection; what it still has to send is handed over first. The kernel lets go of its socket in this
+    /// turn.
+    pub fn remove(&mut self, place: u32) {
+        self.settle(place);
+        let armed = self.cancel(place);
+        let here = &mut self.places[place as usize];
+        for piece in here.arrived.drain(..) {
+            self.buffers.give_back(piece);
+        }
+        *here = Place::default();
+        self.free.push(place);
+        if armed {
+            self.turn(Wait::No);
+        }
+    }
+
+    /// Takes the receive back and returns what came before that: the socket may be read by others afterwards.
+    pub fn release(&mut self, place: u32, rest: &mut Vec<u8>) {
+        while self.cancel(place) {
+            self.turn(Wait::For(BEHIND_REPLIES));
+        }
+        let here = &mut self.places[place as usize];
+        for piece in here.arrived.drain(..) {
+            rest.extend_from_slice(self.buffers.bytes(&piece));
+            self.buffers.give_back(piece);
+        }
+        rest.extend(here.copied.drain(..));
+    }
+
+    /// Asks for the receive back. False if there is none.
+    fn cancel(&mut self, place: u32) -> bool {
+        let here = &mut self.places[place as usize];
+        if here.armed && !std::mem::replace(&mut here.cancelling, true) {
+            let what = name(about::RECEIVE, place, here.generation);
+            let cancel = opcode::AsyncCancel::new(what).build();
+            self.push(cancel.user_data(name(about::CANCEL, place, 0)));
+        }
+        self.places[place as usize].armed
+    }
+
+    /// Reads what has come; `Ready(0)` at the end. If nothing has, the task is woken when something does.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        place: u32,
+        into: &mut [u8],
+    ) -> Poll<Result<usize>> {
+        let here = &mut self.places[place as usize];
+        let mut read = 0;
+        while let Some(piece) = here.arrived.front_mut() {
+            let n = piece.len().min(into.len() - read);
+            into[read..read + n].copy_from_slice(&self.buffers.bytes(piece)[..n]);
+            piece.advance(n);
+            read += n;
+            if piece.len() > 0 {
+                break;
+            }
+            let piece = *piece;
+            here.arrived.pop_front();
+            self.buffers.give_back(piece);
+        }
+        if here.arrived.is_empty() {
+            while read < into.len() && !here.copied.is_empty() {
+                let (first, _) = here.copied.as_slices();
+                let n = first.len().min(into.len() - read);
+                into[read..read + n].copy_from_slice(&first[..n]);
+                here.copied.drain(..n);
+                read += n;
+            }
+        }
+        if read > 0 {
+            return Poll::Ready(Ok(read));
+        }
+        match here.end {
+            Some(End::Closed) => Poll::Ready(Ok(0)),
+            Some(End::Error(code)) => Poll::Ready(Err(Error::from_raw_os_error(code))),
+            None => {
+                here.reader.remember(cx);
+                self.arm(place);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether the task will be woken when something comes: nothing has yet.
+    pub fn watches(&mut self, cx: &mut Context<'_>, place: u32) -> bool {
+        let here = &mut self.places[place as usize];
+        if !here.arrived.is_empty() || !here.copied.is_empty() || here.end.is_some() {
+            return false;
+        }
+        here.reader.remember(cx);
+        self.arm(place);
+        true
+    }
+
+    fn arm(&mut self, place: u32) {
+        let here = &mut self.places[place as usize];
+        if !here.armed && here.end.is_none() {
+            here.armed = true;
+            let what = name(about::RECEIVE, place, here.generation);
+            let receive = opcode::RecvMulti::new(Fd(here.fd), GROUP).build();
+            self.push(receive.user_data(what));
+        }
+    }
+
+    /// Sends bytes, or takes them over to be sent in this turn.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        place: u32,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        if bytes.len() <= SMALL && REPLIES - self.used < bytes.len() {
+            self.turn(Wait::No);
+        }
+        let here = &mut self.places[place as usize];
+        if let Some(End::Error(code)) = here.end {
+            return Poll::Ready(Err(Error::from_raw_os_error(code)));
+        }
+        if here.sending.is_some() || !here.unsent.is_empty() {
+            here.writer.remember(cx);
+            return Poll::Pending;
+        }
+        if bytes.len() > SMALL {
+            let sent = send(here.fd, bytes);
+            if sent.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock) {
+                here.writer.remember(cx);
+                self.wait_until_writable(place);
+                return Poll::Pending;
+            }
+            return Poll::Ready(sent);
+        }
+        let at = self.used;
+        self.replies[at..at + bytes.len()].copy_from_slice(bytes);
+        self.used += bytes.len();
+        here.sending = Some((at, bytes.len()));
+        let what = name(about::SEND, place, here.generation);
+        let how = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let from = self.replies[at..].as_ptr();
+        let request = opcode::Send::new(Fd(here.fd), from, bytes.len() as u32).flags(how);
+        self.sends += 1;
+        self.push(request.build().user_data(what));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Waits until the socket has everything that was to be sent, or is broken.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, place: u32) -> Poll<Result<()>> {
+        if self.settle(place) {
+            return Poll::Ready(Ok(()));
+        }
+        let here = &mut self.places[place as usize];
+        if let Some(End::Error(code)) = here.end {
+            return Poll::Ready(Err(Error::from_raw_os_error(code)));
+        }
+        here.writer.remember(cx);
+        Poll::Pending
+    }
+
+    /// Hands over what a connection has to send. True if its socket took all of it.
+    pub fn settle(&mut self, place: u32) -> bool {
+        if self.places[place as usize].sending.is_some() {
+            self.turn(Wait::No);
+        }
+        let here = &self.places[place as usize];
+        here.sending.is_none() && here.unsent.is_empty()
+    }
+
+    fn wait_until_writable(&mut self, place: u32) {
+        let here = &self.places[place as usize];
+        let what = name(about::WRITABLE, place, here.generation);
+        let poll = opcode::PollAdd::new(Fd(here.fd), libc::POLLOUT as u32).build();
+        self.push(poll.user_data(what));
+    }
+
+    fn push(&mut self, request: squeue::Entry) {
+        loop {
+            // SAFETY: layout: what a request points to (replies, buffers) lives as long as the ring.
+            if unsafe { self.uring.submission().push(&request).is_ok() } {
+                return;
+            }
+            // No results are taken here: the caller is in the middle of something.
+            let _ = self.uring.submit();
+        }
+    }
+
+    /// Hands all requests over, waits for results as told, and takes them. Wakes whoever waits for them.
+    pub fn turn(&mut self, wait: Wait) {
+        let (many, time) = match wait {
+            Wait::No => (0, Some(Duration::ZERO)),
+            // The results of the replies are there as soon as they are handed over.
+            Wait::For(time) if self.sends > 0 => (self.sends + 1, Some(time.min(BEHIND_REPLIES))),
+            Wait::For(time) => (1, Some(time)),
+            Wait::Forever if self.sends > 0 => (self.sends + 1, Some(BEHIND_REPLIES)),
+            Wait::Forever => (1, None),
+        };
+        let waited = match time {
+            // Results that are due are only made when the kernel is asked for them.
+            Some(Duration::ZERO) => self.enter_for_results(),
+            Some(time) => {
+                let time = Timespec::from(time);
+                let args = SubmitArgs::new().timespec(&time);
+                self.uring.submitter().submit_with_args(many, &args).map(drop)
+            }
+            None => self.uring.submit_and_wait(many).map(drop),
+        };
+        if let Err(e) = waited {
+            let code = e.raw_os_error();
+            let known = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
+            assert!(code.is_some_and(|c| known.contains(&c)), "a ring answers: {e}");
+        }
+        self.take_results();
+        if self.sends == 0 {
+            self.used = 0;
+        }
+    }
+
+    fn enter_for_results(&mut self) -> Result<()> {
+        let requests = self.uring.submission().len() as u32;
+        const GET_EVENTS: u32 = 1;
+        // SAFETY: layout: no argument; the requests are whole.
+        unsafe { self.uring.submitter().enter::<libc::sigset_t>(requests, 0, GET_EVENTS, None)? };
+        Ok(())
+    }
+
+    fn take_results(&mut self) {
+        let mut results = std::mem::take(&mut self.results);
+        results.extend(self.uring.completion());
+        for result in results.drain(..) {
+            let what = result.user_data();
+            let (kind, place) = (what >> 56, what as u32);
+            let generation = (what >> 32) as u32 & 0xff_ffff;
+            let (value, flags) = (result.result(), result.flags());
+            let more = cqueue::more(flags);
+            if kind == about::BELL {
+                if !more {
+                    self.listen_to(place as RawFd);
+                }
+                continue;
+            }
+            self.sends -= usize::from(kind == about::SEND);
+            let buffer = cqueue::buffer_select(flags);
+            let piece = buffer.map(|buffer| {
+                self.buffers.taken();
+                Piece::new(buffer, value.max(0) as usize)
+            });
+            let known = self.places.get(place as usize).is_some_and(|p| p.generation == generation);
+            match kind {
+                _ if !known || kind == about::CANCEL => {
+                    if let Some(piece) = piece {
+                        self.buffers.give_back(piece);
+                    }
+                }
+                about::RECEIVE => self.received(place, value, piece, more),
+                about::SEND => self.sent(place, value),
+                _ => self.writable(place),
+            }
+        }
+        self.results = results;
+    }
+
+    fn received(&mut self, place: u32, value: i32, piece: Option<Piece>, more: bool) {
+        let scarce = self.buffers.scarce();
+        let here = &mut self.places[place as usize];
+        if !more {
+            (here.armed, here.cancelling) = (false, false);
+        }
+        if let Some(piece) = piece {
+            if scarce || !here.copied.is_empty() {
+                here.copied.extend(self.buffers.bytes(&piece));
+                self.buffers.give_back(piece);
+            } else {
+                here.arrived.push_back(piece);
+            }
+        }
+        match value {
+            0 => here.end = Some(End::Closed),
+            1.. => {
+                let ahead = here.arrived.len() * 1024 + here.copied.len();
+                if ahead > AHEAD {
+                    self.cancel(place);
+                }
+            }
+            // There was no buffer, or it was taken back: it is asked for anew when somebody reads.
+            _ if [libc::ENOBUFS, libc::ECANCELED, libc::EINTR, libc::EAGAIN].contains(&-value) => {
+                if here.arrived.is_empty() && here.copied.is_empty() && !here.reader.waits {
+                    return;
+                }
+            }
+            error => here.end = Some(End::Error(-error)),
+        }
+        self.places[place as usize].reader.wake();
+    }
+
+    fn sent(&mut self, place: u32, value: i32) {
+        let here = &mut self.places[place as usize];
+        let Some((at, len)) = here.sending.take() else { return };
+        let sent = usize::try_from(value).unwrap_or(0);
+        if sent < len {
+            match -value {
+                code if value < 0 && code != libc::EAGAIN && code != libc::EINTR => {
+                    here.end = Some(End::Error(code));
+                    here.reader.wake();
+                }
+                _ => {
+                    here.unsent.extend_from_slice(&self.replies[at + sent..at + len]);
+                    self.wait_until_writable(place);
+                    return;
+                }
+            }
+        }
+        self.places[place as usize].writer.wake();
+    }
+
+    fn writable(&mut self, place: u32) {
+        let here = &mut self.places[place as usize];
+        if !here.unsent.is_empty() {
+            match send(here.fd, &here.unsent) {
+                Ok(n) => drop(here.unsent.drain(..n)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                Err(e) => {
+                    here.unsent.clear();
+                    here.end = Some(End::Error(e.raw_os_error().unwrap_or(libc::EPIPE)));
+                    here.reader.wake();
+                }
+            }
+            if !self.places[place as usize].unsent.is_empty() {
+                return self.wait_until_writable(place);
+            }
+            self.places[place as usize].unsent = Vec::new();
+        }
+        self.places[place as usize].writer.wake();
+    }
+}
+
+/// How long a turn waits for results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// So long at most.
+    For(Duration),
+    /// Until there are some.
+    Forever,
+}
+
+/// Sends what the socket takes.
+fn send(fd: RawFd, bytes: &[u8]) -> Result<usize> {
+    let how = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: layout: the place of a connection keeps its descriptor open; the bytes live here.
+    match unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), how) } {
+        -1 => Err(Error::last_os_error()),
+        n => Ok(n as usize),
+    }
+}
