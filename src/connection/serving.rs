@@ -494,7 +494,7 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
     if begin_ring(server, number) {
         engine::spawn(pass_jobs_on(server, cached.clone()));
         engine::spawn(receive(server, cached));
-        engine::run(move || parking.park(false), after_sleep, shares);
+        return engine::run_until(|| false, move || parking.park(false), after_sleep, shares);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

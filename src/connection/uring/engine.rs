@@ -87,6 +87,20 @@ fn with<R>(f: impl FnOnce(&mut Engine) -> R) -> R {
     ENGINE.with_borrow_mut(|engine| f(engine.as_mut().expect("a thread with an engine")))
 }
 
+/// Calls with the engine of this thread, if it is still there: at a thread's end tasks go with it.
+fn try_with(f: impl FnOnce(&mut Engine)) {
+    let _ = ENGINE.try_with(|engine| {
+        if let Ok(mut engine) = engine.try_borrow_mut() {
+            engine.as_mut().map(f);
+        }
+    });
+}
+
+/// Lets go of a place at the ring of this thread.
+pub fn leave(place: u32) {
+    try_with(|engine| engine.ring.remove(place));
+}
+
 /// Calls with the ring of this thread, which has one.
 pub fn with_ring<R>(f: impl FnOnce(&mut Ring) -> R) -> R {
     with(|engine| f(&mut engine.ring))
@@ -141,14 +155,22 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
     RUNNABLE.with_borrow_mut(|tasks| tasks.push_back(task));
 }
 
-/// Runs the thread's tasks for ever. `before_sleep` is called before the thread sleeps (it may wake a task), and
-/// `after_sleep` behind it. If the thread `shares` its core, it lets others run before it sleeps.
-pub fn run(before_sleep: impl Fn(), after_sleep: impl Fn(), shares: bool) -> ! {
+/// Runs the thread's tasks until it is `done`. `before_sleep` is called before the thread sleeps (it may wake a task),
+/// and `after_sleep` behind it. If the thread `shares` its core, it lets others run before it sleeps.
+pub fn run_until(
+    done: impl Fn() -> bool,
+    before_sleep: impl Fn(),
+    after_sleep: impl Fn(),
+    shares: bool,
+) {
     let remote = with(|engine| engine.remote.clone());
     loop {
         let mut rounds = 0;
         while rounds < ROUNDS && run_some(&remote) {
             rounds += 1;
+        }
+        if done() {
+            return;
         }
         if rounds == ROUNDS {
             with_ring(|ring| ring.turn(Wait::No));
@@ -264,7 +286,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            with(|engine| engine.timers.remove(&(self.at, number)));
+            try_with(|engine| drop(engine.timers.remove(&(self.at, number))));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A connection of a thread with a ring.
 use super::super::serving::Accepted;
 use super::super::Socket;
-use super::engine::with_ring;
+use super::engine::{leave, with_ring};
 use std::io::Result;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -69,6 +69,6 @@ impl Socket for RingSocket {
 
 impl Drop for RingSocket {
     fn drop(&mut self) {
-        with_ring(|ring| ring.remove(self.place));
+        leave(self.place);
     }
 }
