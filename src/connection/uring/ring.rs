@@ -68,6 +68,12 @@ struct Place {
     unsent: Vec<u8>,
     reader: Waiter,
     writer: Waiter,
+    /// Instead of waking tasks, what happens here is put on a list, under this number.
+    listed: Option<u32>,
+    /// It is on the list.
+    on_list: bool,
+    /// Results of the last turn with bytes for it.
+    burst: u32,
 }
 
 /// A task that waits for a place. Its waker is kept: it is always the same.
@@ -107,6 +113,29 @@ pub struct Ring {
     generations: u32,
     /// Results that were taken and not looked at yet.
     results: Vec<cqueue::Entry>,
+    /// Listed places where something happened.
+    list: Vec<u32>,
+    /// Receives that were abandoned by other threads: these requests go before all others.
+    abandoned: Vec<squeue::Entry>,
+}
+
+// SAFETY: ownership: the memory behind the pointers belongs to the ring. The kernel asks for one thing: that the thread that
+// made a ring enters it; `turn`, `settle`, `release`, `remove` say so.
+unsafe impl Send for Ring {}
+
+/// The kernel reads on by itself up to so many times in a row, and then without waiting: then a receive cannot be
+/// abandoned.
+const LONG_BURST: u32 = 16;
+
+/// What a listed place has.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Got {
+    /// Bytes, which were added to the others.
+    Bytes(usize),
+    /// Nothing yet.
+    Nothing,
+    /// The end, an error, or replies that the socket did not take.
+    Trouble,
 }
 
 impl Ring {
@@ -135,6 +164,8 @@ impl Ring {
             sends: 0,
             generations: 0,
             results: Vec::new(),
+            list: Vec::new(),
+            abandoned: Vec::new(),
         };
         ring.listen_to(bell);
         Ok(ring)
@@ -158,6 +189,90 @@ impl Ring {
         place
     }
 
+    /// Adds a connection whose bytes are waited for from now on. What happens is put on the list under `number`.
+    pub fn add_listed(&mut self, fd: RawFd, number: u32) -> u32 {
+        let place = self.add(fd);
+        self.places[place as usize].listed = Some(number);
+        self.arm(place);
+        place
+    }
+
+    /// The numbers of listed places where something happened, each once.
+    pub fn take_list(&mut self, into: &mut Vec<u32>) {
+        for place in self.list.drain(..) {
+            let here = &mut self.places[place as usize];
+            if std::mem::take(&mut here.on_list) {
+                into.extend(here.listed);
+            }
+        }
+    }
+
+    fn tell(&mut self, place: u32) {
+        let here = &mut self.places[place as usize];
+        if here.listed.is_none() {
+            here.reader.wake();
+        } else if !std::mem::replace(&mut here.on_list, true) {
+            self.list.push(place);
+        }
+    }
+
+    /// Adds all bytes that have come for a listed place to `into`.
+    pub fn read_into(&mut self, place: u32, into: &mut Vec<u8>) -> Got {
+        let before = into.len();
+        self.take_bytes(place, into);
+        let here = &self.places[place as usize];
+        if here.end.is_some() || !here.unsent.is_empty() {
+            return Got::Trouble;
+        }
+        self.arm(place);
+        match into.len() - before {
+            0 => Got::Nothing,
+            n => Got::Bytes(n),
+        }
+    }
+
+    fn take_bytes(&mut self, place: u32, into: &mut Vec<u8>) {
+        let here = &mut self.places[place as usize];
+        for piece in here.arrived.drain(..) {
+            into.extend_from_slice(self.buffers.bytes(&piece));
+            self.buffers.give_back(piece);
+        }
+        into.extend(here.copied.drain(..));
+    }
+
+    /// Takes a reply over to be sent in this turn. False where that cannot be: it is long, or another is not sent yet.
+    pub fn queue(&mut self, place: u32, bytes: &[u8]) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        bytes.len() <= SMALL
+            && REPLIES - self.used >= bytes.len()
+            && matches!(self.poll_write(&mut cx, place, bytes), Poll::Ready(Ok(_)))
+    }
+
+    /// Takes the unsent rest of a reply out.
+    pub fn take_unsent(&mut self, place: u32) -> Vec<u8> {
+        std::mem::take(&mut self.places[place as usize].unsent)
+    }
+
+    /// Forgets a listed place from another thread, while the ring's own is not in it: the receive reads nothing any more,
+    /// since the request to end it is handed over before the ring is asked for results again. False where that does not
+    /// hold.
+    pub fn abandon(&mut self, place: u32, rest: &mut Vec<u8>) -> bool {
+        let here = &self.places[place as usize];
+        if here.sending.is_some() || here.burst >= LONG_BURST || here.cancelling {
+            return false;
+        }
+        self.take_bytes(place, rest);
+        let here = &mut self.places[place as usize];
+        if here.armed {
+            let what = name(about::RECEIVE, place, here.generation);
+            let cancel = opcode::AsyncCancel::new(what).build();
+            self.abandoned.push(cancel.user_data(name(about::CANCEL, place, 0)));
+        }
+        *here = Place::default();
+        self.free.push(place);
+        true
+    }
+
     /// Forgets a connection; what it still has to send is handed over first. The kernel lets go of its socket in this
     /// turn.
     pub fn remove(&mut self, place: u32) {
@@ -179,12 +294,7 @@ impl Ring {
         while self.cancel(place) {
             self.turn(Wait::For(BEHIND_REPLIES));
         }
-        let here = &mut self.places[place as usize];
-        for piece in here.arrived.drain(..) {
-            rest.extend_from_slice(self.buffers.bytes(&piece));
-            self.buffers.give_back(piece);
-        }
-        rest.extend(here.copied.drain(..));
+        self.take_bytes(place, rest);
     }
 
     /// Asks for the receive back. False if there is none.
@@ -345,6 +455,9 @@ impl Ring {
 
     /// Hands all requests over, waits for results as told, and takes them. Wakes whoever waits for them.
     pub fn turn(&mut self, wait: Wait) {
+        for request in std::mem::take(&mut self.abandoned) {
+            self.push(request);
+        }
         let (many, time) = match wait {
             Wait::No => (0, Some(Duration::ZERO)),
             // The results of the replies are there as soon as they are handed over.
@@ -385,6 +498,11 @@ impl Ring {
     fn take_results(&mut self) {
         let mut results = std::mem::take(&mut self.results);
         results.extend(self.uring.completion());
+        for result in &results {
+            if let Some(here) = self.places.get_mut(result.user_data() as u32 as usize) {
+                here.burst = 0;
+            }
+        }
         for result in results.drain(..) {
             let what = result.user_data();
             let (kind, place) = (what >> 56, what as u32);
@@ -425,6 +543,7 @@ impl Ring {
             (here.armed, here.cancelling) = (false, false);
         }
         if let Some(piece) = piece {
+            here.burst += 1;
             if scarce || !here.copied.is_empty() {
                 here.copied.extend(self.buffers.bytes(&piece));
                 self.buffers.give_back(piece);
@@ -442,13 +561,13 @@ impl Ring {
             }
             // There was no buffer, or it was taken back: it is asked for anew when somebody reads.
             _ if [libc::ENOBUFS, libc::ECANCELED, libc::EINTR, libc::EAGAIN].contains(&-value) => {
-                if here.arrived.is_empty() && here.copied.is_empty() && !here.reader.waits {
+                if here.listed.is_none() && !here.reader.waits {
                     return;
                 }
             }
             error => here.end = Some(End::Error(-error)),
         }
-        self.places[place as usize].reader.wake();
+        self.tell(place);
     }
 
     fn sent(&mut self, place: u32, value: i32) {
@@ -459,11 +578,14 @@ impl Ring {
             match -value {
                 code if value < 0 && code != libc::EAGAIN && code != libc::EINTR => {
                     here.end = Some(End::Error(code));
-                    here.reader.wake();
+                    self.tell(place);
                 }
                 _ => {
                     here.unsent.extend_from_slice(&self.replies[at + sent..at + len]);
-                    self.wait_until_writable(place);
+                    match here.listed {
+                        None => self.wait_until_writable(place),
+                        Some(_) => self.tell(place),
+                    }
                     return;
                 }
             }
@@ -480,7 +602,7 @@ impl Ring {
                 Err(e) => {
                     here.unsent.clear();
                     here.end = Some(End::Error(e.raw_os_error().unwrap_or(libc::EPIPE)));
-                    here.reader.wake();
+                    self.tell(place);
                 }
             }
             if !self.places[place as usize].unsent.is_empty() {
