@@ -18,13 +18,14 @@ const REQUESTS: u32 = 1024;
 const RESULTS: u32 = 4096;
 /// Replies up to this size travel with the ring; longer ones are sent by themselves.
 pub const SMALL: usize = 4 * 1024;
+/// Sockets that the kernel knows by their places, which is cheaper than by descriptors. The others work too.
+const KNOWN_SOCKETS: u32 = 16 * 1024;
 /// Memory for the replies of one turn. When it is full they are handed over.
 const REPLIES: usize = 256 * 1024;
 /// What a connection may send ahead while nobody reads it, before its receive is taken back.
 const AHEAD: usize = 128 * 1024;
-/// How long we sleep at most behind replies. The kernel answers for them within the same call, so this bounds nothing but
-/// an error of ours.
-const BEHIND_REPLIES: Duration = Duration::from_millis(100);
+/// How long we wait at once for a receive to end that we have taken back.
+const FOR_THE_END: Duration = Duration::from_millis(100);
 
 /// What a result is about.
 mod about {
@@ -102,21 +103,25 @@ impl Waiter {
 /// The ring of a serving thread. Used by this thread only.
 pub struct Ring {
     uring: IoUring,
+    /// Places below this number are known to the kernel.
+    known: u32,
     buffers: Buffers,
     places: Vec<Place>,
     free: Vec<u32>,
     /// Replies of this turn: the kernel reads them while it takes the requests.
     replies: Box<[u8]>,
     used: usize,
-    /// Sends without a result.
-    sends: usize,
+    /// Places with a reply among them.
+    sending: Vec<u32>,
+    /// Somebody waits for one of these to be gone.
+    hurry: bool,
     generations: u32,
     /// Results that were taken and not looked at yet.
     results: Vec<cqueue::Entry>,
     /// Listed places where something happened.
     list: Vec<u32>,
-    /// Receives that were abandoned by other threads: these requests go before all others.
-    abandoned: Vec<squeue::Entry>,
+    /// Places that were abandoned by other threads, with the request to end the receive: these go before all others.
+    abandoned: Vec<(u32, Option<squeue::Entry>)>,
 }
 
 // SAFETY: ownership: the memory behind the pointers belongs to the ring. The kernel asks for one thing: that the thread that
@@ -154,14 +159,19 @@ impl Ring {
             return Err(ErrorKind::Unsupported.into());
         }
         let buffers = Buffers::register(&uring.submitter())?;
+        // The system may limit both; they only save time.
+        let known = uring.submitter().register_files_sparse(KNOWN_SOCKETS);
+        let known = known.map_or(0, |()| KNOWN_SOCKETS);
         let mut ring = Ring {
             uring,
+            known,
             buffers,
             places: Vec::new(),
             free: Vec::new(),
             replies: vec![0; REPLIES].into_boxed_slice(),
             used: 0,
-            sends: 0,
+            sending: Vec::new(),
+            hurry: false,
             generations: 0,
             results: Vec::new(),
             list: Vec::new(),
@@ -186,7 +196,25 @@ impl Ring {
         self.generations += 1;
         self.places[place as usize] =
             Place { fd, generation: self.generations & 0xff_ffff, ..Place::default() };
+        self.set_known(place, fd);
         place
+    }
+
+    /// Tells the kernel which socket is at a place; -1 for none.
+    fn set_known(&mut self, place: u32, fd: RawFd) {
+        if place < self.known && self.uring.submitter().register_files_update(place, &[fd]).is_err()
+        {
+            // The next ones go by their descriptors; this one does if it has one.
+            self.known = place;
+        }
+    }
+
+    /// The request, addressed to the socket at a place.
+    fn to_socket(&self, place: u32, request: impl FnOnce(Fd) -> squeue::Entry) -> squeue::Entry {
+        match place < self.known {
+            true => request(Fd(place as RawFd)).flags(squeue::Flags::FIXED_FILE),
+            false => request(Fd(self.places[place as usize].fd)),
+        }
     }
 
     /// Adds a connection whose bytes are waited for from now on. What happens is put on the list under `number`.
@@ -263,13 +291,12 @@ impl Ring {
         }
         self.take_bytes(place, rest);
         let here = &mut self.places[place as usize];
-        if here.armed {
+        let cancel = here.armed.then(|| {
             let what = name(about::RECEIVE, place, here.generation);
-            let cancel = opcode::AsyncCancel::new(what).build();
-            self.abandoned.push(cancel.user_data(name(about::CANCEL, place, 0)));
-        }
+            opcode::AsyncCancel::new(what).build().user_data(name(about::CANCEL, place, 0))
+        });
         *here = Place::default();
-        self.free.push(place);
+        self.abandoned.push((place, cancel));
         true
     }
 
@@ -283,6 +310,7 @@ impl Ring {
             self.buffers.give_back(piece);
         }
         *here = Place::default();
+        self.set_known(place, -1);
         self.free.push(place);
         if armed {
             self.turn(Wait::No);
@@ -292,7 +320,7 @@ impl Ring {
     /// Takes the receive back and returns what came before that: the socket may be read by others afterwards.
     pub fn release(&mut self, place: u32, rest: &mut Vec<u8>) {
         while self.cancel(place) {
-            self.turn(Wait::For(BEHIND_REPLIES));
+            self.turn(Wait::For(FOR_THE_END));
         }
         self.take_bytes(place, rest);
     }
@@ -368,7 +396,7 @@ impl Ring {
         if !here.armed && here.end.is_none() {
             here.armed = true;
             let what = name(about::RECEIVE, place, here.generation);
-            let receive = opcode::RecvMulti::new(Fd(here.fd), GROUP).build();
+            let receive = self.to_socket(place, |fd| opcode::RecvMulti::new(fd, GROUP).build());
             self.push(receive.user_data(what));
         }
     }
@@ -389,6 +417,7 @@ impl Ring {
         }
         if here.sending.is_some() || !here.unsent.is_empty() {
             here.writer.remember(cx);
+            self.hurry |= here.sending.is_some();
             return Poll::Pending;
         }
         if bytes.len() > SMALL {
@@ -405,11 +434,14 @@ impl Ring {
         self.used += bytes.len();
         here.sending = Some((at, bytes.len()));
         let what = name(about::SEND, place, here.generation);
-        let how = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // All or a result that says how much: most of them leave none.
+        let how = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let from = self.replies[at..].as_ptr();
-        let request = opcode::Send::new(Fd(here.fd), from, bytes.len() as u32).flags(how);
-        self.sends += 1;
-        self.push(request.build().user_data(what));
+        let len = bytes.len() as u32;
+        let request =
+            self.to_socket(place, |fd| opcode::Send::new(fd, from, len).flags(how).build());
+        self.sending.push(place);
+        self.push(request.flags(squeue::Flags::SKIP_SUCCESS).user_data(what));
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -438,7 +470,8 @@ impl Ring {
     fn wait_until_writable(&mut self, place: u32) {
         let here = &self.places[place as usize];
         let what = name(about::WRITABLE, place, here.generation);
-        let poll = opcode::PollAdd::new(Fd(here.fd), libc::POLLOUT as u32).build();
+        let events = libc::POLLOUT as u32;
+        let poll = self.to_socket(place, |fd| opcode::PollAdd::new(fd, events).build());
         self.push(poll.user_data(what));
     }
 
@@ -455,16 +488,18 @@ impl Ring {
 
     /// Hands all requests over, waits for results as told, and takes them. Wakes whoever waits for them.
     pub fn turn(&mut self, wait: Wait) {
-        for request in std::mem::take(&mut self.abandoned) {
-            self.push(request);
+        for (place, cancel) in std::mem::take(&mut self.abandoned) {
+            if let Some(cancel) = cancel {
+                self.push(cancel);
+            }
+            self.set_known(place, -1);
+            self.free.push(place);
         }
-        let (many, time) = match wait {
-            Wait::No => (0, Some(Duration::ZERO)),
-            // The results of the replies are there as soon as they are handed over.
-            Wait::For(time) if self.sends > 0 => (self.sends + 1, Some(time.min(BEHIND_REPLIES))),
-            Wait::For(time) => (1, Some(time)),
-            Wait::Forever if self.sends > 0 => (self.sends + 1, Some(BEHIND_REPLIES)),
-            Wait::Forever => (1, None),
+        let time = match wait {
+            _ if std::mem::take(&mut self.hurry) => Some(Duration::ZERO),
+            Wait::No => Some(Duration::ZERO),
+            Wait::For(time) => Some(time),
+            Wait::Forever => None,
         };
         let waited = match time {
             // Results that are due are only made when the kernel is asked for them.
@@ -472,18 +507,27 @@ impl Ring {
             Some(time) => {
                 let time = Timespec::from(time);
                 let args = SubmitArgs::new().timespec(&time);
-                self.uring.submitter().submit_with_args(many, &args).map(drop)
+                self.uring.submitter().submit_with_args(1, &args).map(drop)
             }
-            None => self.uring.submit_and_wait(many).map(drop),
+            None => self.uring.submit_and_wait(1).map(drop),
         };
         if let Err(e) = waited {
             let code = e.raw_os_error();
-            let known = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
+            let known = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN, libc::ENOMEM];
             assert!(code.is_some_and(|c| known.contains(&c)), "a ring answers: {e}");
         }
         self.take_results();
-        if self.sends == 0 {
+        // The kernel answers for replies within the call that hands them over.
+        if self.uring.submission().is_empty() {
             self.used = 0;
+            let mut sending = std::mem::take(&mut self.sending);
+            for place in sending.drain(..) {
+                let here = &mut self.places[place as usize];
+                if here.sending.take().is_some() {
+                    here.writer.wake();
+                }
+            }
+            self.sending = sending;
         }
     }
 
@@ -515,7 +559,6 @@ impl Ring {
                 }
                 continue;
             }
-            self.sends -= usize::from(kind == about::SEND);
             let buffer = cqueue::buffer_select(flags);
             let piece = buffer.map(|buffer| {
                 self.buffers.taken();
@@ -529,7 +572,7 @@ impl Ring {
                     }
                 }
                 about::RECEIVE => self.received(place, value, piece, more),
-                about::SEND => self.sent(place, value),
+                about::SEND => self.not_sent(place, value),
                 _ => self.writable(place),
             }
         }
@@ -570,27 +613,25 @@ impl Ring {
         self.tell(place);
     }
 
-    fn sent(&mut self, place: u32, value: i32) {
+    /// A reply was not sent, or not all of it.
+    fn not_sent(&mut self, place: u32, value: i32) {
         let here = &mut self.places[place as usize];
         let Some((at, len)) = here.sending.take() else { return };
-        let sent = usize::try_from(value).unwrap_or(0);
-        if sent < len {
-            match -value {
-                code if value < 0 && code != libc::EAGAIN && code != libc::EINTR => {
-                    here.end = Some(End::Error(code));
-                    self.tell(place);
-                }
-                _ => {
-                    here.unsent.extend_from_slice(&self.replies[at + sent..at + len]);
-                    match here.listed {
-                        None => self.wait_until_writable(place),
-                        Some(_) => self.tell(place),
-                    }
-                    return;
+        match -value {
+            code @ 1.. if code != libc::EAGAIN && code != libc::EINTR => {
+                here.end = Some(End::Error(code));
+                here.writer.wake();
+                self.tell(place);
+            }
+            _ => {
+                let sent = usize::try_from(value).unwrap_or(0).min(len);
+                here.unsent.extend_from_slice(&self.replies[at + sent..at + len]);
+                match here.listed {
+                    None => self.wait_until_writable(place),
+                    Some(_) => self.tell(place),
                 }
             }
         }
-        self.places[place as usize].writer.wake();
     }
 
     fn writable(&mut self, place: u32) {
