@@ -57,6 +57,8 @@ struct Place {
     generation: u32,
     /// A receive is with the kernel.
     armed: bool,
+    /// In the turn with this number, or it will be then.
+    armed_in: u64,
     /// It was asked to give it back.
     cancelling: bool,
     /// What has come, in buffers, and behind it what was copied out of them.
@@ -113,6 +115,8 @@ pub struct Ring {
     used: usize,
     /// Places with a reply among them.
     sending: Vec<u32>,
+    /// Turns so far.
+    turns: u64,
     /// Somebody waits for one of these to be gone.
     hurry: bool,
     generations: u32,
@@ -171,6 +175,7 @@ impl Ring {
             replies: vec![0; REPLIES].into_boxed_slice(),
             used: 0,
             sending: Vec::new(),
+            turns: 1,
             hurry: false,
             generations: 0,
             results: Vec::new(),
@@ -286,7 +291,9 @@ impl Ring {
     /// hold.
     pub fn abandon(&mut self, place: u32, rest: &mut Vec<u8>) -> bool {
         let here = &self.places[place as usize];
-        if here.sending.is_some() || here.burst >= LONG_BURST || here.cancelling {
+        let is_handed_over = !here.armed || here.armed_in < self.turns;
+        if !is_handed_over || here.sending.is_some() || here.burst >= LONG_BURST || here.cancelling
+        {
             return false;
         }
         self.take_bytes(place, rest);
@@ -310,11 +317,11 @@ impl Ring {
             self.buffers.give_back(piece);
         }
         *here = Place::default();
-        self.set_known(place, -1);
-        self.free.push(place);
         if armed {
             self.turn(Wait::No);
         }
+        self.set_known(place, -1);
+        self.free.push(place);
     }
 
     /// Takes the receive back and returns what came before that: the socket may be read by others afterwards.
@@ -330,8 +337,9 @@ impl Ring {
         let here = &mut self.places[place as usize];
         if here.armed && !std::mem::replace(&mut here.cancelling, true) {
             let what = name(about::RECEIVE, place, here.generation);
+            let generation = here.generation;
             let cancel = opcode::AsyncCancel::new(what).build();
-            self.push(cancel.user_data(name(about::CANCEL, place, 0)));
+            self.push(cancel.user_data(name(about::CANCEL, place, generation)));
         }
         self.places[place as usize].armed
     }
@@ -394,7 +402,7 @@ impl Ring {
     fn arm(&mut self, place: u32) {
         let here = &mut self.places[place as usize];
         if !here.armed && here.end.is_none() {
-            here.armed = true;
+            (here.armed, here.armed_in) = (true, self.turns);
             let what = name(about::RECEIVE, place, here.generation);
             let receive = self.to_socket(place, |fd| opcode::RecvMulti::new(fd, GROUP).build());
             self.push(receive.user_data(what));
@@ -516,9 +524,11 @@ impl Ring {
             let known = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN, libc::ENOMEM];
             assert!(code.is_some_and(|c| known.contains(&c)), "a ring answers: {e}");
         }
+        let all_handed_over = self.uring.submission().is_empty();
         self.take_results();
         // The kernel answers for replies within the call that hands them over.
-        if self.uring.submission().is_empty() {
+        if all_handed_over {
+            self.turns += 1;
             self.used = 0;
             let mut sending = std::mem::take(&mut self.sending);
             for place in sending.drain(..) {
@@ -566,11 +576,14 @@ impl Ring {
             });
             let known = self.places.get(place as usize).is_some_and(|p| p.generation == generation);
             match kind {
-                _ if !known || kind == about::CANCEL => {
+                _ if !known => {
                     if let Some(piece) = piece {
                         self.buffers.give_back(piece);
                     }
                 }
+                // The receive was just about to go on: whoever wants it back asks again.
+                about::CANCEL if value < 0 => self.places[place as usize].cancelling = false,
+                about::CANCEL => {}
                 about::RECEIVE => self.received(place, value, piece, more),
                 about::SEND => self.not_sent(place, value),
                 _ => self.writable(place),
