@@ -128,7 +128,7 @@ pub struct Ring {
     abandoned: Vec<(u32, Option<squeue::Entry>)>,
 }
 
-// SAFETY: ownership: the memory behind the pointers belongs to the ring. The kernel asks for one thing: that the thread that
+// SAFETY: layout: the memory behind the pointers belongs to the ring. The kernel asks for one thing: that the thread that
 // made a ring enters it; `turn`, `settle`, `release`, `remove` say so.
 unsafe impl Send for Ring {}
 
