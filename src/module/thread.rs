@@ -5,6 +5,8 @@
 //! thread waits for the lock, it gets it.
 use super::abi;
 use super::attend::{self, Attention, Home, Ready};
+use super::blocked::Parked;
+use super::busy::{self, Kept};
 use crate::config::enums::module_attend;
 use crate::connection::client::{flag, Client};
 use crate::connection::limits;
@@ -487,6 +489,7 @@ pub fn end_unit(server: &'static Server) {
     unit_done(server, now_ms);
     crate::execute::blocking::serve_module(server);
     server.release_keys();
+    busy::end_of_unit(server);
     server.tracking.broadcast(server);
 }
 
@@ -494,7 +497,9 @@ pub fn end_unit(server: &'static Server) {
 /// Returns the log's offset behind the unit, if it left something.
 pub fn unit_done(server: &'static Server, now: impl FnOnce() -> i64) -> Option<u64> {
     crate::module::event::run_post_jobs(server);
-    crate::propagate::end_of_unit(server, now)
+    let logged = crate::propagate::end_of_unit(server, now);
+    super::busy::unit_done(server, logged);
+    logged
 }
 
 /// Executes the requests of a client that belong here, then sends it home.
@@ -509,6 +514,7 @@ fn run_client(
     let input = std::mem::take(&mut client.input);
     // SAFETY: lock: the module thread has the module lock here, as on the line after the commands.
     unsafe { server.holder() }.client = Some(client.session.shared.clone());
+    let left = busy::left(server);
     let Turn { done, requests, ns, outcome } =
         run_input(server, &table, &mut client, &input, Side::Module, now_ms());
     returns.pipelines = requests >= PIPELINE;
@@ -519,6 +525,13 @@ fn run_client(
     // SAFETY: lock: as above.
     unsafe { server.holder() }.client = None;
     client.input = input;
+    if busy::keeps(server, left) {
+        match &home {
+            Home::Slot(_) => client.consume(done),
+            Home::Attended(_) => ready.consumed(&mut client, done),
+        }
+        return keep_client(server, client, home, thread, outcome == Outcome::Blocked);
+    }
     match home {
         Home::Slot(slot) => {
             client.consume(done);
@@ -550,6 +563,34 @@ fn run_client(
         }
     }
     returns.waiting = true;
+}
+
+/// Keeps a client, whose commands left something in a unit that yields, until that is over.
+fn keep_client(
+    server: &'static Server,
+    mut client: Box<Client>,
+    home: Home,
+    thread: usize,
+    blocked: bool,
+) {
+    let (slot, thread, away) = match home {
+        Home::Slot(slot) => (slot, thread, None),
+        Home::Attended(place) => {
+            let left = server.queue.attention.leave_for(server, place, &mut client);
+            let Some((slot, thread, away)) = left else { return };
+            (slot, thread, Some(away))
+        }
+    };
+    if blocked {
+        let replies = std::mem::take(&mut client.out.buf);
+        busy::keep(server, Kept::Early(slot.clone(), replies));
+        super::blocked::park_client(server, client, slot, thread);
+    } else {
+        busy::keep(server, Kept::Client(Parked { client, slot, thread }));
+    }
+    if let Some(away) = away {
+        attend::bring(server, thread, away);
+    }
 }
 
 /// Sends a client home that was blocked.
