@@ -127,7 +127,7 @@ impl Target {
 }
 
 /// The arguments of a value: a list is split at each single blank, so that two in a row make an empty argument.
-fn arguments(flags: u16, value: &[u8]) -> Vec<Vec<u8>> {
+pub fn arguments(flags: u16, value: &[u8]) -> Vec<Vec<u8>> {
     if flags & MULTI_ARG == 0 {
         return vec![value.to_vec()];
     }

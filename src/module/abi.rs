@@ -18,15 +18,16 @@ pub use command::{
 };
 pub use events::{
     ClientInfo, ConfigChange, CronLoop, Event, FlushInfo, KeyInfo, LoadingProgress, ModuleChange,
-    ReplicationInfo, StreamId, SwapDbInfo,
+    ReplicationInfo, SlotRange, SlotRangeArray, StreamId, SwapDbInfo,
 };
 pub use functions::{
     AuthFn, ClusterMessageFn, CommandFilterFn, CommandFn, ConfigApplyFn, ConfigGetIntFn,
     ConfigGetNumericFn, ConfigGetStringFn, ConfigSetIntFn, ConfigSetNumericFn, ConfigSetStringFn,
-    CtxDataFn, DataFn, DefragFn, DisconnectFn, EventFn, EventLoopFn, ForkDoneFn, FreePrivdataFn,
-    InfoFn, NotificationFn, OnUnblockedFn, ScanFn, ScanKeyFn, TypeAuxLoadFn, TypeAuxSaveFn,
-    TypeCopy2Fn, TypeCopyFn, TypeDefragFn, TypeDigestFn, TypeFreeEffortFn, TypeLoadFn,
-    TypeMemUsage2Fn, TypeMemUsageFn, TypeRewriteFn, TypeSaveFn, TypeUnlinkFn, UserChangedFn,
+    CtxDataFn, DataFn, DefragDictFn, DefragFn, DefragStepFn, DisconnectFn, EventFn, EventLoopFn,
+    ForkDoneFn, FreePrivdataFn, InfoFn, NotificationFn, OnUnblockedFn, ScanFn, ScanKeyFn,
+    TypeAuxLoadFn, TypeAuxSaveFn, TypeCopy2Fn, TypeCopyFn, TypeDefragFn, TypeDigestFn,
+    TypeFreeEffortFn, TypeLoadFn, TypeMemUsage2Fn, TypeMemUsageFn, TypeRewriteFn, TypeSaveFn,
+    TypeUnlinkFn, UserChangedFn,
 };
 pub use types::TypeMethods;
 
@@ -330,6 +331,11 @@ constants! {
 
     /// Redis 8: flag of configuration parameters whose name has no module prefix.
     c_uint: { CONFIG_UNPREFIXED = 1 << 9, }
+
+    /// What sort of value `ConfigGetType` finds (Redis 8.2).
+    c_int: {
+        CONFIG_TYPE_STRING = 0, CONFIG_TYPE_ENUM = 1, CONFIG_TYPE_NUMERIC = 2, CONFIG_TYPE_BOOL = 3,
+    }
 }
 
 /// The error text for a key of the wrong type.

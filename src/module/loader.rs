@@ -211,7 +211,7 @@ fn clean_up(server: &'static Server, module: &'static Module) {
     server.modules.events.store(std::sync::Arc::new(keep));
     super::api::config::remove_all_of(module);
     super::fork::forget_callback_of(module);
-    *module.defrag.lock() = None;
+    *module.defrag.lock() = Default::default();
     super::auth::forget(server, module);
     module.types.lock().clear();
     server.modules.rebuild_table(server, None);

@@ -51,8 +51,8 @@ pub struct Module {
     pub asked: AtomicUsize,
     /// API names that it asked for and did not get, each with the address of the pointer to it.
     pub missing: Mutex<Vec<(String, usize)>>,
-    /// Function that moves what belongs to it at large.
-    pub defrag: Mutex<abi::DefragFn>,
+    /// Functions for defragmentation at large.
+    pub defrag: Mutex<super::defrag::Functions>,
     /// It registered configs, and it called `LoadConfigs`.
     pub configs_loaded: AtomicBool,
 }
@@ -85,7 +85,7 @@ impl Module {
             persona: Mutex::new(None),
             asked: AtomicUsize::new(0),
             missing: Mutex::default(),
-            defrag: Mutex::new(None),
+            defrag: Mutex::default(),
             configs_loaded: AtomicBool::new(false),
         }))
     }

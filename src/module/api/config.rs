@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 /// What sort of value, with the module's functions for it.
-enum Kind {
+pub(super) enum Kind {
     Text {
         default: Option<Vec<u8>>,
         get: abi::ConfigGetStringFn,
@@ -49,19 +49,21 @@ enum Kind {
 
 /// A value of any kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Value {
+pub(super) enum Value {
     Text(Vec<u8>),
     Number(i64),
 }
 
-struct Parameter {
+pub(super) struct Parameter {
     module: &'static Module,
     /// As the module calls it, for its functions.
     name: CString,
     /// `module.name`
     full_name: String,
-    flags: u16,
-    kind: Kind,
+    /// The same, for modules.
+    pub(super) c_name: CString,
+    pub(super) flags: u16,
+    pub(super) kind: Kind,
     apply: abi::ConfigApplyFn,
     data: *mut c_void,
 }
@@ -146,7 +148,8 @@ fn reason(error: abi::Handle) -> String {
 }
 
 impl Parameter {
-    fn get(&self) -> Value {
+    /// Asks the module for the value.
+    pub(super) fn get(&self) -> Value {
         let _running = running(self.module, &"config get");
         let (name, data) = (self.name.as_ptr(), self.data);
         // SAFETY: ABI: registered for these signatures; lock: the module lock is held.
@@ -216,28 +219,52 @@ impl Parameter {
     }
 
     /// Reads a value, or says in Redis' words why not.
-    fn parse(&self, args: &[Vec<u8>]) -> Result<Value, String> {
+    pub(super) fn parse(&self, args: &[Vec<u8>]) -> Result<Value, String> {
         let first = args.first().map_or(&[][..], Vec::as_slice);
         match &self.kind {
             Kind::Text { .. } => Ok(Value::Text(first.to_vec())),
             Kind::Switch { .. } if first.eq_ignore_ascii_case(b"yes") => Ok(Value::Number(1)),
             Kind::Switch { .. } if first.eq_ignore_ascii_case(b"no") => Ok(Value::Number(0)),
             Kind::Switch { .. } => Err("argument must be 'yes' or 'no'".into()),
-            Kind::Number { min, max, memory, .. } => {
+            Kind::Number { memory, .. } => {
                 let n = if *memory {
                     parse_memory(first).map(|n| n as i64).ok_or("argument must be a memory value")
                 } else {
                     parse_i64(first).ok_or("argument couldn't be parsed into an integer")
                 }?;
-                if !(*min..=*max).contains(&n) {
-                    return Err(format!("argument must be between {min} and {max} inclusive"));
-                }
-                Ok(Value::Number(n))
+                self.in_range(n).map(|()| Value::Number(n))
             }
             Kind::Choice { choices, many, .. } => {
                 parse_choice(choices, *many, args).map(|n| Value::Number(i64::from(n)))
             }
         }
+    }
+
+    /// Whether a number lies between the limits, if there are limits.
+    pub(super) fn in_range(&self, n: i64) -> Result<(), String> {
+        match &self.kind {
+            Kind::Number { min, max, .. } if !(*min..=*max).contains(&n) => {
+                Err(format!("argument must be between {min} and {max} inclusive"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets a value outside of `CONFIG SET` and has it applied: both or neither.
+    pub(super) fn change(&self, new: &Value) -> Result<(), String> {
+        let old = self.get();
+        if *new == old {
+            return Ok(());
+        }
+        let changed = [self.full_name.clone()];
+        let done = self.put(new).and_then(|()| {
+            ModuleConfigs.apply(&changed).map_err(|e| {
+                let _ = self.put(&old);
+                let _ = ModuleConfigs.apply(&changed);
+                e.reason.unwrap_or_default()
+            })
+        });
+        done
     }
 
     /// Sets a value if it differs from the present one. True if it does.
@@ -249,7 +276,8 @@ impl Parameter {
         self.put(&new).map(|()| true)
     }
 
-    fn text_of(&self, value: &Value) -> Vec<u8> {
+    /// A value as `CONFIG GET` shows it.
+    pub(super) fn text_of(&self, value: &Value) -> Vec<u8> {
         match (&self.kind, value) {
             (_, Value::Text(text)) => text.clone(),
             (Kind::Switch { .. }, Value::Number(n)) => {
@@ -308,9 +336,15 @@ fn choice_name(choices: &[(String, c_int)], many: bool, value: c_int) -> String 
     }
 }
 
-fn find(name: &[u8]) -> Option<Arc<Parameter>> {
+/// The parameter of this name, without regard to case.
+pub(super) fn find(name: &[u8]) -> Option<Arc<Parameter>> {
     let all = PARAMETERS.lock();
     all.iter().find(|p| p.full_name.as_bytes().eq_ignore_ascii_case(name)).cloned()
+}
+
+/// The parameters of all modules.
+pub(super) fn all() -> Vec<Arc<Parameter>> {
+    PARAMETERS.lock().clone()
 }
 
 /// The parameters of one module.
@@ -445,7 +479,8 @@ unsafe fn register(ctx: *mut Ctx, r: Registration) -> c_int {
     }
     let name = CString::new(name.as_bytes()).unwrap_or_default();
     let Registration { kind, apply, data, .. } = r;
-    let parameter = Parameter { module, name, full_name, flags, kind, apply, data };
+    let c_name = CString::new(full_name.as_bytes()).unwrap_or_default();
+    let parameter = Parameter { module, name, full_name, c_name, flags, kind, apply, data };
     PARAMETERS.lock().push(Arc::new(parameter));
     OK
 }
