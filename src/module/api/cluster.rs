@@ -67,10 +67,15 @@ unsafe fn slot_ranges(ctx: *mut Ctx, ranges: &[abi::SlotRange]) -> *mut SlotRang
     array
 }
 
+/// Frees slot ranges that automatic memory management owes.
+pub fn free_auto(ranges: *mut c_void) {
+    free_slot_ranges(ranges.cast());
+}
+
 /// Frees what [`slot_ranges`] made.
-pub fn free_slot_ranges(ranges: *mut c_void) {
+fn free_slot_ranges(ranges: *mut SlotRangeArray) {
     // SAFETY: ABI: the module, or automatic memory, gives it up.
-    unsafe { Free(ranges) }
+    unsafe { Free(ranges.cast()) }
 }
 
 crate::api! {
@@ -143,7 +148,7 @@ crate::api! {
         if let Some(ctx) = unsafe { ctx.as_mut() } {
             ctx.forget(Auto::SlotRanges(ranges.cast()));
         }
-        free_slot_ranges(ranges.cast());
+        free_slot_ranges(ranges);
     }
 
     /// Keeps what moved to another node until `ClusterEnableTrim` (Redis 8.4.1). Outside of a cluster nothing moves.

@@ -257,14 +257,13 @@ impl Parameter {
             return Ok(());
         }
         let changed = [self.full_name.clone()];
-        let done = self.put(new).and_then(|()| {
+        self.put(new).and_then(|()| {
             ModuleConfigs.apply(&changed).map_err(|e| {
                 let _ = self.put(&old);
                 let _ = ModuleConfigs.apply(&changed);
                 e.reason.unwrap_or_default()
             })
-        });
-        done
+        })
     }
 
     /// Sets a value if it differs from the present one. True if it does.

@@ -247,7 +247,7 @@ pub fn free_auto(ctx: &mut Ctx, what: Auto) {
         Auto::Dict(p) => dict::free_auto(ctx, p),
         Auto::Info(p) => info::free_auto(ctx, p),
         Auto::ConfigIterator(p) => config_access::free_auto(p),
-        Auto::SlotRanges(p) => cluster::free_slot_ranges(p),
+        Auto::SlotRanges(p) => cluster::free_auto(p),
     }
 }
 
