@@ -19,15 +19,17 @@
  *   newer.defrag               rounds begun, rounds ended, steps, blocks moved by hand, moved by DefragAlloc, complaints
  *
  * Parameters: newer.number (-10 to 10; 7 is not applied), newer.bytes (memory, from -1 on), newer.flag, newer.mode (bits:
- * none, read, write), newer.text ("outer" sets newer.flag and maxmemory-samples from inside of its own setter), newer.fixed. */
+ * none, read, write), newer.text ("outer" sets newer.flag and maxmemory-samples from inside of its own setter), newer.fixed;
+ * without a prefix: bare-number with the second name other.number, and bare-flag. The defaults are set first; then the
+ * module itself sets bare-number to what its argument says. */
 #include "check.h"
 
 #include <stdlib.h>
 
 static RedisModuleCtx *own;
 static RedisModuleString *text;
-static long long number, bytes, fixed;
-static int flag, mode, applied;
+static long long number, bytes, fixed, bare;
+static int flag, mode, bare_flag, applied;
 
 /* ---- parameters ---- */
 
@@ -51,6 +53,17 @@ static int get_int(const char *name, void *data) { return *(int *)data; }
 
 static int set_int(const char *name, int value, void *data, RedisModuleString **err) {
     *(int *)data = value;
+    return REDISMODULE_OK;
+}
+
+/* Always called by the first name. */
+static long long get_bare(const char *name, void *data) {
+    return strcmp(name, "bare-number") == 0 ? bare : -1;
+}
+
+static int set_bare(const char *name, long long value, void *data, RedisModuleString **err) {
+    if (strcmp(name, "bare-number") != 0) return REDISMODULE_ERR;
+    bare = value;
     return REDISMODULE_OK;
 }
 
@@ -417,6 +430,26 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
         RedisModule_RegisterEnumConfig(ctx, "mode", 1, REDISMODULE_CONFIG_BITFLAGS, modes, values, 3,
                                        get_int, set_int, NULL, &mode) |
         RedisModule_RegisterStringConfig(ctx, "text", "", REDISMODULE_CONFIG_DEFAULT, get_text,
-                                         set_text, NULL, NULL);
-    return failed ? REDISMODULE_ERR : RedisModule_LoadConfigs(ctx);
+                                         set_text, NULL, NULL) |
+        RedisModule_RegisterNumericConfig(ctx, "bare-number|other.number", 42,
+                                          REDISMODULE_CONFIG_UNPREFIXED, 0, 1000, get_bare,
+                                          set_bare, NULL, NULL) |
+        RedisModule_RegisterBoolConfig(ctx, "bare-flag", 1, REDISMODULE_CONFIG_UNPREFIXED, get_int,
+                                       set_int, NULL, &bare_flag);
+    if (failed) return REDISMODULE_ERR;
+    /* Refused: names that are taken (the server's too), that are no names, two that are one. */
+    static const char *bad[] = {"bare-flag", "maxmemory", "bare-number", "x|other.number", "x|maxmemory",
+                                "x|x", "a.b.c", "|x", "x|", "x|y|z", "x y", ""};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        if (RedisModule_RegisterBoolConfig(ctx, bad[i], 1, REDISMODULE_CONFIG_UNPREFIXED, get_int,
+                                           set_int, NULL, &bare_flag) == REDISMODULE_OK)
+            return REDISMODULE_ERR;
+    }
+    /* Once only. */
+    if (RedisModule_LoadDefaultConfigs(ctx) == REDISMODULE_ERR || bare != 42 ||
+        RedisModule_LoadDefaultConfigs(ctx) == REDISMODULE_OK)
+        return REDISMODULE_ERR;
+    if (argc == 1) bare = number_of(argv[0]);
+    if (RedisModule_LoadConfigs(ctx) == REDISMODULE_ERR) return REDISMODULE_ERR;
+    return RedisModule_LoadDefaultConfigs(ctx) == REDISMODULE_OK ? REDISMODULE_ERR : REDISMODULE_OK;
 }

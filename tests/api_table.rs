@@ -170,6 +170,10 @@ fn document() -> String {
         let _ = writeln!(text, "- {since}: {}", list(names.into_iter().collect()));
     }
     text.push_str(
+        "\nParameters of modules may be registered with `REDISMODULE_CONFIG_UNPREFIXED` (Redis 8.0): under a name without the\n\
+         module's, and a second name behind a `|`. In the configuration file the server takes such a name if it loads modules.\n",
+    );
+    text.push_str(
         "\n`RedisModule_ACLCheckKeyPrefixPermissions` is not served under Valkey's prefix, where that name stands for a\n\
          function with other arguments. Later ones that are absent (null, so that a module can tell):\n\n",
     );

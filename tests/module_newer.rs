@@ -175,6 +175,42 @@ fn parameters_of_modules_are_set_or_refused() {
     }
 }
 
+#[test]
+fn parameters_without_a_prefix() {
+    let path = path();
+    // Of what nobody says anything the module's own value stays, else the default.
+    for (args, number) in [(&["300"][..], "300"), (&[], "42")] {
+        let args: Vec<&str> = [&["--loadmodule", &path][..], args].concat();
+        let s = Server::start(&args);
+        check_all(
+            &mut s.client(),
+            &[("config get bare-number", &format!("[bare-number {number}]"))],
+        );
+    }
+    let s = Server::start(&[]);
+    let c = &mut s.client();
+    let load = |c: &mut Client, config: &[&str]| {
+        let mut args = vec!["module", "loadex", &path];
+        config.chunks(2).for_each(|pair| args.extend(["config", pair[0], pair[1]]));
+        args.extend(["args", "300"]);
+        show(&c.cmd(&args))
+    };
+    // Both names at once are one too many.
+    let refused = "ERR Error loading the extension. Please check the server logs.";
+    assert_eq!(load(c, &["bare-number", "1", "other.number", "2"]), refused);
+    assert_eq!(load(c, &["bare-nothing", "1"]), refused);
+    assert_eq!(load(c, &["other.number", "7", "bare-flag", "no"]), "OK");
+    check_all(c, &[("config get bare-*", "[bare-number 7 bare-flag no]")]);
+}
+
+#[test]
+fn lines_that_no_module_takes_end_the_start() {
+    let path = path();
+    let (code, log) = Server::run_to_end(&["--loadmodule", &path, "--bare-nothing", "1"]);
+    assert_eq!(code, Some(1));
+    assert!(log.contains(">>> 'bare-nothing'") && log.contains("aborting"), "{log}");
+}
+
 fn sorted(reply: &Reply) -> Vec<String> {
     let mut all: Vec<String> = reply.items().iter().map(|r| r.text().to_string()).collect();
     all.sort();

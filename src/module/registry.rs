@@ -55,6 +55,8 @@ pub struct Module {
     pub defrag: Mutex<super::defrag::Functions>,
     /// It registered configs, and it called `LoadConfigs`.
     pub configs_loaded: AtomicBool,
+    /// It called `LoadDefaultConfigs`.
+    pub configs_at_default: AtomicBool,
 }
 
 // SAFETY: lock: what is not atomic or behind a mutex is set before the module is shared.
@@ -87,6 +89,7 @@ impl Module {
             missing: Mutex::default(),
             defrag: Mutex::default(),
             configs_loaded: AtomicBool::new(false),
+            configs_at_default: AtomicBool::new(false),
         }))
     }
 

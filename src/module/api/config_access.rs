@@ -217,14 +217,15 @@ fn names() -> &'static [(usize, CString)] {
 /// One of the names that an iterator gives out.
 enum Name {
     Directive(&'static CStr),
-    Parameter(Arc<Parameter>),
+    /// The so-manieth name of a parameter.
+    Parameter(Arc<Parameter>, usize),
 }
 
 impl Name {
     fn text(&self) -> &CStr {
         match self {
             Name::Directive(name) => name,
-            Name::Parameter(p) => &p.c_name,
+            Name::Parameter(p, n) => p.names().nth(*n).unwrap_or_default(),
         }
     }
 }
@@ -248,9 +249,12 @@ impl ConfigIterator {
             .iter()
             .filter(|(row, name)| wanted(name, ROWS[*row].flags))
             .map(|(_, name)| Name::Directive(name));
-        let parameters =
-            all().into_iter().filter(|p| wanted(&p.c_name, p.flags)).map(Name::Parameter);
-        ConfigIterator { names: directives.chain(parameters).collect(), next: 0 }
+        let mut found: Vec<Name> = directives.collect();
+        for p in all() {
+            let fit = p.names().enumerate().filter(|(_, name)| wanted(name, p.flags));
+            found.extend(fit.map(|(n, _)| Name::Parameter(p.clone(), n)));
+        }
+        ConfigIterator { names: found, next: 0 }
     }
 }
 
