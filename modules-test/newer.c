@@ -8,6 +8,8 @@
  *   newer.set WHAT NAME VALUE  ConfigSet and, for "bool", "enum" and "numeric", its kin: "OK", or the error
  *   newer.names [PATTERN]      the names that an iterator finds
  *   newer.left                 leaves an iterator, slot ranges and strings to automatic memory
+ *   newer.inner                an internal command with any arguments: their number
+ *   newer.call FORMAT CMD ARG...   Call with these letters and "v"
  *   newer.prefix RULES PREFIX FLAGS   ACLCheckKeyPrefixPermissions for a user with these rules: "OK", or errno
  *   newer.users                GetContextUser and GetUserUsername: "OK"
  *   newer.slots                ClusterGetLocalSlotRanges as pairs
@@ -175,6 +177,24 @@ static int left(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModule_ConfigIteratorRelease(ctx, RedisModule_ConfigIteratorCreate(ctx, NULL));
     RedisModule_ClusterFreeSlotRanges(ctx, RedisModule_ClusterGetLocalSlotRanges(ctx));
     ALL_WELL();
+}
+
+/* ---- internal commands ---- */
+
+static int inner(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    return RedisModule_ReplyWithLongLong(ctx, argc - 1);
+}
+
+static int call(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc < 3) return RedisModule_WrongArity(ctx);
+    RedisModuleString *format = RedisModule_CreateStringPrintf(ctx, "v%s", text_of(argv[1]));
+    RedisModuleCallReply *reply =
+        RedisModule_Call(ctx, text_of(argv[2]), text_of(format), argv + 3, (size_t)argc - 3);
+    RedisModule_FreeString(ctx, format);
+    if (reply == NULL) return reply_status(ctx, REDISMODULE_ERR);
+    RedisModule_ReplyWithCallReply(ctx, reply);
+    RedisModule_FreeCallReply(reply);
+    return REDISMODULE_OK;
 }
 
 /* ---- users, slots ---- */
@@ -401,6 +421,8 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("newer.set", set, "", 0, 0, 0);
     COMMAND("newer.names", names, "readonly", 0, 0, 0);
     COMMAND("newer.left", left, "readonly", 0, 0, 0);
+    COMMAND("newer.inner", inner, "write internal touches-arbitrary-keys", 0, 0, 0);
+    COMMAND("newer.call", call, "write", 0, 0, 0);
     COMMAND("newer.prefix", prefix, "readonly", 0, 0, 0);
     COMMAND("newer.users", users, "readonly", 0, 0, 0);
     COMMAND("newer.slots", slots, "readonly", 0, 0, 0);

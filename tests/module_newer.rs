@@ -275,6 +275,50 @@ fn prefixes_of_keys() {
 }
 
 #[test]
+fn internal_commands_are_for_modules() {
+    let s = start(&["--appendonly", "yes"]);
+    let (c, monitor) = (&mut s.client(), &mut s.client());
+    monitor.cmd(&["monitor"]).ok();
+    let unknown = "ERR unknown command 'newer.inner', with args beginning with: 'a' 'b' ";
+    check_all(
+        c,
+        &[
+            ("newer.inner a b", unknown),
+            ("newer.call E newer.inner a b", "2"),
+            ("newer.call EC newer.inner a b", unknown),
+            ("newer.call C newer.inner a b", "ERR status 1 errno 2"),
+            (
+                "newer.call ES newer.inner",
+                "ERR command 'newer.inner' is not allowed on script mode",
+            ),
+            ("command info newer.inner newer.nothing", "[nil nil]"),
+            ("command docs newer.inner", "[]"),
+            ("command list filterby pattern newer.in*", "[]"),
+            ("command getkeys newer.inner a", "ERR Invalid command specified"),
+            ("multi", "OK"),
+            ("newer.inner a b", unknown),
+            ("exec", "EXECABORT Transaction discarded because of previous errors."),
+        ],
+    );
+    let all = show(&c.cmd(&["command"]));
+    assert!(all.contains("newer.call") && !all.contains("newer.inner"));
+    let reply = show(&c.cmd(&["eval", "return redis.call('newer.inner')", "0"]));
+    assert!(reply.contains("not allowed from script"), "{reply}");
+    // What a module replicates comes back from the file.
+    check_all(
+        c,
+        &[("newer.call E! newer.inner x", "1"), ("debug loadaof", "OK"), ("ping", "PONG")],
+    );
+    // Monitors saw the commands around them only.
+    let mut seen = String::new();
+    while !seen.contains("ping") {
+        seen = show(&monitor.read());
+        let name = seen.split('"').nth(1).unwrap_or_default();
+        assert_ne!(name, "newer.inner", "{seen}");
+    }
+}
+
+#[test]
 fn users_and_slots() {
     let s = start(&[]);
     check_all(
