@@ -8,6 +8,9 @@
  *   newer.set WHAT NAME VALUE  ConfigSet and, for "bool", "enum" and "numeric", its kin: "OK", or the error
  *   newer.names [PATTERN]      the names that an iterator finds
  *   newer.left                 leaves an iterator, slot ranges and strings to automatic memory
+ *   newer.fields KEY FIELD...  HashGet with EXPIRE_TIME
+ *   newer.expired KEY          with ACCESS_EXPIRED: whether OpenKey finds the key without that, then fields and values as
+ *                              ScanKey and HashGet find them; null without a key
  *   newer.inner                an internal command with any arguments: their number
  *   newer.call FORMAT CMD ARG...   Call with these letters and "v"
  *   newer.prefix RULES PREFIX FLAGS   ACLCheckKeyPrefixPermissions for a user with these rules: "OK", or errno
@@ -177,6 +180,58 @@ static int left(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModule_ConfigIteratorRelease(ctx, RedisModule_ConfigIteratorCreate(ctx, NULL));
     RedisModule_ClusterFreeSlotRanges(ctx, RedisModule_ClusterGetLocalSlotRanges(ctx));
     ALL_WELL();
+}
+
+/* ---- hashes ---- */
+
+static int fields(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc < 3) return RedisModule_WrongArity(ctx);
+    RedisModuleKey *key = RedisModule_OpenKey(ctx, argv[1], REDISMODULE_READ | REDISMODULE_WRITE);
+    mstime_t at = 7;
+    int exists;
+    RedisModule_ReplyWithArray(ctx, argc - 2);
+    for (int i = 2; i < argc; i++) {
+        int both = RedisModule_HashGet(key, REDISMODULE_HASH_EXPIRE_TIME | REDISMODULE_HASH_EXISTS, argv[i],
+                                       &exists, NULL);
+        int status = RedisModule_HashGet(key, REDISMODULE_HASH_EXPIRE_TIME, argv[i], &at, NULL);
+        if (status == REDISMODULE_ERR || both == REDISMODULE_OK)
+            RedisModule_ReplyWithNull(ctx);
+        else
+            RedisModule_ReplyWithLongLong(ctx, at);
+    }
+    RedisModule_CloseKey(key);
+    return REDISMODULE_OK;
+}
+
+static void on_field(RedisModuleKey *key, RedisModuleString *field, RedisModuleString *value, void *data) {
+    RedisModuleCtx *ctx = ((void **)data)[0];
+    RedisModuleString *found = NULL;
+    RedisModule_HashGet(key, REDISMODULE_HASH_NONE, field, &found, NULL);
+    RedisModule_ReplyWithString(ctx, field);
+    /* Once as the scan has it, once as HashGet has it. */
+    RedisModule_ReplyWithString(ctx, value);
+    reply_and_free(ctx, found);
+    *((long **)data)[1] += 3;
+}
+
+static int expired(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2) return RedisModule_WrongArity(ctx);
+    CHECK(RedisModule_GetOpenKeyModesAll() & REDISMODULE_OPEN_KEY_ACCESS_EXPIRED);
+    RedisModuleKey *key =
+        RedisModule_OpenKey(ctx, argv[1], REDISMODULE_READ | REDISMODULE_OPEN_KEY_ACCESS_EXPIRED);
+    if (key == NULL) return RedisModule_ReplyWithNull(ctx);
+    long count = 1;
+    void *data[] = {ctx, &count};
+    RedisModuleKey *plain = RedisModule_OpenKey(ctx, argv[1], REDISMODULE_READ);
+    RedisModule_ReplyWithArray(ctx, REDISMODULE_POSTPONED_LEN);
+    RedisModule_ReplyWithLongLong(ctx, plain != NULL);
+    RedisModule_CloseKey(plain);
+    RedisModuleScanCursor *cursor = RedisModule_ScanCursorCreate();
+    while (RedisModule_ScanKey(key, cursor, on_field, data)) continue;
+    RedisModule_ScanCursorDestroy(cursor);
+    RedisModule_ReplySetArrayLength(ctx, count);
+    RedisModule_CloseKey(key);
+    return REDISMODULE_OK;
 }
 
 /* ---- internal commands ---- */
@@ -421,6 +476,8 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("newer.set", set, "", 0, 0, 0);
     COMMAND("newer.names", names, "readonly", 0, 0, 0);
     COMMAND("newer.left", left, "readonly", 0, 0, 0);
+    COMMAND("newer.fields", fields, "write", 1, 1, 1);
+    COMMAND("newer.expired", expired, "readonly", 1, 1, 1);
     COMMAND("newer.inner", inner, "write internal touches-arbitrary-keys", 0, 0, 0);
     COMMAND("newer.call", call, "write", 0, 0, 0);
     COMMAND("newer.prefix", prefix, "readonly", 0, 0, 0);

@@ -275,6 +275,30 @@ fn prefixes_of_keys() {
 }
 
 #[test]
+fn times_of_fields_and_what_has_expired() {
+    let s = start(&[]);
+    let c = &mut s.client();
+    check_all(
+        c,
+        &[
+            ("debug set-active-expire 0", "OK"),
+            ("hset h a 1 b 2", "2"),
+            ("hpexpireat h 4102444800000 fields 1 a", "[1]"),
+            ("newer.fields h a b c", "[4102444800000 -1 -1]"),
+            ("newer.fields none a", "[-1]"),
+            ("set text x", "OK"),
+            ("newer.fields text a", "[nil]"),
+            ("newer.expired h", "[1 a 1 1 b 2 2]"),
+            ("hpexpire h 1 fields 1 a", "[1]"),
+        ],
+    );
+    until("the field's time has come", || show(&c.cmd(&["newer.fields", "h", "a"])) == "[-1]");
+    check_all(c, &[("newer.expired h", "[1 a 1 1 b 2 2]"), ("pexpire h 1", "1")]);
+    until("the key's time has come", || show(&c.cmd(&["newer.expired", "h"])) == "[0 a 1 1 b 2 2]");
+    check_all(c, &[("newer.expired none", "nil")]);
+}
+
+#[test]
 fn internal_commands_are_for_modules() {
     let s = start(&["--appendonly", "yes"]);
     let (c, monitor) = (&mut s.client(), &mut s.client());
