@@ -8,6 +8,7 @@
  *   newer.set WHAT NAME VALUE  ConfigSet and, for "bool", "enum" and "numeric", its kin: "OK", or the error
  *   newer.names [PATTERN]      the names that an iterator finds
  *   newer.left                 leaves an iterator, slot ranges and strings to automatic memory
+ *   newer.debug                whether the context may debug (DEBUG_ENABLED); then whether one without a client may
  *   newer.fields KEY FIELD...  HashGet with EXPIRE_TIME
  *   newer.expired KEY          with ACCESS_EXPIRED: whether OpenKey finds the key without that, then fields and values as
  *                              ScanKey and HashGet find them; null without a key
@@ -232,6 +233,13 @@ static int expired(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModule_ReplySetArrayLength(ctx, count);
     RedisModule_CloseKey(key);
     return REDISMODULE_OK;
+}
+
+static int debug(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    CHECK(RedisModule_GetContextFlagsAll() & REDISMODULE_CTX_FLAGS_DEBUG_ENABLED);
+    RedisModule_ReplyWithArray(ctx, 2);
+    RedisModule_ReplyWithBool(ctx, RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_DEBUG_ENABLED);
+    return RedisModule_ReplyWithBool(ctx, RedisModule_GetContextFlags(NULL) & REDISMODULE_CTX_FLAGS_DEBUG_ENABLED);
 }
 
 /* ---- internal commands ---- */
@@ -476,6 +484,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("newer.set", set, "", 0, 0, 0);
     COMMAND("newer.names", names, "readonly", 0, 0, 0);
     COMMAND("newer.left", left, "readonly", 0, 0, 0);
+    COMMAND("newer.debug", debug, "readonly", 0, 0, 0);
     COMMAND("newer.fields", fields, "write", 1, 1, 1);
     COMMAND("newer.expired", expired, "readonly", 1, 1, 1);
     COMMAND("newer.inner", inner, "write internal touches-arbitrary-keys", 0, 0, 0);

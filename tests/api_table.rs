@@ -171,7 +171,10 @@ fn document() -> String {
     }
     text.push_str(
         "\nParameters of modules may be registered with `REDISMODULE_CONFIG_UNPREFIXED` (Redis 8.0): under a name without the\n\
-         module's, and a second name behind a `|`. In the configuration file the server takes such a name if it loads modules.\n",
+         module's, and a second name behind a `|`. In the configuration file the server takes such a name if it loads modules.\n\
+         Of the same version: the flag words `internal` and `touches-arbitrary-keys` of `CreateCommand`, `HASH_EXPIRE_TIME` of\n\
+         `HashGet`, the mode `OPEN_KEY_ACCESS_EXPIRED` of `OpenKey`, `CTX_FLAGS_DEBUG_ENABLED` of `GetContextFlags`, and that\n\
+         `LoadConfigs` leaves alone what a module set after `LoadDefaultConfigs`.\n",
     );
     text.push_str(
         "\n`RedisModule_ACLCheckKeyPrefixPermissions` is not served under Valkey's prefix, where that name stands for a\n\

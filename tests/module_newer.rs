@@ -299,6 +299,14 @@ fn times_of_fields_and_what_has_expired() {
 }
 
 #[test]
+fn contexts_know_whether_they_may_debug() {
+    for (setting, reply) in [("yes", "[1 1]"), ("local", "[1 0]"), ("no", "[0 0]")] {
+        let s = start(&["--enable-debug-command", setting]);
+        check_all(&mut s.client(), &[("newer.debug", reply)]);
+    }
+}
+
+#[test]
 fn internal_commands_are_for_modules() {
     let s = start(&["--appendonly", "yes"]);
     let (c, monitor) = (&mut s.client(), &mut s.client());

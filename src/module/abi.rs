@@ -314,8 +314,8 @@ constants! {
     /// Reasons for an entry of the ACL log.
     c_int: { ACL_LOG_AUTH = 0, ACL_LOG_CMD = 1, ACL_LOG_KEY = 2, ACL_LOG_CHANNEL = 3, }
 
-    // What only headers newer than 7.4 know. Of these, ACCESS_EXPIRED, EXPIRE_TIME and what is about parameters have
-    // their meaning here. The others this server neither sends nor acts on, but modules may pass the flags, which must then
+    // What only headers newer than 7.4 know. Of these, ACCESS_EXPIRED, EXPIRE_TIME, DEBUG_ENABLED and what is about
+    // parameters have their meaning here. The others this server neither sends nor acts on, but modules may pass the flags, which must then
     // be ignored and not refused.
     /// Redis 8: `OpenKey` modes, key types and flags.
     c_int: {
