@@ -745,6 +745,8 @@ typedef int (*RedisModuleTypeDefragFunc)(RedisModuleDefragCtx *ctx, RedisModuleS
     void **value);
 typedef void (*RedisModuleDefragFunc)(RedisModuleDefragCtx *ctx);
 typedef int (*RedisModuleDefragFunc2)(RedisModuleDefragCtx *ctx);
+typedef int (*RedisModuleDefragDictValueCallback)(RedisModuleDefragCtx *ctx, void *value,
+    unsigned char *key, size_t key_len, void **new_value);
 typedef void (*RedisModuleClusterMessageReceiver)(RedisModuleCtx *ctx, const char *sender_id,
     uint8_t type, const unsigned char *payload, uint32_t len);
 typedef void (*RedisModuleTimerProc)(RedisModuleCtx *ctx, void *data);
@@ -1552,12 +1554,15 @@ REDISMODULE_API void (*RedisModule_DefragFreeRaw)(RedisModuleDefragCtx *ctx,
 REDISMODULE_API int (*RedisModule_GetClusterNodeInfoForClient)(RedisModuleCtx *ctx,
     uint64_t client_id, const char *node_id, char *ip, char *primary_id, int *port,
     int *flags) REDISMODULE_ATTR;
-REDISMODULE_API RedisModuleUser *(*RedisModule_GetContextUser)(
+REDISMODULE_API RedisModuleDict *(*RedisModule_DefragRedisModuleDict)(RedisModuleDefragCtx *ctx,
+    RedisModuleDict *dict, RedisModuleDefragDictValueCallback on_value,
+    RedisModuleString **seek) REDISMODULE_ATTR;
+REDISMODULE_API const RedisModuleUser *(*RedisModule_GetContextUser)(
     RedisModuleCtx *ctx) REDISMODULE_ATTR;
 REDISMODULE_API const char *(*RedisModule_GetInternalSecret)(RedisModuleCtx *ctx,
     size_t *len) REDISMODULE_ATTR;
-REDISMODULE_API RedisModuleString *(*RedisModule_GetUserUsername)(
-    RedisModuleUser *user) REDISMODULE_ATTR;
+REDISMODULE_API RedisModuleString *(*RedisModule_GetUserUsername)(RedisModuleCtx *ctx,
+    const RedisModuleUser *user) REDISMODULE_ATTR;
 REDISMODULE_API mstime_t (*RedisModule_HashFieldMinExpire)(RedisModuleKey *key) REDISMODULE_ATTR;
 REDISMODULE_API int (*RedisModule_LoadDefaultConfigs)(RedisModuleCtx *ctx) REDISMODULE_ATTR;
 REDISMODULE_API int (*RedisModule_RegisterDefragCallbacks)(RedisModuleCtx *ctx,
@@ -1957,6 +1962,7 @@ static void RedisModule_ResolveAPI(RedisModuleCtx *ctx) {
     REDISMODULE_GET_API(ConfigSetNumeric);
     REDISMODULE_GET_API(DefragAllocRaw);
     REDISMODULE_GET_API(DefragFreeRaw);
+    REDISMODULE_GET_API(DefragRedisModuleDict);
     REDISMODULE_GET_API(GetClusterNodeInfoForClient);
     REDISMODULE_GET_API(GetContextUser);
     REDISMODULE_GET_API(GetInternalSecret);

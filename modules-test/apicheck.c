@@ -45,9 +45,9 @@ static int randomness(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
 }
 
 static int masks(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
-    CHECK(RedisModule_GetContextFlagsAll() == 0x1ffffff);
+    CHECK((RedisModule_GetContextFlagsAll() & 0x1ffffff) == 0x1ffffff);
     CHECK(RedisModule_GetModuleOptionsAll() == 0xf);
-    CHECK(RedisModule_GetOpenKeyModesAll() == 0x1f0003);
+    CHECK((RedisModule_GetOpenKeyModesAll() & 0x1f0003) == 0x1f0003);
     CHECK(RedisModule_GetKeyspaceNotificationFlagsAll() == 0x7fff);
     CHECK(RedisModule_GetTypeMethodVersion() == 5);
     CHECK(RedisModule_GetServerVersion() >> 8 == 0x0704);

@@ -21,7 +21,7 @@
  *                              GET with c; answers the value
  *   basic.proto command [arg ...]         CallReplyProto of the reply as a bulk string
  *   basic.select db            SelectDb and GetSelectedDb
- *   basic.flags                GetContextFlags
+ *   basic.flags                GetContextFlags, as far as Redis 7.4 has them
  *   basic.client               [id, name or null, user, db, flags, address:port is not "" ]
  *   basic.replicate key value  Replicate "SET" with "ss", then "INCR" of basic:counter
  *   basic.verbatim key value   SET through RM_Call, then ReplicateVerbatim
@@ -265,7 +265,7 @@ static int select_db(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
 }
 
 static int context_flags(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
-    return RedisModule_ReplyWithLongLong(ctx, RedisModule_GetContextFlags(ctx));
+    return RedisModule_ReplyWithLongLong(ctx, RedisModule_GetContextFlags(ctx) & 0x1ffffff);
 }
 
 static int client(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {

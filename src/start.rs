@@ -230,7 +230,12 @@ fn load_modules(server: &'static Server) -> bool {
             return false;
         }
     }
-    if crate::module::api::config::left_over() {
+    let left = crate::module::api::config::left_over();
+    if !left.is_empty() {
+        crate::log_warning!("Unresolved Configuration(s) Detected:");
+        for name in left {
+            crate::log_warning!(">>> '{name}'");
+        }
         crate::log_warning!(
             "Module Configuration detected without loadmodule directive or no ApplyConfig call: aborting"
         );

@@ -64,6 +64,12 @@ fn layouts() -> String {
         "dbnum_second" = dbnum_second @ 12,
     });
     layout!(c, "RedisModuleKeyInfo" = KeyInfo, 16, { "version" = version @ 0, "key" = key @ 8 });
+    layout!(c, "RedisModuleSlotRange" = SlotRange, 4, { "start" = start @ 0, "end" = end @ 2 });
+    layout!(c, "RedisModuleSlotRangeArray" = SlotRangeArray, 4, {
+        "num_ranges" = num_ranges @ 0,
+    });
+    writeln!(c, "_Static_assert(offsetof(RedisModuleSlotRangeArray, ranges) == 4, \"r\");")
+        .unwrap();
     layout!(c, "RedisModuleStreamID" = StreamId, 16, { "ms" = ms @ 0, "seq" = seq @ 8 });
     layout!(c, "RedisModuleCommandInfoVersion" = CommandInfoVersion, 32, {
         "version" = version @ 0, "sizeof_historyentry" = sizeof_historyentry @ 8,

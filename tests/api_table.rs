@@ -8,6 +8,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
+/// Functions of later servers that are absent, with the reason.
+const ABSENT: &[(&[&str], &str)] = &[
+    (
+        &[
+            "NotifyKeyspaceEventWithSubkeys",
+            "SubscribeToKeyspaceEventsWithSubkeys",
+            "UnsubscribeFromKeyspaceEventsWithSubkeys",
+        ],
+        "the server's own commands would have to name the fields that they change in each event, and there would have to \
+         be the channels for them",
+    ),
+    (
+        &["CreateKeyMetaClass", "ReleaseKeyMetaClass", "SetKeyMeta", "GetKeyMeta"],
+        "what modules attach to keys would have to live through RENAME, COPY, MOVE, RDB and AOF; Redis 7.4's formats have no \
+         place for it",
+    ),
+    (&["AddPostNotificationJobForKey", "GetClusterNodeSlotRanges"], "not released yet (as of August 2026)"),
+    (
+        &["GetInternalSecret", "ClusterPropagateForSlotMigration"],
+        "they are of use between the nodes of a cluster only, and modules take them for its sign",
+    ),
+    (
+        &[
+            "GetSwapKeyMetadata", "IsKeyInRam", "SetDataTypeExtensions", "SetSwapKeyMetadata", "ShardingGetKeySlot",
+            "ShardingGetSlotRange", "SwapPrefetchKey",
+        ],
+        "Redis Enterprise only; modules that find one believe to be there",
+    ),
+];
+
 struct Fact {
     family: String,
     since: String,
@@ -75,6 +105,7 @@ fn tests_of(module: &str) -> &'static str {
         "misuse" => "module_strict",
         "fail_onload" => "module_load",
         "later" => "module_later",
+        "newer" => "module_newer",
         _ => "",
     }
 }
@@ -113,7 +144,7 @@ fn document() -> String {
         families.entry(&fact.family).or_default().insert(e.name, line);
         match fact.since.starts_with(|c: char| c.is_ascii_digit()) {
             true => count += 1,
-            false => others.push(format!("{} ({})", e.name, fact.since)),
+            false => others.push((fact.since.clone(), e.name)),
         }
     }
     let absent: Vec<&String> = facts.keys().filter(|n| !all().any(|e| e.name == **n)).collect();
@@ -129,8 +160,30 @@ fn document() -> String {
          (`docs/api-facts.csv`).\n",
         facts.values().filter(|f| f.since.starts_with(|c: char| c.is_ascii_digit())).count()
     );
-    if !others.is_empty() {
-        let _ = writeln!(text, "\nBeside these, of later servers: {}.", others.join(", "));
+    let mut later: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (since, name) in &others {
+        later.entry(since).or_default().insert(name);
+    }
+    let list = |names: Vec<&str>| names.join(", ");
+    let _ = writeln!(text, "\nBeside these, {} of later servers:\n", others.len());
+    for (since, names) in later {
+        let _ = writeln!(text, "- {since}: {}", list(names.into_iter().collect()));
+    }
+    text.push_str(
+        "\nParameters of modules may be registered with `REDISMODULE_CONFIG_UNPREFIXED` (Redis 8.0): under a name without the\n\
+         module's, and a second name behind a `|`. In the configuration file the server takes such a name if it loads modules.\n\
+         Of the same version: the flag words `internal` and `touches-arbitrary-keys` of `CreateCommand`, `HASH_EXPIRE_TIME` of\n\
+         `HashGet`, the mode `OPEN_KEY_ACCESS_EXPIRED` of `OpenKey`, `CTX_FLAGS_DEBUG_ENABLED` of `GetContextFlags`, and that\n\
+         `LoadConfigs` leaves alone what a module set after `LoadDefaultConfigs`.\n",
+    );
+    text.push_str(
+        "\n`RedisModule_ACLCheckKeyPrefixPermissions` is not served under Valkey's prefix, where that name stands for a\n\
+         function with other arguments. Later ones that are absent (null, so that a module can tell):\n\n",
+    );
+    for (names, why) in ABSENT {
+        let found = names.iter().find(|n| all().any(|e| e.name == **n));
+        assert!(found.is_none(), "{found:?} is served and said to be absent");
+        let _ = writeln!(text, "- {}: {why}", list(names.to_vec()));
     }
     if !absent.is_empty() {
         let _ = writeln!(text, "\nAbsent: {absent:?}");

@@ -1,6 +1,6 @@
 //! Arguments and configs of modules over `CONFIG REWRITE` and a restart: the same file content is asserted of the reference.
 mod common;
-use common::{fresh_dir, own_modules, real_modules, until, Client, Server};
+use common::{check_all, fresh_dir, own_modules, real_modules, until, Client, Server};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -100,4 +100,41 @@ fn check(program: PathBuf) {
 fn configs_survive_a_rewrite_and_a_restart() {
     check(real_modules().join("../bin/redis-server"));
     check(env!("CARGO_BIN_EXE_backplane").into());
+}
+
+/// Modules of Redis 8 choose names without a prefix, and second names.
+#[test]
+fn parameters_without_a_prefix() {
+    let dir = fresh_dir("module-configs");
+    let text = format!(
+        "bind 127.0.0.1\nsave \"\"\nlogfile log\nother.number 9\nbare-flag no\nloadmodule {} 300\n",
+        own("newer.so")
+    );
+    std::fs::write(dir.join("server.conf"), text).unwrap();
+    let mut s = start(Path::new(env!("CARGO_BIN_EXE_backplane")), &dir);
+    let c = &mut s.client();
+    check_all(
+        c,
+            &[
+                ("config get bare-number", "[bare-number 9]"),
+                ("config get OTHER.number", "[OTHER.number 9]"),
+                ("newer.get other.number", "[9 nil nil 9]"),
+                ("newer.get bare-flag", "[no 0 nil nil]"),
+                ("newer.type bare-flag", "bool"),
+                ("config set other.number 10", "OK"),
+                ("config get bare-number", "[bare-number 10]"),
+                ("newer.set numeric bare-number 11", "OK"),
+                ("newer.set numeric other.number 1001", "ERR argument must be between 0 and 1000 inclusive"),
+                ("config get *.number", "[newer.number 0 other.number 11]"),
+                ("config set bare-flag yes", "OK"),
+                ("config set bare-flag maybe", "ERR CONFIG SET failed (possibly related to argument 'bare-flag') - argument must be 'yes' or 'no'"),
+                ("config rewrite", "OK"),
+            ],
+    );
+    // The second name gives way to the first.
+    let text = std::fs::read_to_string(dir.join("server.conf")).expect("the file");
+    let lines: Vec<&str> =
+        text.lines().filter(|l| l.contains("number") || l.contains("flag")).collect();
+    assert_eq!(lines, ["bare-number 11", "bare-flag yes"], "{text}");
+    s.assert_alive();
 }

@@ -1,7 +1,7 @@
 //! Permission checks: may this user run this command, with these keys and channels?
 use super::rules::{Rules, Selector};
 use super::{log, User};
-use crate::config::glob_match;
+use crate::config::glob::{glob_match, glob_match_prefix};
 use crate::connection::client::{ClientShared, Session};
 use crate::dispatch::table::{flags, key, Body, Command, KeyPositions, Table};
 use crate::execute::{command_keys, error, CommandError};
@@ -31,11 +31,22 @@ fn needs(spec_flags: u64) -> (bool, bool) {
 impl Selector {
     /// Whether a key may be used as the flags of its specification say.
     pub fn allows_key(&self, name: &[u8], spec_flags: u64) -> bool {
+        self.allows_keys(spec_flags, |pattern| glob_match(pattern, name, false))
+    }
+
+    /// Whether all keys that begin so may be used as these flags say.
+    fn allows_prefix(&self, prefix: &[u8], spec_flags: u64) -> bool {
+        self.allows_keys(spec_flags, |pattern| glob_match_prefix(pattern, prefix))
+    }
+
+    #[inline]
+    fn allows_keys(&self, spec_flags: u64, covered: impl Fn(&[u8]) -> bool) -> bool {
         let (read, write) = needs(spec_flags);
         self.all_keys
-            || self.keys.iter().any(|k| {
-                (k.read || !read) && (k.write || !write) && glob_match(&k.pattern, name, false)
-            })
+            || self
+                .keys
+                .iter()
+                .any(|k| (k.read || !read) && (k.write || !write) && covered(&k.pattern))
     }
 
     /// Whether all keys may be used so.
@@ -139,6 +150,11 @@ pub fn every_key(session: &Session, command: &Command, args: &[&[u8]], spec_flag
 /// Whether rules allow to use a key in this way.
 pub fn key(rules: &Rules, name: &[u8], spec_flags: u64) -> bool {
     rules.selectors.iter().any(|s| s.allows_key(name, spec_flags))
+}
+
+/// Whether rules allow to use all keys that begin so in this way.
+pub fn key_prefix(rules: &Rules, prefix: &[u8], spec_flags: u64) -> bool {
+    rules.selectors.iter().any(|s| s.allows_prefix(prefix, spec_flags))
 }
 
 /// Whether rules allow to use a channel.

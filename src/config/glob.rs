@@ -12,6 +12,26 @@ pub fn glob_match(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     matches(pattern, text, nocase, &mut give_up, 0)
 }
 
+/// Whether every text that begins with `prefix` matches the pattern: the prefix itself does, and the pattern ends with a
+/// star that stands for whatever follows.
+pub fn glob_match_prefix(pattern: &[u8], prefix: &[u8]) -> bool {
+    ends_with_star(pattern) && glob_match(pattern, prefix, false)
+}
+
+/// Whether the last thing in a pattern is a star; an escaped one, or one in a class, is none.
+fn ends_with_star(mut p: &[u8]) -> bool {
+    let mut star = false;
+    while let Some(&token) = p.first() {
+        star = token == b'*';
+        p = match token {
+            b'[' => class_matches(&p[1..], 0, false).1,
+            b'\\' if p.len() >= 2 => &p[2..],
+            _ => &p[1..],
+        };
+    }
+    star
+}
+
 /// Whether a name holds a character that makes `CONFIG GET` treat it as a pattern.
 pub fn has_wildcard(name: &[u8]) -> bool {
     name.iter().any(|c| matches!(c, b'*' | b'?' | b'['))
@@ -119,6 +139,26 @@ fn class_matches(mut p: &[u8], c: u8, nocase: bool) -> (bool, &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixes() {
+        for (pattern, prefix, all) in [
+            ("ab*", "ab", true),
+            ("ab*", "abc", true),
+            ("ab*", "a", false),
+            ("ab", "ab", false),
+            ("ab\\*", "ab*", false),
+            ("ab\\\\*", "ab\\", true),
+            ("*b*", "ab", true),
+            ("?*", "a", true),
+            ("[ab]*", "b", true),
+            // A class that is not closed has the star in it.
+            ("[ab*", "b", false),
+        ] {
+            let found = glob_match_prefix(pattern.as_bytes(), prefix.as_bytes());
+            assert_eq!(found, all, "{pattern} {prefix}");
+        }
+    }
 
     fn check(pattern: &str, text: &str, expected: bool) {
         assert_eq!(

@@ -82,6 +82,8 @@ pub struct NoHooks;
 
 impl LoadHooks for NoHooks {}
 
+const BAD_DIRECTIVE: &str = "Bad directive or wrong number of arguments";
+
 /// Fills a [`Config`] and a [`Startup`] from text.
 pub(super) struct Loader<'a> {
     pub config: &'a Config,
@@ -92,12 +94,25 @@ pub(super) struct Loader<'a> {
     /// Off after an include: from there on each `save` replaces the ones before. A peculiarity of the reference.
     save_adds: bool,
     includes: usize,
+    /// Texts under way: files include files.
+    depth: usize,
+    /// The first line that nobody knows: it may be for a module.
+    unknown: Option<(usize, Vec<u8>)>,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(config: &'a Config, hooks: &'a dyn LoadHooks) -> Self {
         let startup = Startup::default();
-        Self { config, startup, hooks, save_seen: false, save_adds: true, includes: 0 }
+        Self {
+            config,
+            startup,
+            hooks,
+            save_seen: false,
+            save_adds: true,
+            includes: 0,
+            depth: 0,
+            unknown: None,
+        }
     }
 
     /// Loads a file (or all that match a pattern, if it is one), then standard input, then options: one text.
@@ -137,19 +152,44 @@ impl<'a> Loader<'a> {
     /// Loads text: the reference's checks of the whole come at the end of each text, includes among them.
     pub(super) fn load_text(&mut self, text: &[u8]) -> Result<(), Exit> {
         self.save_adds = true;
+        self.depth += 1;
         for (number, line) in text.split(|&c| c == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() || line[0] == b'#' {
                 continue;
             }
-            self.line(line).map_err(|error| match error {
-                LineError::Reason(reason) => self.fatal(Some((number + 1, line)), &reason),
-                LineError::Exit(exit) => exit,
-            })?;
+            match self.line(line) {
+                Ok(()) => {}
+                Err(LineError::Unknown) => {
+                    self.unknown.get_or_insert((number + 1, line.to_vec()));
+                }
+                Err(LineError::Reason(reason)) => {
+                    self.no_unknown()?;
+                    return Err(self.fatal(Some((number + 1, line)), &reason));
+                }
+                Err(LineError::Exit(exit)) => return Err(exit),
+            }
+        }
+        self.depth -= 1;
+        if self.depth == 0 {
+            self.no_unknown()?;
         }
         self.check_whole().map_err(|reason| self.fatal(None, &reason))?;
         self.save_adds = false;
         Ok(())
+    }
+
+    /// Without modules there is nobody left for a line that the server does not know.
+    fn no_unknown(&mut self) -> Result<(), Exit> {
+        match self.unknown.take() {
+            Some((number, line)) if self.startup.loadmodules.is_empty() => {
+                Err(self.fatal(Some((number, &line)), BAD_DIRECTIVE))
+            }
+            other => {
+                self.unknown = other;
+                Ok(())
+            }
+        }
     }
 
     fn fatal(&mut self, line: Option<(usize, &[u8])>, reason: &str) -> Exit {
@@ -239,10 +279,17 @@ impl<'a> Loader<'a> {
                 let rest = args.split_off(2);
                 self.startup.loadmodules.push(LoadModule { path: args.remove(1), args: rest });
             }
-            (name, count) if name.contains(&b'.') => {
-                if count < 2 {
-                    return Err("Module config specified without value".into());
-                }
+            (name, 1) if name.contains(&b'.') => {
+                return Err("Module config specified without value".into());
+            }
+            (b"sentinel", 1) => {}
+            (b"sentinel", _) => return Err("sentinel directive while not in sentinel mode".into()),
+            (b"include" | b"rename-command" | b"user" | b"loadmodule", _) | (_, 1) => {
+                return Err(BAD_DIRECTIVE.into());
+            }
+            (name, _) => {
+                // Modules of Redis 8 register names without a dot too.
+                let is_of_module = name.contains(&b'.');
                 let value = args[1..].join(&b' ');
                 let name = args.remove(0);
                 let queue = &mut self.startup.module_configs;
@@ -250,10 +297,8 @@ impl<'a> Loader<'a> {
                     Some(entry) => entry.1 = value,
                     None => queue.push((name, value)),
                 }
+                return if is_of_module { Ok(()) } else { Err(LineError::Unknown) };
             }
-            (b"sentinel", 1) => {}
-            (b"sentinel", _) => return Err("sentinel directive while not in sentinel mode".into()),
-            _ => return Err("Bad directive or wrong number of arguments".into()),
         }
         Ok(())
     }
@@ -284,6 +329,8 @@ impl<'a> Loader<'a> {
 }
 
 enum LineError {
+    /// Nobody knows what it sets, unless a module does.
+    Unknown,
     /// Of this line.
     Reason(String),
     /// Of a line in an included file: already told.
@@ -330,6 +377,8 @@ mod tests {
             "foo bar",
             "Bad directive or wrong number of arguments",
         );
+        check_fatal("foo bar\nport x", 1, "foo bar", BAD_DIRECTIVE);
+        check_fatal("loadmodule /a.so\nfoo bar\nport", 3, "port", "wrong number of arguments");
         check_fatal("port \"1", 1, "port \"1", "Unbalanced quotes in configuration line");
         check_fatal("port 1 2", 1, "port 1 2", "wrong number of arguments");
         check_fatal("\n#x\nsave 1", 3, "save 1", "Invalid save parameters");
@@ -357,7 +406,7 @@ mod tests {
     #[test]
     fn directives_that_only_a_file_has() {
         let text = "loadmodule /a.so 1 \"2 3\"\nloadmodule /b.so\nrename-command GET \"\"\n\
-                    user bob on >x\nM.x 1 2\nm.X 3\nlua-replicate-commands yes\nsentinel\n";
+                    user bob on >x\nM.x 1 2\nm.X 3\nM-y 4 5\nlua-replicate-commands yes\nsentinel\n";
         let (_, startup) = load(text).unwrap();
         assert_eq!(
             startup.loadmodules,
@@ -368,7 +417,10 @@ mod tests {
         );
         assert_eq!(startup.renamed_commands, [(b"GET".to_vec(), Vec::new())]);
         assert_eq!(startup.users, [[b"bob".to_vec(), b"on".to_vec(), b">x".to_vec()]]);
-        assert_eq!(startup.module_configs, [(b"m.x".to_vec(), b"3".to_vec())]);
+        assert_eq!(
+            startup.module_configs,
+            [(b"m.x".to_vec(), b"3".to_vec()), (b"m-y".to_vec(), b"4 5".to_vec())]
+        );
     }
 
     #[test]

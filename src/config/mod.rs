@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::ReentrantMutex;
 
 pub use self::command_line::from_command_line;
 pub use self::glob::glob_match;
@@ -34,7 +34,9 @@ pub use self::rewrite::RewriteContext;
 pub use self::set::{
     ApplyError, ConfigError, ConfigHooks, ExtraConfigs, ExtraRow, SetContext, SetOutcome,
 };
-pub use self::value::{choice_name, BufferLimit, BufferLimits, Primary, SavePoint, BUFFER_CLASSES};
+pub use self::value::{
+    check_range, choice_name, BufferLimit, BufferLimits, Primary, SavePoint, BUFFER_CLASSES,
+};
 
 use self::rows::{Kind, Special, COUNT, HIDDEN, ROWS, SENSITIVE};
 use self::value::Value;
@@ -45,8 +47,9 @@ pub struct Config {
     numbers: Box<[AtomicI64]>,
     /// All other values, by row.
     objects: Box<[ArcSwap<Value>]>,
-    /// Held by `CONFIG SET` from its first look at old values to its last store.
-    writer: Mutex<()>,
+    /// Held by `CONFIG SET` from its first look at old values to its last store. A module that is told of a new value may
+    /// set others.
+    writer: ReentrantMutex<()>,
 }
 
 impl Default for Config {
@@ -66,7 +69,7 @@ impl Config {
         Self {
             numbers: defaults.iter().map(number).collect(),
             objects: defaults.into_iter().map(ArcSwap::from_pointee).collect(),
-            writer: Mutex::new(()),
+            writer: ReentrantMutex::new(()),
         }
     }
 
@@ -74,6 +77,11 @@ impl Config {
     pub fn get_bytes(&self, name: &[u8]) -> Option<Vec<u8>> {
         let row = rows::find(name)?.index;
         Some(value::format(ROWS[row], &self.value(row)))
+    }
+
+    /// The number in a row of numbers, switches or choices.
+    pub fn number(&self, row: usize) -> i64 {
+        self.numbers[row].load(Relaxed)
     }
 
     /// [`Config::get_bytes`] as a string; bytes that are not UTF-8 are replaced.

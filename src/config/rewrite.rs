@@ -53,7 +53,7 @@ impl Config {
             }
         }
         if let Some(extra) = context.extra {
-            for row in extra.all() {
+            for row in extra.all().into_iter().filter(|row| row.first.is_none()) {
                 state.mark(row.name.as_bytes());
                 if let Some((text, is_default)) = extra.rewrite(&row.name) {
                     state.put(row.name.as_bytes(), text, !is_default);
@@ -212,9 +212,11 @@ fn option_name(word: &[u8], extra: Option<&dyn ExtraConfigs>) -> Option<Vec<u8>>
         return Some(ROWS[found.index].name.into());
     }
     let word = word.to_ascii_lowercase();
-    let known =
-        FILE_ONLY.contains(&word.as_slice()) || extra.is_some_and(|e| e.find(&word).is_some());
-    known.then_some(word)
+    if FILE_ONLY.contains(&word.as_slice()) {
+        return Some(word);
+    }
+    let row = extra?.find(&word)?;
+    Some(row.first.unwrap_or(row.name).to_ascii_lowercase().into_bytes())
 }
 
 fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {

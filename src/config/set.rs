@@ -10,11 +10,11 @@ use super::{counts_as_change, Config};
 /// Smallest replication backlog that `CONFIG SET` makes.
 const MIN_REPL_BACKLOG: i64 = 16 * 1024;
 
-/// Directives that live elsewhere: the `module.name` ones.
+/// Directives that live elsewhere: those of modules.
 pub trait ExtraConfigs {
     /// Finds one by name, without regard to case.
     fn find(&self, name: &[u8]) -> Option<ExtraRow>;
-    /// All of them.
+    /// All of them, by all their names.
     fn all(&self) -> Vec<ExtraRow>;
     /// The value as `CONFIG GET` shows it.
     fn get(&self, name: &str) -> Option<Vec<u8>>;
@@ -30,8 +30,10 @@ pub trait ExtraConfigs {
 /// One of [`ExtraConfigs`].
 #[derive(Clone, Debug)]
 pub struct ExtraRow {
-    /// `module.name`, as registered.
+    /// `module.name`, as registered; another name for a module of Redis 8 that wants it.
     pub name: String,
+    /// This is a second name; here is the first.
+    pub first: Option<String>,
     /// Flags of [`rows`].
     pub flags: u16,
 }
@@ -127,7 +129,7 @@ impl Target {
 }
 
 /// The arguments of a value: a list is split at each single blank, so that two in a row make an empty argument.
-fn arguments(flags: u16, value: &[u8]) -> Vec<Vec<u8>> {
+pub fn arguments(flags: u16, value: &[u8]) -> Vec<Vec<u8>> {
     if flags & MULTI_ARG == 0 {
         return vec![value.to_vec()];
     }

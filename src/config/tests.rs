@@ -245,7 +245,7 @@ impl ExtraConfigs for OneModule {
         self.all().into_iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
     }
     fn all(&self) -> Vec<ExtraRow> {
-        vec![ExtraRow { name: "m.list".to_owned(), flags: rows::MULTI_ARG }]
+        vec![ExtraRow { name: "m.list".to_owned(), first: None, flags: rows::MULTI_ARG }]
     }
     fn get(&self, _name: &str) -> Option<Vec<u8>> {
         Some(self.0.borrow().clone())

@@ -1,7 +1,7 @@
 //! The small grammars of configuration text: numbers as C reads them, memory sizes, and quoted arguments.
 
 /// What a C string function sees of `bytes`: everything before the first zero byte.
-pub(super) fn c_str(bytes: &[u8]) -> &[u8] {
+pub fn c_str(bytes: &[u8]) -> &[u8] {
     bytes.split(|&c| c == 0).next().unwrap_or_default()
 }
 

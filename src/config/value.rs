@@ -165,6 +165,12 @@ fn parse_number(text: &[u8], unit: Unit, min: i64, max: u64) -> Result<i64, Stri
             .ok_or("argument couldn't be parsed as an octal number"),
     };
     let number = parsed?;
+    check_range(number, unit, min, max)?;
+    Ok(number as i64)
+}
+
+/// Whether a number lies between the limits of its row.
+pub fn check_range(number: i128, unit: Unit, min: i64, max: u64) -> Result<(), String> {
     if unit == Unit::MemoryOrPercent && number < 0 {
         if number < i128::from(min) {
             return Err(format!("percentage argument must be less or equal to {}", -min));
@@ -176,7 +182,7 @@ fn parse_number(text: &[u8], unit: Unit, min: i64, max: u64) -> Result<i64, Stri
             format!("argument must be between {min} and {max} inclusive")
         });
     }
-    Ok(number as i64)
+    Ok(())
 }
 
 fn parse_choice(args: &[Vec<u8>], choices: Choices, many: bool) -> Result<i64, String> {

@@ -285,6 +285,7 @@ pub fn unknown_subcommand(container: &str, sub: &[u8]) -> CommandError {
 /// The error for a request that the table does not resolve.
 pub fn not_found(table: &Table, args: &[&[u8]]) -> CommandError {
     match table.find(args[0]) {
+        Some(command) if command.has(flags::INTERNAL) => unknown_command(args),
         Some(container) if args.len() > 1 => unknown_subcommand(&container.name, args[1]),
         Some(container) => error::arity(&container.full_name),
         None => unknown_command(args),
@@ -310,6 +311,10 @@ fn check<'t>(
     let Some(command) = table.resolve_from(names.first, args) else {
         return Err(not_found(table, args));
     };
+    // Of a primary's commands all are executed.
+    if command.has(flags::INTERNAL) && !session.shared.has(flag::MASTER | flag::INTERNAL) {
+        return Err(not_found(table, args));
+    }
     if !command.arity_ok(args.len()) || command.is_container() {
         return Err(error::arity(&command.full_name));
     }

@@ -57,7 +57,7 @@ pub fn unblocked(
 /// Shows a command to monitors.
 #[inline]
 pub fn show(server: &Server, session: &Session, command: &Command, args: &[&[u8]]) {
-    if server.monitors.any() && !command.has(flags::SKIP_MONITOR | flags::ADMIN) {
+    if server.monitors.any() && !command.has(flags::SKIP_MONITOR | flags::ADMIN | flags::INTERNAL) {
         server.monitors.feed(session, command, args);
     }
 }

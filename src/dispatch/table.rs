@@ -40,6 +40,8 @@ pub mod flags {
     pub const NO_MULTI: u64 = 1 << 25;
     pub const ALLOW_BUSY: u64 = 1 << 27;
     pub const MODULE_GETCHANNELS: u64 = 1 << 28;
+    /// Of a module, for itself and its kin (Redis 8.0): for clients there is no such command.
+    pub const INTERNAL: u64 = 1 << 29;
     /// Ours: meets values in ways that need a module's callbacks (copy, serialise, measure), even for reading.
     pub const VALUES: u64 = 1 << 40;
     /// Ours: a `PathRule::Connection` command whose arguments decide whether it needs the module lock, see

@@ -175,10 +175,20 @@ fn write_spec_flags(bits: u64, out: &mut Reply) {
     names.iter().for_each(|n| out.simple(n));
 }
 
-/// The subcommands that Redis has too.
+/// The subcommands that Redis has too, and that are for clients.
 fn listed(c: &Command) -> impl Iterator<Item = &Arc<Command>> {
     let ours = |s: &Command| c.name == "module" && s.name == super::module::OURS;
-    c.subs.iter().filter(move |s| !ours(s))
+    c.subs.iter().filter(move |s| !ours(s) && !s.has(flags::INTERNAL))
+}
+
+/// All commands that are for clients.
+fn shown(table: &Table) -> impl Iterator<Item = &Arc<Command>> {
+    table.all().iter().filter(|c| !c.has(flags::INTERNAL))
+}
+
+/// A command by its name, if it is for clients.
+fn shown_by_name<'t>(table: &'t Table, name: &[u8]) -> Option<&'t Arc<Command>> {
+    find(table, name).filter(|c| !c.has(flags::INTERNAL))
 }
 
 fn write_info(c: &Command, out: &mut Reply) {
@@ -215,8 +225,8 @@ fn write_info(c: &Command, out: &mut Reply) {
 /// `COMMAND`
 fn all(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     let table = tx.server.table.load();
-    out.array(table.all().len());
-    table.all().iter().for_each(|c| write_info(c, out));
+    out.array(shown(&table).count());
+    shown(&table).for_each(|c| write_info(c, out));
     Ok(())
 }
 
@@ -234,7 +244,7 @@ fn info(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let table = tx.server.table.load();
     out.array(args.len() - 2);
     for name in &args[2..] {
-        match find(&table, name) {
+        match shown_by_name(&table, name) {
             Some(c) => write_info(c, out),
             None => out.null(),
         }
@@ -393,9 +403,9 @@ fn write_docs(c: &Command, out: &mut Reply) {
 fn docs(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     let table = tx.server.table.load();
     let commands: Vec<&Arc<Command>> = if args.len() == 2 {
-        table.all().iter().collect()
+        shown(&table).collect()
     } else {
-        args[2..].iter().filter_map(|name| find(&table, name)).collect()
+        args[2..].iter().filter_map(|name| shown_by_name(&table, name)).collect()
     };
     out.map(commands.len());
     for c in commands {
@@ -439,7 +449,7 @@ fn list(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
     };
     let table = tx.server.table.load();
     let mut names = Vec::new();
-    for c in table.all() {
+    for c in shown(&table) {
         if matches(c) {
             names.push(c.full_name.as_str());
         }
@@ -458,7 +468,8 @@ pub fn asks_modules(server: &crate::server::Server, args: &[&[u8]]) -> bool {
 
 /// The keys of a command line, for `GETKEYS` and `GETKEYSANDFLAGS`.
 fn keys_of(table: &Table, args: &[&[u8]]) -> Result<KeyPositions, super::CommandError> {
-    let c = table.resolve(args).ok_or(err("ERR Invalid command specified"))?;
+    let c = table.resolve(args).filter(|c| !c.has(flags::INTERNAL));
+    let c = c.ok_or(err("ERR Invalid command specified"))?;
     let has_keys = c.keys.iter().any(|k| k.flags & key::NOT_KEY == 0);
     if !has_keys && !c.has(flags::MODULE_GETKEYS) {
         return Err(err("ERR The command has no key arguments"));

@@ -31,11 +31,9 @@ pub fn asks_modules(_: &Server, args: &[&[u8]]) -> bool {
 /// append-only file, and so needs the module lock.
 pub fn concerns_modules(server: &Server, args: &[&[u8]]) -> bool {
     const OF_AOF: [&str; 2] = ["appendonly", "aof-disable-auto-gc"];
-    args.iter()
-        .skip(2)
-        .step_by(2)
-        .any(|name| name.contains(&b'.') || OF_AOF.iter().any(|word| is(name, word)))
-        || server.modules.events.load().iter().any(|s| s.event.id == abi::EVENT_CONFIG)
+    args.iter().skip(2).step_by(2).any(|name| {
+        extra().is_some_and(|e| e.find(name).is_some()) || OF_AOF.iter().any(|word| is(name, word))
+    }) || server.modules.events.load().iter().any(|s| s.event.id == abi::EVENT_CONFIG)
 }
 
 /// Whether modules have directives: then `CONFIG REWRITE` needs the module lock.

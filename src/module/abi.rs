@@ -18,15 +18,16 @@ pub use command::{
 };
 pub use events::{
     ClientInfo, ConfigChange, CronLoop, Event, FlushInfo, KeyInfo, LoadingProgress, ModuleChange,
-    ReplicationInfo, StreamId, SwapDbInfo,
+    ReplicationInfo, SlotRange, SlotRangeArray, StreamId, SwapDbInfo,
 };
 pub use functions::{
     AuthFn, ClusterMessageFn, CommandFilterFn, CommandFn, ConfigApplyFn, ConfigGetIntFn,
     ConfigGetNumericFn, ConfigGetStringFn, ConfigSetIntFn, ConfigSetNumericFn, ConfigSetStringFn,
-    CtxDataFn, DataFn, DefragFn, DisconnectFn, EventFn, EventLoopFn, ForkDoneFn, FreePrivdataFn,
-    InfoFn, NotificationFn, OnUnblockedFn, ScanFn, ScanKeyFn, TypeAuxLoadFn, TypeAuxSaveFn,
-    TypeCopy2Fn, TypeCopyFn, TypeDefragFn, TypeDigestFn, TypeFreeEffortFn, TypeLoadFn,
-    TypeMemUsage2Fn, TypeMemUsageFn, TypeRewriteFn, TypeSaveFn, TypeUnlinkFn, UserChangedFn,
+    CtxDataFn, DataFn, DefragDictFn, DefragFn, DefragStepFn, DisconnectFn, EventFn, EventLoopFn,
+    ForkDoneFn, FreePrivdataFn, InfoFn, NotificationFn, OnUnblockedFn, ScanFn, ScanKeyFn,
+    TypeAuxLoadFn, TypeAuxSaveFn, TypeCopy2Fn, TypeCopyFn, TypeDefragFn, TypeDigestFn,
+    TypeFreeEffortFn, TypeLoadFn, TypeMemUsage2Fn, TypeMemUsageFn, TypeRewriteFn, TypeSaveFn,
+    TypeUnlinkFn, UserChangedFn,
 };
 pub use types::TypeMethods;
 
@@ -313,8 +314,9 @@ constants! {
     /// Reasons for an entry of the ACL log.
     c_int: { ACL_LOG_AUTH = 0, ACL_LOG_CMD = 1, ACL_LOG_KEY = 2, ACL_LOG_CHANNEL = 3, }
 
-    // What only headers newer than 7.4 know. This server neither sends nor acts on these, but
-    // modules may pass the flags, which must then be ignored and not refused.
+    // What only headers newer than 7.4 know. Of these, ACCESS_EXPIRED, EXPIRE_TIME, DEBUG_ENABLED and what is about
+    // parameters have their meaning here. The others this server neither sends nor acts on, but modules may pass the flags, which must then
+    // be ignored and not refused.
     /// Redis 8: `OpenKey` modes, key types and flags.
     c_int: {
         OPEN_KEY_ACCESS_EXPIRED = 1 << 21, OPEN_KEY_ACCESS_TRIMMED = 1 << 22,
@@ -330,6 +332,11 @@ constants! {
 
     /// Redis 8: flag of configuration parameters whose name has no module prefix.
     c_uint: { CONFIG_UNPREFIXED = 1 << 9, }
+
+    /// What sort of value `ConfigGetType` finds (Redis 8.2).
+    c_int: {
+        CONFIG_TYPE_STRING = 0, CONFIG_TYPE_ENUM = 1, CONFIG_TYPE_NUMERIC = 2, CONFIG_TYPE_BOOL = 3,
+    }
 }
 
 /// The error text for a key of the wrong type.

@@ -44,6 +44,10 @@ pub enum Auto {
     Dict(*mut c_void),
     /// Server info data.
     Info(*mut c_void),
+    /// An iterator over configuration parameters.
+    ConfigIterator(*mut c_void),
+    /// Slot ranges.
+    SlotRanges(*mut c_void),
 }
 
 /// A header that waits for its length: where it is and what it heads.

@@ -3,8 +3,9 @@
 //! A round goes through all shards, then through the modules' own memory. What a native entry begins with is moved here;
 //! values of modules are moved by their `defrag` methods, which are asked for one block after the other whether it is
 //! worth moving ([`crate::keyspace::defrag::relocate`]). A value that its module says is large is done in steps, with a
-//! cursor, at the end of a slice.
-use super::abi::Handle;
+//! cursor, at the end of a slice; so is a module's own memory, if the module can do that. Modules may hear of the beginning
+//! and the end of each round.
+use super::abi::{self, Handle};
 use super::callback::running as note_running;
 use super::registry::Module;
 use super::string::RStr;
@@ -14,6 +15,7 @@ use crate::keyspace::defrag::{shard, Moves};
 use crate::keyspace::shard::SHARDS;
 use crate::keyspace::value::{ValueMut, ValueRef};
 use crate::lock::held::Access;
+use crate::lock::owner::Label;
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::server::Server;
 use parking_lot::Mutex;
@@ -36,9 +38,27 @@ pub struct DefragCtx {
 }
 
 impl DefragCtx {
+    /// Whether the callback's time is over.
+    pub fn is_over(&self) -> bool {
+        self.until != 0 && mono_ns() >= self.until
+    }
+
     fn handle(&mut self) -> Handle {
         (self as *mut DefragCtx).cast()
     }
+}
+
+/// A module's functions for what belongs to it at large.
+#[derive(Clone, Copy, Default)]
+pub struct Functions {
+    /// Moves all of it.
+    pub all: abi::DefragFn,
+    /// Moves a part of it, and is called instead.
+    pub step: abi::DefragStepFn,
+    /// A round begins.
+    pub start: abi::DefragFn,
+    /// A round ends, or is given up.
+    pub end: abi::DefragFn,
 }
 
 /// What was done since the start.
@@ -73,7 +93,18 @@ struct State {
     late: VecDeque<Late>,
     /// The next module whose own memory is to be done; none while shards are left.
     module: Option<usize>,
+    /// The module that has done a part of its own memory, and where it stands.
+    part: Option<(&'static Module, c_ulong)>,
+    /// Modules were told that a round began.
+    round: bool,
     figures: Figures,
+}
+
+impl State {
+    fn count(&mut self, ctx: &DefragCtx) {
+        self.figures.moves.hits += ctx.moves.hits;
+        self.figures.moves.misses += ctx.moves.misses;
+    }
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
@@ -84,6 +115,8 @@ static STATE: Mutex<State> = Mutex::new(State {
     values: Vec::new(),
     late: VecDeque::new(),
     module: None,
+    part: None,
+    round: false,
     figures: Figures {
         moves: Moves { hits: 0, misses: 0, key_hits: 0, key_misses: 0 },
         total_us: 0,
@@ -145,7 +178,10 @@ fn percent(server: &Server, busy: bool) -> u64 {
     min + (max - min) * percent.clamp(lower, upper).saturating_sub(lower) / (upper - lower)
 }
 
-fn stop(s: &mut State) {
+fn stop(server: &'static Server, s: &mut State) {
+    if std::mem::take(&mut s.round) {
+        tell(server, s, &"defrag end", |f| f.end);
+    }
     if s.percent > 0 {
         s.figures.total_us += (mono_ns() - s.since) / 1000;
     }
@@ -158,6 +194,8 @@ fn stop(s: &mut State) {
         values: Vec::new(),
         late: VecDeque::new(),
         module: None,
+        part: None,
+        round: false,
         figures,
     };
 }
@@ -172,18 +210,17 @@ pub fn run(server: &'static Server) {
 fn slice(server: &'static Server, s: &mut State) {
     if !server.config.activedefrag() || server.loading.load(Relaxed) {
         if s.percent > 0 {
-            stop(s);
+            stop(server, s);
         }
         return;
     }
     let now = now_ms();
     if now - s.looked >= 1000 || now < s.looked {
         s.looked = now;
-        let in_round = s.next != 0 || s.module.is_some() || !s.late.is_empty();
-        let percent = percent(server, in_round);
+        let percent = percent(server, s.round);
         match (s.percent, percent) {
             (0, p) if p > 0 => s.since = mono_ns(),
-            (p, 0) if p > 0 => stop(s),
+            (p, 0) if p > 0 => stop(server, s),
             _ => {}
         }
         s.percent = percent;
@@ -193,6 +230,9 @@ fn slice(server: &'static Server, s: &mut State) {
     }
     let slice = 10_000_000 * s.percent / server.config.hz().clamp(1, 500);
     let until = mono_ns() + slice.max(1000);
+    if !std::mem::replace(&mut s.round, true) {
+        tell(server, s, &"defrag start", |f| f.start);
+    }
     // Somebody may want the lock; a waiter gets it before the next slice.
     while mono_ns() < until && !server.module_lock.has_waiters() {
         if !step(server, s, until) {
@@ -218,13 +258,15 @@ fn step(server: &'static Server, s: &mut State, until: u64) -> bool {
     if let Some(at) = s.module {
         return match server.modules.list().get(at) {
             Some(module) => {
-                own_memory(s, module, until);
+                let done = own_memory(s, module, until);
                 super::thread::end_unit(server);
-                s.module = Some(at + 1);
+                s.module = Some(at + usize::from(done));
                 true
             }
             None => {
                 s.module = None;
+                s.round = false;
+                tell(server, s, &"defrag end", |f| f.end);
                 false
             }
         };
@@ -291,27 +333,56 @@ fn value(
     };
     // SAFETY: ABI: our own reference.
     unsafe { RStr::release(name) };
-    s.figures.moves.hits += ctx.moves.hits;
-    s.figures.moves.misses += ctx.moves.misses;
+    s.count(&ctx);
     if more == 0 {
         return None;
     }
     ctx.cursor
 }
 
-/// Lets a module move what belongs to it at large.
-fn own_memory(s: &mut State, module: &'static Module, until: u64) {
-    let Some(function) = *module.defrag.lock() else { return };
-    let mut ctx = DefragCtx {
-        until,
-        cursor: None,
-        key: std::ptr::null_mut(),
-        db: -1,
-        moves: Moves::default(),
-    };
+/// A context for what belongs to a module at large.
+fn at_large(until: u64, cursor: Option<c_ulong>) -> DefragCtx {
+    let key = std::ptr::null_mut();
+    DefragCtx { until, cursor, key, db: -1, moves: Moves::default() }
+}
+
+/// Lets a module move what belongs to it at large; whether it is done with it.
+fn own_memory(s: &mut State, module: &'static Module, until: u64) -> bool {
+    let functions = *module.defrag.lock();
+    let at = s.part.take().filter(|(m, _)| std::ptr::eq(*m, module)).map_or(0, |(_, at)| at);
+    // There is a cursor only where there are steps.
+    let mut ctx = at_large(until, functions.step.is_some().then_some(at));
     let _running = note_running(module, &"defrag callback");
-    // SAFETY: ABI: registered for this signature; lock: held.
-    unsafe { function(ctx.handle()) };
-    s.figures.moves.hits += ctx.moves.hits;
-    s.figures.moves.misses += ctx.moves.misses;
+    let mut more = 0;
+    // SAFETY: ABI: registered for these signatures; lock: held.
+    unsafe {
+        match (functions.step, functions.all) {
+            (Some(step), _) => more = step(ctx.handle()),
+            (None, Some(all)) => all(ctx.handle()),
+            (None, None) => {}
+        }
+    }
+    s.count(&ctx);
+    if more != 0 {
+        s.part = Some((module, ctx.cursor.unwrap_or(0)));
+    }
+    more == 0
+}
+
+/// Tells all modules that a round begins or ends.
+fn tell(
+    server: &'static Server,
+    s: &mut State,
+    what: Label,
+    which: impl Fn(&Functions) -> abi::DefragFn,
+) {
+    for module in server.modules.list() {
+        let Some(function) = which(&module.defrag.lock()) else { continue };
+        let mut ctx = at_large(0, None);
+        let _running = note_running(module, what);
+        // SAFETY: ABI: registered for this signature; lock: held.
+        unsafe { function(ctx.handle()) };
+        s.count(&ctx);
+    }
+    super::thread::end_unit(server);
 }

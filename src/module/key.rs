@@ -117,7 +117,8 @@ fn access(mode: c_int) -> Access {
 pub fn look_up(tx: &mut Tx<'_>, key: &[u8], mode: c_int) -> Option<Entry> {
     let has = |bit| mode & (bit | abi::OPEN_KEY_NOEFFECTS) != 0;
     let found = tx.entry_in(tx.db(), key, access(mode));
-    if let Some(e) = found.filter(|e| !tx.is_dead(*e)) {
+    let any = mode & abi::OPEN_KEY_ACCESS_EXPIRED != 0;
+    if let Some(e) = found.filter(|e| any || !tx.is_dead(*e)) {
         if !has(abi::OPEN_KEY_NOTOUCH) {
             tx.touch(e);
         }
@@ -243,6 +244,14 @@ impl Key {
     #[inline]
     pub fn has_mode(&self, bit: c_int) -> bool {
         self.mode & bit != 0
+    }
+
+    /// The time by which fields of the key have expired: none has for who wants to see those too.
+    pub fn field_time(&self) -> i64 {
+        match self.has_mode(abi::OPEN_KEY_ACCESS_EXPIRED) {
+            true => i64::MIN,
+            false => self.ctx().time(),
+        }
     }
 
     /// Whether the key was opened for writing.

@@ -215,7 +215,7 @@ fn clean_up(server: &'static Server, module: &'static Module) {
     super::api::config::remove_all_of(module);
     super::fork::forget_callback_of(module);
     super::api::promise::abort_all_of(module);
-    *module.defrag.lock() = None;
+    *module.defrag.lock() = Default::default();
     super::auth::forget(server, module);
     let types = std::mem::take(&mut *module.types.lock());
     server.modules.rebuild_table(server, None);

@@ -55,10 +55,12 @@ pub struct Module {
     pub asked: AtomicUsize,
     /// API names that it asked for and did not get, each with the address of the pointer to it.
     pub missing: Mutex<Vec<(String, usize)>>,
-    /// Function that moves what belongs to it at large.
-    pub defrag: Mutex<abi::DefragFn>,
+    /// Functions for defragmentation at large.
+    pub defrag: Mutex<super::defrag::Functions>,
     /// It registered configs, and it called `LoadConfigs`.
     pub configs_loaded: AtomicBool,
+    /// It called `LoadDefaultConfigs`.
+    pub configs_at_default: AtomicBool,
 }
 
 // SAFETY: lock: what is not atomic or behind a mutex is set before the module is shared.
@@ -91,8 +93,9 @@ impl Module {
             persona: Mutex::new(None),
             asked: AtomicUsize::new(0),
             missing: Mutex::default(),
-            defrag: Mutex::new(None),
+            defrag: Mutex::default(),
             configs_loaded: AtomicBool::new(false),
+            configs_at_default: AtomicBool::new(false),
         }))
     }
 

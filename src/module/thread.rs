@@ -568,17 +568,17 @@ fn run_client(
 /// Keeps a client, whose commands left something in a unit that yields, until that is over.
 fn keep_client(
     server: &'static Server,
-    client: Box<Client>,
+    mut client: Box<Client>,
     home: Home,
     thread: usize,
     blocked: bool,
 ) {
-    let (mut client, slot, thread, away) = match home {
-        Home::Slot(slot) => (client, slot, thread, None),
+    let (slot, thread, away) = match home {
+        Home::Slot(slot) => (slot, thread, None),
         Home::Attended(place) => {
-            let left = server.queue.attention.leave_for(server, place, client);
-            let Some((client, slot, thread, away)) = left else { return };
-            (client, slot, thread, Some(away))
+            let left = server.queue.attention.leave_for(server, place, &mut client);
+            let Some((slot, thread, away)) = left else { return };
+            (slot, thread, Some(away))
         }
     };
     if blocked {

@@ -4,8 +4,11 @@ use io_uring::Submitter;
 use std::io::{Error, Result};
 use std::sync::atomic::{AtomicU16, Ordering::Release};
 
-/// Buffers of a thread; a power of two.
+/// Buffers of a thread at most; a power of two.
 const COUNT: u16 = 256;
+/// So many are used at first. The kernel takes them in turn, so all that it has are touched soon: more of them come when
+/// many connections speak at once.
+const FIRST: u16 = 16;
 /// The size of each.
 const SIZE: usize = 8 * 1024;
 /// The group's name; a ring has only this one.
@@ -17,7 +20,9 @@ pub struct Buffers {
     memory: *mut u8,
     /// How many were ever given to the kernel; it looks at the lower 16 bits.
     tail: u16,
-    /// Buffers that are not with the kernel.
+    /// Buffers that are used at all.
+    used: u16,
+    /// Those of them that are not with the kernel.
     out: usize,
 }
 
@@ -68,12 +73,22 @@ impl Buffers {
         let memory = map(usize::from(COUNT) * SIZE)?;
         // SAFETY: layout: the entries are there, page-aligned, and stay.
         unsafe { submitter.register_buf_ring_with_flags(entries as u64, COUNT, GROUP, 0)? };
-        let mut buffers =
-            Buffers { entries: entries.cast(), memory, tail: 0, out: usize::from(COUNT) };
-        for buffer in 0..COUNT {
-            buffers.give_back(Piece::new(buffer, 0));
-        }
+        let mut buffers = Buffers { entries: entries.cast(), memory, tail: 0, used: 0, out: 0 };
+        buffers.use_up_to(FIRST);
         Ok(buffers)
+    }
+
+    /// Uses more buffers, if there are any.
+    pub fn grow(&mut self) {
+        self.use_up_to((2 * self.used).min(COUNT));
+    }
+
+    fn use_up_to(&mut self, count: u16) {
+        for buffer in self.used..count {
+            self.out += 1;
+            self.give_back(Piece::new(buffer, 0));
+        }
+        self.used = count;
     }
 
     /// The bytes of a piece.
@@ -105,6 +120,6 @@ impl Buffers {
 
     /// Whether so few are left that what cannot be used at once should be copied.
     pub fn scarce(&self) -> bool {
-        self.out > usize::from(COUNT) / 2
+        self.out > usize::from(self.used) / 2
     }
 }

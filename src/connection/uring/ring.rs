@@ -594,6 +594,9 @@ impl Ring {
 
     fn received(&mut self, place: u32, value: i32, piece: Option<Piece>, more: bool) {
         let scarce = self.buffers.scarce();
+        if scarce || value == -libc::ENOBUFS {
+            self.buffers.grow();
+        }
         let here = &mut self.places[place as usize];
         if !more {
             (here.armed, here.cancelling) = (false, false);

@@ -104,3 +104,18 @@ pub struct StreamId {
     pub ms: u64,
     pub seq: u64,
 }
+
+/// `RedisModuleSlotRange`: slots of a cluster, the last one included.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotRange {
+    pub start: u16,
+    pub end: u16,
+}
+
+/// `RedisModuleSlotRangeArray`: its ranges lie behind it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct SlotRangeArray {
+    pub num_ranges: i32,
+}

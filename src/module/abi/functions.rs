@@ -56,6 +56,12 @@ pub type EventLoopFn = Option<unsafe extern "C" fn(c_int, *mut c_void, c_int)>;
 pub type InfoFn = Option<unsafe extern "C" fn(Handle, c_int)>;
 /// Global defragmentation: defrag context.
 pub type DefragFn = Option<unsafe extern "C" fn(Handle)>;
+/// Global defragmentation in steps (Redis 8.0): defrag context; 0 when all is done.
+pub type DefragStepFn = Option<unsafe extern "C" fn(Handle) -> c_int>;
+/// Defragmentation of a dictionary's value (Redis 8.0): defrag context, value, key and its length, where a new address of
+/// the value goes; 0 when the value is done.
+pub type DefragDictFn =
+    Option<unsafe extern "C" fn(Handle, *mut c_void, *mut u8, usize, *mut *mut c_void) -> c_int>;
 
 /// `rdb_load`: io, encoding version; null is a failure.
 pub type TypeLoadFn = Option<unsafe extern "C" fn(Handle, c_int) -> *mut c_void>;

@@ -14,8 +14,9 @@ use std::ffi::{c_char, c_int, c_void, CStr};
 use std::sync::Arc;
 
 /// `RedisModuleUser`: a user that a module made, or looked up.
+#[repr(C)]
 pub struct ModuleUser {
-    /// The user.
+    /// The user. Never what the first word of a context is, so that `GetUserUsername` can tell the two apart.
     pub user: Arc<User>,
     /// The module made it: it ends with this handle.
     owned: bool,
@@ -32,6 +33,13 @@ fn handle(user: Arc<User>, owned: bool) -> *const ModuleUser {
 unsafe fn rules_of(user: *const ModuleUser) -> Arc<Rules> {
     // SAFETY: ABI: this function's contract.
     unsafe { &*user }.user.rules()
+}
+
+/// What the key functions may be asked: flags that are known, as the rules want them.
+fn key_flags(flags: c_int) -> Option<u64> {
+    let known =
+        abi::CMD_KEY_ACCESS | abi::CMD_KEY_INSERT | abi::CMD_KEY_DELETE | abi::CMD_KEY_UPDATE;
+    (flags as u64 & !known == 0).then_some(flags as u64)
 }
 
 fn denied(errno: c_int) -> c_int {
@@ -167,6 +175,27 @@ crate::api! {
         }
     }
 
+    /// The user that `SetContextUser` set, null if there is none. It stays the context's: not to be freed (Redis 8.8).
+    [Locked] fn GetContextUser(ctx: *mut Ctx) -> *const ModuleUser {
+        // SAFETY: ABI: a live context.
+        unsafe { &*ctx }.user.as_ref().map_or(std::ptr::null(), Arc::as_ptr)
+    }
+
+    /// A user's name, null for no user (Redis 8.8). The first header that declared this function, which the crate
+    /// `redis-module` still has, gave it the user alone: a first argument that is no context is taken for the user.
+    [Locked] fn GetUserUsername(ctx: *mut Ctx, user: *const ModuleUser) -> *mut RStr {
+        // SAFETY: ABI: null, a live context or a live handle; each begins with a pointer, a context with `GetApi`'s.
+        let alone = !ctx.is_null() && unsafe { *ctx.cast::<*const c_void>() } != super::get_api_address();
+        let (ctx, user) =
+            if alone { (std::ptr::null_mut(), ctx.cast_const().cast()) } else { (ctx, user) };
+        // SAFETY: ABI: null, or a handle that the module still has.
+        match unsafe { user.as_ref() } {
+            // SAFETY: ABI: null or a live context.
+            Some(user) => unsafe { super::string::make(ctx, user.user.name()) },
+            None => std::ptr::null_mut(),
+        }
+    }
+
     /// The name of the client's user; null where no client is behind the context.
     [Locked] fn GetCurrentUserName(ctx: *mut Ctx) -> *mut RStr {
         // SAFETY: ABI: a live context.
@@ -197,14 +226,21 @@ crate::api! {
     [Locked] fn ACLCheckKeyPermissions(
         user: *const ModuleUser, key: *mut RStr, flags: c_int,
     ) -> c_int {
-        let known = abi::CMD_KEY_ACCESS | abi::CMD_KEY_INSERT | abi::CMD_KEY_DELETE
-            | abi::CMD_KEY_UPDATE;
-        if flags as u64 & !known != 0 {
-            return denied(libc::EINVAL);
-        }
+        let Some(flags) = key_flags(flags) else { return denied(libc::EINVAL) };
         // SAFETY: ABI: a handle that the module still has, and a live string.
         let (rules, key) = unsafe { (rules_of(user), RStr::bytes(key)) };
-        if check::key(&rules, key, flags as u64) { OK } else { denied(libc::EACCES) }
+        if check::key(&rules, key, flags) { OK } else { denied(libc::EACCES) }
+    }
+
+    /// Whether the user may use all keys that begin with a prefix in this way: `OK`, or an error with `errno` (Redis 8.0).
+    /// Under Valkey's name there is another function, with other arguments, which this is not.
+    [Locked] fn ACLCheckKeyPrefixPermissions(
+        user: *const ModuleUser, prefix: *mut RStr, flags: c_int,
+    ) -> c_int {
+        let Some(flags) = key_flags(flags) else { return denied(libc::EINVAL) };
+        // SAFETY: ABI: a handle that the module still has, and a live string.
+        let (rules, prefix) = unsafe { (rules_of(user), RStr::bytes(prefix)) };
+        if check::key_prefix(&rules, prefix, flags) { OK } else { denied(libc::EACCES) }
     }
 
     /// Whether the user may use a channel in this way. Without `errno` if not, but with it for unknown flags.

@@ -161,7 +161,9 @@ fn prepare(
             "ERR cannot run as user, no user directly attached to context or context's client",
         ));
     }
-    let Some(command) = table.resolve(args) else {
+    // A user has no internal commands.
+    let is_there = |c: &&Arc<Command>| !(f.as_user && c.has(flags::INTERNAL));
+    let Some(command) = table.resolve(args).filter(is_there) else {
         return Err(Refused(libc::ENOENT, dispatch::not_found(table, args)));
     };
     if !command.arity_ok(args.len()) || command.is_container() {

@@ -1,9 +1,11 @@
 //! Cluster calls, as a node that is not part of a cluster answers them.
+use super::memory::{Alloc, Free};
 use crate::keyspace::shard::slot_of;
-use crate::module::abi::{self, ERR};
-use crate::module::context::Ctx;
+use crate::module::abi::{self, SlotRangeArray, ERR, OK};
+use crate::module::context::{Auto, Ctx};
 use crate::module::string::RStr;
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::OnceLock;
 
 /// Hash slots of a cluster.
@@ -39,6 +41,41 @@ fn names() -> &'static [Name] {
         }
         names
     })
+}
+
+/// How often `ClusterDisableTrim` was called and not undone.
+static KEPT: AtomicI32 = AtomicI32::new(0);
+
+/// An array for a module, which automatic memory frees if the module does not.
+///
+/// # Safety
+/// ABI: null or a live context.
+unsafe fn slot_ranges(ctx: *mut Ctx, ranges: &[abi::SlotRange]) -> *mut SlotRangeArray {
+    let size = std::mem::size_of::<SlotRangeArray>() + std::mem::size_of_val(ranges);
+    // SAFETY: layout: room for the head and for as many ranges.
+    let array = unsafe {
+        let array: *mut SlotRangeArray = Alloc(size).cast();
+        (*array).num_ranges = ranges.len() as i32;
+        let to = array.add(1).cast::<abi::SlotRange>();
+        std::ptr::copy_nonoverlapping(ranges.as_ptr(), to, ranges.len());
+        array
+    };
+    // SAFETY: ABI: this function's contract.
+    if let Some(ctx) = unsafe { ctx.as_mut() } {
+        ctx.remember(Auto::SlotRanges(array.cast()));
+    }
+    array
+}
+
+/// Frees slot ranges that automatic memory management owes.
+pub fn free_auto(ranges: *mut c_void) {
+    free_slot_ranges(ranges.cast());
+}
+
+/// Frees what [`slot_ranges`] made.
+fn free_slot_ranges(ranges: *mut SlotRangeArray) {
+    // SAFETY: ABI: the module, or automatic memory, gives it up.
+    unsafe { Free(ranges.cast()) }
 }
 
 crate::api! {
@@ -92,6 +129,39 @@ crate::api! {
 
     /// Forbids parts of what a cluster does. Outside of a cluster none of it happens anyway.
     [Locked] fn SetClusterFlags(_ctx: *mut Ctx, _flags: u64) {}
+
+    /// Whether this node has the keys of a slot: of every one outside of a cluster (Redis 8.4).
+    [Free] fn ClusterCanAccessKeysInSlot(slot: c_int) -> c_int {
+        c_int::from(usize::try_from(slot).is_ok_and(|slot| slot < CLUSTER_SLOTS))
+    }
+
+    /// The slots of this node, to be freed with `ClusterFreeSlotRanges`: all of them outside of a cluster (Redis 8.4).
+    [Free] fn ClusterGetLocalSlotRanges(ctx: *mut Ctx) -> *mut SlotRangeArray {
+        let last = CLUSTER_SLOTS as u16 - 1;
+        // SAFETY: ABI: null or a live context.
+        unsafe { slot_ranges(ctx, &[abi::SlotRange { start: 0, end: last }]) }
+    }
+
+    /// Frees slot ranges. With the context with which they were made, or null for none.
+    [Free] fn ClusterFreeSlotRanges(ctx: *mut Ctx, ranges: *mut SlotRangeArray) {
+        // SAFETY: ABI: null or a live context.
+        if let Some(ctx) = unsafe { ctx.as_mut() } {
+            ctx.forget(Auto::SlotRanges(ranges.cast()));
+        }
+        free_slot_ranges(ranges);
+    }
+
+    /// Keeps what moved to another node until `ClusterEnableTrim` (Redis 8.4.1). Outside of a cluster nothing moves.
+    [Locked] fn ClusterDisableTrim(_ctx: *mut Ctx) -> c_int {
+        let more = |n: c_int| n.checked_add(1);
+        if KEPT.fetch_update(Relaxed, Relaxed, more).is_ok() { OK } else { ERR }
+    }
+
+    /// Ends one `ClusterDisableTrim`; fails if there was none.
+    [Locked] fn ClusterEnableTrim(_ctx: *mut Ctx) -> c_int {
+        let less = |n: c_int| (n > 0).then_some(n - 1);
+        if KEPT.fetch_update(Relaxed, Relaxed, less).is_ok() { OK } else { ERR }
+    }
 
     /// A short text that hashes to a slot, as a key or as a hash tag; null for a slot that there is not.
     [Free] fn ClusterCanonicalKeyNameInSlot(slot: c_uint) -> *const c_char {

@@ -36,6 +36,10 @@ const FLAG_WORDS: &[(&str, u64)] = &[
     ("no-cluster", flags::MODULE_NO_CLUSTER),
     ("no-mandatory-keys", flags::NO_MANDATORY_KEYS),
     ("allow-busy", flags::ALLOW_BUSY),
+    // Of Redis 8.0.
+    ("internal", flags::INTERNAL | flags::NOSCRIPT),
+    // Commands of modules may touch any key anyway.
+    ("touches-arbitrary-keys", 0),
 ];
 
 /// Command flags from their words; `None` if one is unknown.

@@ -1,8 +1,9 @@
-//! Configuration parameters of modules: `module.name` in the file, in `CONFIG GET`, `SET` and `REWRITE`.
+//! Configuration parameters of modules: `module.name` in the file, in `CONFIG GET`, `SET` and `REWRITE`. Modules of Redis 8
+//! may choose names without a prefix, and second names.
 //!
 //! The module owns the value; the server knows the kind, the limits and the default, and calls the module to get and set
 //! it. All of it happens on the module thread, under the module lock.
-use crate::config::rows::{DENY_LOADING, HIDDEN, IMMUTABLE, MULTI_ARG, PROTECTED};
+use crate::config::rows::{self, DENY_LOADING, HIDDEN, IMMUTABLE, MULTI_ARG, PROTECTED};
 use crate::config::text::{format_memory, parse_memory, quote};
 use crate::config::{ApplyError, ExtraConfigs, ExtraRow};
 use crate::keyspace::number::parse_i64;
@@ -14,12 +15,12 @@ use crate::module::context::Ctx;
 use crate::module::registry::Module;
 use crate::module::string::RStr;
 use parking_lot::Mutex;
-use std::ffi::{c_char, c_int, c_uint, c_void, CString};
+use std::ffi::{c_char, c_int, c_uint, c_void, CStr, CString};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 /// What sort of value, with the module's functions for it.
-enum Kind {
+pub(super) enum Kind {
     Text {
         default: Option<Vec<u8>>,
         get: abi::ConfigGetStringFn,
@@ -49,19 +50,23 @@ enum Kind {
 
 /// A value of any kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Value {
+pub(super) enum Value {
     Text(Vec<u8>),
     Number(i64),
 }
 
-struct Parameter {
+pub(super) struct Parameter {
     module: &'static Module,
     /// As the module calls it, for its functions.
     name: CString,
-    /// `module.name`
+    /// `module.name`, or what the module wants instead.
     full_name: String,
-    flags: u16,
-    kind: Kind,
+    /// The same, for modules.
+    pub(super) c_name: CString,
+    /// A second name.
+    alias: Option<CString>,
+    pub(super) flags: u16,
+    pub(super) kind: Kind,
     apply: abi::ConfigApplyFn,
     data: *mut c_void,
 }
@@ -87,9 +92,10 @@ pub fn offer_file(values: &[(Vec<u8>, Vec<u8>)]) {
     *OFFERED.lock() = Offered { values: values.to_vec(), loadex: false };
 }
 
-/// After the start: whether values of the file are left that no module took.
-pub fn left_over() -> bool {
-    !OFFERED.lock().values.is_empty()
+/// After the start: the names in the file that no module took.
+pub fn left_over() -> Vec<String> {
+    let offered = OFFERED.lock();
+    offered.values.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
 /// Offers the values of `MODULE LOADEX ... CONFIG` to the module about to be loaded.
@@ -146,7 +152,8 @@ fn reason(error: abi::Handle) -> String {
 }
 
 impl Parameter {
-    fn get(&self) -> Value {
+    /// Asks the module for the value.
+    pub(super) fn get(&self) -> Value {
         let _running = running(self.module, &"config get");
         let (name, data) = (self.name.as_ptr(), self.data);
         // SAFETY: ABI: registered for these signatures; lock: the module lock is held.
@@ -216,28 +223,51 @@ impl Parameter {
     }
 
     /// Reads a value, or says in Redis' words why not.
-    fn parse(&self, args: &[Vec<u8>]) -> Result<Value, String> {
+    pub(super) fn parse(&self, args: &[Vec<u8>]) -> Result<Value, String> {
         let first = args.first().map_or(&[][..], Vec::as_slice);
         match &self.kind {
             Kind::Text { .. } => Ok(Value::Text(first.to_vec())),
             Kind::Switch { .. } if first.eq_ignore_ascii_case(b"yes") => Ok(Value::Number(1)),
             Kind::Switch { .. } if first.eq_ignore_ascii_case(b"no") => Ok(Value::Number(0)),
             Kind::Switch { .. } => Err("argument must be 'yes' or 'no'".into()),
-            Kind::Number { min, max, memory, .. } => {
+            Kind::Number { memory, .. } => {
                 let n = if *memory {
                     parse_memory(first).map(|n| n as i64).ok_or("argument must be a memory value")
                 } else {
                     parse_i64(first).ok_or("argument couldn't be parsed into an integer")
                 }?;
-                if !(*min..=*max).contains(&n) {
-                    return Err(format!("argument must be between {min} and {max} inclusive"));
-                }
-                Ok(Value::Number(n))
+                self.in_range(n).map(|()| Value::Number(n))
             }
             Kind::Choice { choices, many, .. } => {
                 parse_choice(choices, *many, args).map(|n| Value::Number(i64::from(n)))
             }
         }
+    }
+
+    /// Whether a number lies between the limits, if there are limits.
+    pub(super) fn in_range(&self, n: i64) -> Result<(), String> {
+        match &self.kind {
+            Kind::Number { min, max, .. } if !(*min..=*max).contains(&n) => {
+                Err(format!("argument must be between {min} and {max} inclusive"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets a value outside of `CONFIG SET` and has it applied: both or neither.
+    pub(super) fn change(&self, new: &Value) -> Result<(), String> {
+        let old = self.get();
+        if *new == old {
+            return Ok(());
+        }
+        let changed = [self.full_name.clone()];
+        self.put(new).and_then(|()| {
+            ModuleConfigs.apply(&changed).map_err(|e| {
+                let _ = self.put(&old);
+                let _ = ModuleConfigs.apply(&changed);
+                e.reason.unwrap_or_default()
+            })
+        })
     }
 
     /// Sets a value if it differs from the present one. True if it does.
@@ -249,7 +279,8 @@ impl Parameter {
         self.put(&new).map(|()| true)
     }
 
-    fn text_of(&self, value: &Value) -> Vec<u8> {
+    /// A value as `CONFIG GET` shows it.
+    pub(super) fn text_of(&self, value: &Value) -> Vec<u8> {
         match (&self.kind, value) {
             (_, Value::Text(text)) => text.clone(),
             (Kind::Switch { .. }, Value::Number(n)) => {
@@ -266,8 +297,19 @@ impl Parameter {
         }
     }
 
-    fn row(&self) -> ExtraRow {
-        ExtraRow { name: self.full_name.clone(), flags: self.flags }
+    /// All names, the second one too.
+    pub(super) fn names(&self) -> impl Iterator<Item = &CStr> {
+        [Some(&self.c_name), self.alias.as_ref()].into_iter().flatten().map(CString::as_c_str)
+    }
+
+    /// The rows of all names.
+    fn rows(&self) -> impl Iterator<Item = ExtraRow> + '_ {
+        let row = |name: &CStr| {
+            let name = name.to_string_lossy().into_owned();
+            let first = (name != self.full_name).then(|| self.full_name.clone());
+            ExtraRow { name, first, flags: self.flags }
+        };
+        self.names().map(row)
     }
 }
 
@@ -308,9 +350,16 @@ fn choice_name(choices: &[(String, c_int)], many: bool, value: c_int) -> String 
     }
 }
 
-fn find(name: &[u8]) -> Option<Arc<Parameter>> {
+/// The parameter of this name, without regard to case.
+pub(super) fn find(name: &[u8]) -> Option<Arc<Parameter>> {
     let all = PARAMETERS.lock();
-    all.iter().find(|p| p.full_name.as_bytes().eq_ignore_ascii_case(name)).cloned()
+    let is = |p: &&Arc<Parameter>| p.names().any(|n| n.to_bytes().eq_ignore_ascii_case(name));
+    all.iter().find(is).cloned()
+}
+
+/// The parameters of all modules.
+pub(super) fn all() -> Vec<Arc<Parameter>> {
+    PARAMETERS.lock().clone()
 }
 
 /// The parameters of one module.
@@ -324,11 +373,12 @@ pub struct ModuleConfigs;
 
 impl ExtraConfigs for ModuleConfigs {
     fn find(&self, name: &[u8]) -> Option<ExtraRow> {
-        find(name).map(|p| p.row())
+        let is = |row: &ExtraRow| row.name.as_bytes().eq_ignore_ascii_case(name);
+        find(name)?.rows().find(is)
     }
 
     fn all(&self) -> Vec<ExtraRow> {
-        PARAMETERS.lock().iter().map(|p| p.row()).collect()
+        PARAMETERS.lock().iter().flat_map(|p| p.rows()).collect()
     }
 
     fn get(&self, name: &str) -> Option<Vec<u8>> {
@@ -384,7 +434,8 @@ fn row_flags(bits: c_uint, numeric: bool, choice: bool) -> Option<u16> {
         | abi::CONFIG_PROTECTED
         | abi::CONFIG_DENY_LOADING
         | abi::CONFIG_MEMORY
-        | abi::CONFIG_BITFLAGS;
+        | abi::CONFIG_BITFLAGS
+        | abi::CONFIG_UNPREFIXED;
     if bits & !known != 0 {
         crate::log_warning!("Invalid flag(s) for configuration");
         return None;
@@ -412,6 +463,12 @@ fn row_flags(bits: c_uint, numeric: bool, choice: bool) -> Option<u16> {
     Some(flags)
 }
 
+/// Names without a prefix may have a dot.
+fn valid_bare_name(name: &str) -> bool {
+    let dots = name.bytes().filter(|c| *c == b'.').count();
+    dots <= 1 && valid_resource_name(&name.replacen('.', "", 1))
+}
+
 struct Registration {
     name: *const c_char,
     bits: c_uint,
@@ -433,19 +490,33 @@ unsafe fn register(ctx: *mut Ctx, r: Registration) -> c_int {
     // Redis lets a text have the flag of memory sizes, where it means nothing.
     let numeric = matches!(r.kind, Kind::Number { .. } | Kind::Text { .. });
     let flags = row_flags(r.bits, numeric, matches!(r.kind, Kind::Choice { .. }));
-    let (Some(flags), true) = (flags, valid_resource_name(&name)) else {
+    let is_bare = r.bits & abi::CONFIG_UNPREFIXED != 0;
+    let (full_name, alias) = match name.split_once('|') {
+        Some((first, second)) if is_bare => (first.to_string(), Some(second)),
+        _ if is_bare => (name.to_string(), None),
+        _ => (format!("{}.{name}", module.name()), None),
+    };
+    let valid = match is_bare {
+        true => valid_bare_name(&full_name) && alias.is_none_or(valid_bare_name),
+        false => valid_resource_name(&name),
+    };
+    let (Some(flags), true) = (flags, valid) else {
         set_errno(libc::EINVAL);
         return ERR;
     };
-    let full_name = format!("{}.{name}", module.name());
-    if find(full_name.as_bytes()).is_some() {
+    let is_taken =
+        |name: &str| rows::find(name.as_bytes()).is_some() || find(name.as_bytes()).is_some();
+    if is_taken(&full_name) || alias.is_some_and(|a| is_taken(a) || a == full_name) {
         crate::log_warning!("Configuration by the name: {name} already registered");
         set_errno(libc::EALREADY);
         return ERR;
     }
-    let name = CString::new(name.as_bytes()).unwrap_or_default();
+    let c = |text: &str| CString::new(text).unwrap_or_default();
+    let alias = alias.map(c);
+    let c_name = c(&full_name);
+    let name = if is_bare { c_name.clone() } else { c(&name) };
     let Registration { kind, apply, data, .. } = r;
-    let parameter = Parameter { module, name, full_name, flags, kind, apply, data };
+    let parameter = Parameter { module, name, full_name, c_name, alias, flags, kind, apply, data };
     PARAMETERS.lock().push(Arc::new(parameter));
     OK
 }
@@ -509,28 +580,34 @@ crate::api! {
         }
     }
 
-    /// Sets all parameters of the module to their defaults; only inside OnLoad, before `LoadConfigs` (Redis 8.0).
+    /// Sets all parameters of the module to their defaults, once; only inside OnLoad, before `LoadConfigs` (Redis 8.0).
     [Main] fn LoadDefaultConfigs(ctx: *mut Ctx) -> c_int {
         // SAFETY: ABI: null or a live context.
         let module = unsafe { ctx.as_ref() }.and_then(|c| c.module);
         let Some(module) = module.filter(|m| m.onload.load(Relaxed)) else { return ERR };
+        if module.configs_loaded.load(Relaxed) || module.configs_at_default.load(Relaxed) {
+            return ERR;
+        }
         for p in of_module(module) {
             if let Err(text) = p.put_default() {
                 crate::log_warning!("{text}");
                 return ERR;
             }
         }
+        module.configs_at_default.store(true, Relaxed);
         OK
     }
 
     /// Sets all parameters of the module to what the file or `MODULE LOADEX` says, or to their defaults; only inside OnLoad.
+    /// After `LoadDefaultConfigs` a parameter of which nothing is said keeps its value, which the module may have changed.
     [Main] fn LoadConfigs(ctx: *mut Ctx) -> c_int {
         // SAFETY: ABI: null or a live context.
         let module = unsafe { ctx.as_ref() }.and_then(|c| c.module);
         let Some(module) = module.filter(|m| m.onload.load(Relaxed)) else { return ERR };
         for p in of_module(module) {
             let name = &p.full_name;
-            let failed = match take_offer(name) {
+            let alias = || p.alias.as_ref().and_then(|a| take_offer(&a.to_string_lossy()));
+            let failed = match take_offer(name).or_else(alias) {
                 Some(value) => {
                     let many = p.flags & MULTI_ARG != 0;
                     let args: Vec<Vec<u8>> = if many {
@@ -542,6 +619,7 @@ crate::api! {
                         format!("Issue during loading of configuration {name} : {why}")
                     })
                 }
+                None if module.configs_at_default.load(Relaxed) => None,
                 None => p.put_default().err(),
             };
             if let Some(text) = failed {
@@ -588,6 +666,16 @@ mod tests {
         );
         assert_eq!(row_flags(abi::CONFIG_MEMORY, false, false), None);
         assert_eq!(row_flags(abi::CONFIG_BITFLAGS, true, false), None);
-        assert_eq!(row_flags(abi::CONFIG_UNPREFIXED, true, true), None);
+        assert_eq!(row_flags(abi::CONFIG_UNPREFIXED << 1, true, true), None);
+    }
+
+    #[test]
+    fn names_without_a_prefix() {
+        for name in ["search-timeout", "bf.initial_size", "x", ".x"] {
+            assert!(valid_bare_name(name), "{name}");
+        }
+        for name in ["", ".", "a.b.c", "a|b", "a b", "a\u{e9}"] {
+            assert!(!valid_bare_name(name), "{name}");
+        }
     }
 }

@@ -2,7 +2,9 @@
 use super::reply::command_name;
 use super::string::make;
 use crate::config::enums::maxmemory_policy;
+use crate::config::set::allows;
 use crate::connection::client::{flag, ClientShared};
+use crate::execute::server::is_local;
 use crate::module::abi;
 use crate::module::border::set_errno;
 use crate::module::context::Ctx;
@@ -56,6 +58,7 @@ fn server_flags(server: &Server) -> c_int {
         (server.persistence.saving.load(Relaxed), abi::CTX_FLAGS_ACTIVE_CHILD),
         (log::in_child(), abi::CTX_FLAGS_IS_CHILD),
         (server.starting.load(Relaxed), abi::CTX_FLAGS_SERVER_STARTUP),
+        (allows(config.enable_debug_command(), false), abi::CTX_FLAGS_DEBUG_ENABLED),
     ];
     bits.iter().filter(|b| b.0).map(|b| b.1).fold(0, |all, bit| all | bit)
 }
@@ -66,6 +69,7 @@ fn context_flags(ctx: &Ctx) -> c_int {
     let shared = &session.shared;
     let dirty =
         shared.has(flag::DIRTY_CAS) || session.multi.as_ref().is_some_and(|multi| multi.aborted);
+    let debug = Server::get().config.enable_debug_command();
     let resp3 = ctx.out().map_or_else(|| shared.has(flag::RESP3), |out| out.resp3);
     let bits = [
         (session.deny_blocking, abi::CTX_FLAGS_DENY_BLOCKING),
@@ -74,6 +78,7 @@ fn context_flags(ctx: &Ctx) -> c_int {
         (dirty, abi::CTX_FLAGS_MULTI_DIRTY),
         // Set from `MULTI` to the end of `EXEC`; a module's command runs only in the latter.
         (shared.has(flag::MULTI), abi::CTX_FLAGS_MULTI),
+        (allows(debug, is_local(session)), abi::CTX_FLAGS_DEBUG_ENABLED),
     ];
     bits.iter().filter(|b| b.0).map(|b| b.1).fold(0, |all, bit| all | bit)
 }
@@ -101,9 +106,9 @@ api! {
         own | server_flags(Server::get())
     }
 
-    /// All bits that `GetContextFlags` knows.
+    /// All bits that `GetContextFlags` knows; one of Redis 8.0 among them.
     [Free] fn GetContextFlagsAll() -> c_int {
-        abi::CTX_FLAGS_NEXT - 1
+        (abi::CTX_FLAGS_NEXT - 1) | abi::CTX_FLAGS_DEBUG_ENABLED
     }
 
     /// All classes of keyspace events.
@@ -314,7 +319,7 @@ mod tests {
     fn masks_of_all_flags() {
         // SAFETY: ABI: these take nothing.
         unsafe {
-            assert_eq!(GetContextFlagsAll(), 0x1ff_ffff);
+            assert_eq!(GetContextFlagsAll(), 0x3ff_ffff);
             assert_eq!(GetKeyspaceNotificationFlagsAll(), 0x7fff);
             assert_eq!(GetModuleOptionsAll(), 0xf);
         }

@@ -1,17 +1,76 @@
 //! The Dictionary API: byte strings to pointers, in bytewise order.
 use super::string::{bytes_of, make};
+use crate::keyspace::defrag::relocate;
 use crate::module::abi;
 use crate::module::context::{Auto, Ctx};
+use crate::module::defrag::DefragCtx;
 use crate::module::string::RStr;
+use std::borrow::Borrow;
+use std::cell::UnsafeCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
+/// A key. Its bytes can be moved to another place while it stays where it is in the order.
+struct Key(UnsafeCell<Box<[u8]>>);
+
+impl Key {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: lock: only `relocate` changes the cell, and its caller has no such reference.
+        unsafe { &*self.0.get() }
+    }
+
+    /// Moves the bytes to a better place, where that is worth it; whether they were moved.
+    ///
+    /// # Safety
+    /// Nobody else uses the key meanwhile.
+    unsafe fn relocate(&self) -> bool {
+        // SAFETY: ABI: this function's contract.
+        let place = unsafe { &mut *self.0.get() };
+        if place.is_empty() {
+            return false;
+        }
+        // SAFETY: layout: the box is the only pointer to its block; if that is moved, it is gone from its old place.
+        unsafe {
+            let Some(new) = relocate(place.as_mut_ptr()) else { return false };
+            let bytes = std::ptr::slice_from_raw_parts_mut(new, place.len());
+            std::ptr::write(place, Box::from_raw(bytes));
+        }
+        true
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        self.bytes().cmp(other.bytes())
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Key {}
+
 /// `RedisModuleDict`.
 #[derive(Default)]
 pub struct Dict {
-    map: BTreeMap<Box<[u8]>, *mut c_void>,
+    map: BTreeMap<Key, *mut c_void>,
     /// Bytes of all keys.
     key_bytes: usize,
 }
@@ -64,7 +123,7 @@ impl Dict {
             return false;
         }
         self.key_bytes += key.len();
-        self.map.insert(key.into(), value);
+        self.map.insert(Key(UnsafeCell::new(key.into())), value);
         true
     }
 
@@ -80,7 +139,7 @@ impl Dict {
             Way::Forward => self.map.range::<[u8], _>((from, Unbounded)).next(),
             Way::Back => self.map.range::<[u8], _>((Unbounded, from)).next_back(),
         };
-        found.map(|(k, v)| (&**k, *v))
+        found.map(|(k, v)| (k.bytes(), *v))
     }
 }
 
@@ -134,6 +193,61 @@ impl DictIter {
         let is = self.key.as_slice().cmp(key);
         equal && is == Ordering::Equal || order == Some(is)
     }
+}
+
+/// `DefragRedisModuleDict`: the dictionary's new address, and the key to go on with.
+///
+/// # Safety
+/// ABI: the context of a running callback, and a live dictionary that only the module points to.
+pub unsafe fn defrag(
+    ctx: *mut DefragCtx,
+    dict: *mut Dict,
+    callback: abi::DefragDictFn,
+    from: Option<Vec<u8>>,
+) -> (Option<*mut Dict>, Option<Vec<u8>>) {
+    let mut moved = None;
+    if from.is_none() {
+        // SAFETY: ABI: this function's contract.
+        unsafe {
+            moved = relocate(dict);
+            (*ctx).moves.count(moved.is_some());
+        }
+    }
+    let dict = moved.unwrap_or(dict);
+    // The module is not to change the dictionary meanwhile, but if it does, the next key is looked for.
+    // SAFETY: ABI: this function's contract; no reference into the dictionary is kept over the callback.
+    let after = |bound: Bound<&[u8]>| unsafe {
+        (*dict).nearest(bound, Way::Forward).map(|(k, v)| (k.to_vec(), v))
+    };
+    let mut at = match &from {
+        Some(key) => after(Included(key)),
+        None => after(Unbounded),
+    };
+    while let Some((mut key, value)) = at {
+        let (mut new, mut more) = (std::ptr::null_mut(), 0);
+        // SAFETY: ABI: registered for this signature; as above.
+        unsafe {
+            if let Some((k, _)) = (*dict).map.get_key_value(key.as_slice()) {
+                let hit = k.relocate();
+                (*ctx).moves.count(hit);
+            }
+            if let Some(f) = callback {
+                more = f(ctx.cast(), value, key.as_mut_ptr(), key.len(), &raw mut new);
+            }
+            if let (Some(place), false) = ((*dict).map.get_mut(key.as_slice()), new.is_null()) {
+                *place = new;
+            }
+            if more != 0 {
+                return (moved, Some(key));
+            }
+        }
+        at = after(Excluded(&key));
+        // SAFETY: ABI: as above.
+        if unsafe { (*ctx).is_over() } {
+            return (moved, at.map(|(k, _)| k));
+        }
+    }
+    (moved, None)
 }
 
 /// Frees a handle that automatic memory management owes.

@@ -65,9 +65,9 @@ crate::api! {
         unsafe { Key::open(ctx, name, mode) }
     }
 
-    /// All modes of `OpenKey` that this server knows.
+    /// All modes of `OpenKey` that this server knows; one of Redis 8.0 among them.
     [Free] fn GetOpenKeyModesAll() -> c_int {
-        abi::OPEN_KEY_ALL
+        abi::OPEN_KEY_ALL | abi::OPEN_KEY_ACCESS_EXPIRED
     }
 
     /// Closes a key; null is allowed. A key that was open for writing counts as modified.

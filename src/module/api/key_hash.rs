@@ -141,8 +141,8 @@ unsafe extern "C" fn backplane_hash_set_impl(
     count
 }
 
-/// `HashGet`: a new string for each field, null for a missing one; or, with `EXISTS`, whether it exists. ERR if the key
-/// has another type.
+/// `HashGet`: a new string for each field, null for a missing one; or, with `EXISTS`, whether it exists, with
+/// `EXPIRE_TIME` (Redis 8.0) when it expires, -1 for never and for a missing one. ERR if the key has another type.
 ///
 /// # Safety
 /// As `ffi/shims.h` says: called by the shim of `HashGet`.
@@ -156,13 +156,14 @@ unsafe extern "C" fn backplane_hash_get_impl(
     super::enter(&"HashGet", LockClass::Locked);
     // SAFETY: ABI: an open key; the shim's list.
     let (k, pairs) = unsafe { (key(handle), pair_list(pairs.cast::<Pair>(), len)) };
-    let Some(k) = k else { return abi::ERR };
+    const EITHER: c_int = abi::HASH_EXISTS | abi::HASH_EXPIRE_TIME;
+    let Some(k) = k.filter(|_| flags & EITHER != EITHER) else { return abi::ERR };
     let hash = match k.value() {
         Some(ValueRef::Hash(hash)) => Some(hash),
         None => None,
         Some(_) => return abi::ERR,
     };
-    let now = k.ctx().time();
+    let now = k.field_time();
     let mut buf = NumBuf::new();
     for pair in pairs {
         // SAFETY: ABI: the flag tells what the fields are.
@@ -173,11 +174,17 @@ unsafe extern "C" fn backplane_hash_get_impl(
             unsafe { *pair.value.cast::<c_int>() = c_int::from(found.is_some()) };
             continue;
         }
+        if flags & abi::HASH_EXPIRE_TIME != 0 {
+            let at = found.and_then(|e| e.expire).unwrap_or(abi::NO_EXPIRE);
+            // SAFETY: ABI: with this flag, a place for a time.
+            unsafe { *pair.value.cast::<i64>() = at };
+            continue;
+        }
         let value = match found {
             Some(e) => k.new_string(e.value.bytes(&mut buf)),
             None => std::ptr::null_mut(),
         };
-        // SAFETY: ABI: without that flag, a place for a string.
+        // SAFETY: ABI: without these flags, a place for a string.
         unsafe { *pair.value.cast::<*mut RStr>() = value };
     }
     abi::OK

@@ -120,6 +120,23 @@ mod heap {
         })
     }
 
+    /// Allocates `size` bytes, not zero, past the thread's cache: where the heap is densest.
+    pub fn alloc_dense(size: usize) -> *mut c_void {
+        heap::here();
+        // SAFETY: layout: the size is not zero.
+        given(unsafe { je::mallocx(size, flags_for(size) | je::MALLOCX_TCACHE_NONE) })
+    }
+
+    /// Frees past the thread's cache, which would hand the same place out again.
+    ///
+    /// # Safety
+    /// `p` came from this heap and is given up.
+    pub unsafe fn free_sparse(p: *mut c_void) {
+        heap::here();
+        // SAFETY: ABI: this function's contract.
+        unsafe { je::dallocx(p, je::MALLOCX_TCACHE_NONE) }
+    }
+
     /// # Safety
     /// `p` came from this heap; `size` is not zero.
     pub unsafe fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
@@ -262,6 +279,18 @@ mod heap {
         unsafe { libc::free(p) }
     }
 
+    /// Allocates `size` bytes, not zero.
+    pub fn alloc_dense(size: usize) -> *mut c_void {
+        alloc(size, false)
+    }
+
+    /// # Safety
+    /// `p` came from this heap and is given up.
+    pub unsafe fn free_sparse(p: *mut c_void) {
+        // SAFETY: ABI: this function's contract.
+        unsafe { free(p) }
+    }
+
     /// # Safety
     /// `p` came from this heap.
     pub unsafe fn size_of(p: *mut c_void) -> usize {
@@ -342,6 +371,20 @@ fn checked(p: *mut c_void, size: usize) -> *mut c_void {
         abort_oom(size)
     }
     p
+}
+
+/// A block for what moves out of a sparse part of the heap; aborts when there is no memory.
+pub fn alloc_dense(size: usize) -> *mut c_void {
+    checked(heap::alloc_dense(size.max(1)), size)
+}
+
+/// Frees the place that something moved out of.
+///
+/// # Safety
+/// `p` came from this family and is given up.
+pub unsafe fn free_sparse(p: *mut c_void) {
+    // SAFETY: ABI: this function's contract.
+    unsafe { heap::free_sparse(p) }
 }
 
 /// Memory that the module must `Free`, from a copy of `bytes` and a final NUL.

@@ -101,6 +101,7 @@ pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod config;
+pub mod config_access;
 pub mod context;
 pub mod core;
 pub mod datatype;
@@ -136,6 +137,7 @@ static FAMILIES: &[&[Export]] = &[
     cluster::TABLE,
     command::TABLE,
     config::TABLE,
+    config_access::TABLE,
     context::TABLE,
     core::TABLE,
     datatype::TABLE,
@@ -183,6 +185,10 @@ fn index() -> &'static HashMap<&'static str, Addr> {
     })
 }
 
+/// Functions of Redis whose names stand for something else in Valkey: there `ACLCheckKeyPrefixPermissions` takes a buffer
+/// and its length.
+const NOT_VALKEY: &[&str] = &["ACLCheckKeyPrefixPermissions"];
+
 /// The address of a function under this name, for a module: none if the server that the module meets does not have it.
 fn find(name: &str, module: Option<&Module>) -> Option<&'static Addr> {
     // Valkey renamed this one, the only one.
@@ -199,8 +205,8 @@ fn find(name: &str, module: Option<&Module>) -> Option<&'static Addr> {
 pub unsafe extern "C" fn get_api(name: *const c_char, target: *mut *const c_void) -> c_int {
     // SAFETY: ABI: this function's contract.
     let text = unsafe { CStr::from_ptr(name) }.to_bytes();
-    let bare = text
-        .strip_prefix(b"RedisModule_")
+    let redis = text.strip_prefix(b"RedisModule_");
+    let bare = redis
         .or_else(|| text.strip_prefix(b"ValkeyModule_"))
         .and_then(|b| std::str::from_utf8(b).ok());
     let server = Server::get();
@@ -210,7 +216,8 @@ pub unsafe extern "C" fn get_api(name: *const c_char, target: *mut *const c_void
     if let Some(m) = module {
         m.asked.fetch_add(1, Relaxed);
     }
-    match bare.and_then(|b| find(b, module)) {
+    let served = |name: &&str| redis.is_some() || !NOT_VALKEY.contains(name);
+    match bare.filter(served).and_then(|b| find(b, module)) {
         Some(addr) => {
             // SAFETY: ABI: this function's contract.
             unsafe { *target = addr.0 };
@@ -239,6 +246,8 @@ pub fn free_auto(ctx: &mut Ctx, what: Auto) {
         Auto::Reply(p) => call::free_auto(ctx, p),
         Auto::Dict(p) => dict::free_auto(ctx, p),
         Auto::Info(p) => info::free_auto(ctx, p),
+        Auto::ConfigIterator(p) => config_access::free_auto(p),
+        Auto::SlotRanges(p) => cluster::free_auto(p),
     }
 }
 

@@ -154,7 +154,7 @@ crate::api! {
         if at.done {
             return fail(ENOENT, 0);
         }
-        let now = k.ctx().time();
+        let now = k.field_time();
         // Copies: a callback may change the value.
         let mut found = Vec::new();
         let next = elements(value, now, at.place.cursor, &mut found).unwrap_or(0);

@@ -104,6 +104,16 @@ pub struct Attention {
     some: Condvar,
 }
 
+/// Whether a connection was taken out.
+enum Leave {
+    /// Its socket, and the number of its serving thread.
+    Left(Accepted, usize),
+    /// The module thread has to do that.
+    Later,
+    /// It is not here.
+    Gone,
+}
+
 /// What the module thread found at its sockets, and buffers for them. Its own.
 pub struct Ready {
     readable: Readable,
@@ -276,21 +286,18 @@ impl Attention {
     }
 
     /// Takes a connection out, whose client is at hand. Under the lock, so that its descriptor is forgotten before anybody
-    /// can close it. Gives the client back where the module thread has to do that: it is called.
-    fn leave(
-        &self,
-        server: &Server,
-        place: u32,
-        mut client: Box<Client>,
-    ) -> Result<(Accepted, usize, Box<Client>), Option<Box<Client>>> {
+    /// can close it.
+    fn leave(&self, server: &Server, place: u32, client: &mut Client) -> Leave {
         let mut places = self.places.lock();
         let here = places.all.get_mut(place as usize).and_then(Option::as_mut);
-        let Some(a) = here else { return Err(None) };
-        if !self.forget(server, a, &mut client) {
-            return Err(Some(client));
+        match here.map(|a| self.forget(server, a, client)) {
+            Some(true) => match places.take(place) {
+                Some(a) => Leave::Left(a.socket, a.thread),
+                None => Leave::Gone,
+            },
+            Some(false) => Leave::Later,
+            None => Leave::Gone,
         }
-        let a = places.take(place).expect("a place that was looked at");
-        Ok((a.socket, a.thread, client))
     }
 
     /// Forgets a socket, if that can be done from this thread; otherwise the module thread is called to do it.
@@ -303,11 +310,11 @@ impl Attention {
     }
 
     /// Sends a connection home whose client is at hand.
-    pub fn send_home(&self, server: &Server, place: u32, client: Box<Client>) {
-        match self.leave(server, place, client) {
-            Ok((socket, thread, client)) => bring(server, thread, Arrival::Back(socket, client)),
-            Err(Some(client)) => self.leave_later(place, client),
-            Err(None) => {}
+    pub fn send_home(&self, server: &Server, place: u32, mut client: Box<Client>) {
+        match self.leave(server, place, &mut client) {
+            Leave::Left(socket, thread) => bring(server, thread, Arrival::Back(socket, client)),
+            Leave::Later => self.leave_later(place, client),
+            Leave::Gone => {}
         }
     }
 
@@ -324,26 +331,25 @@ impl Attention {
 
     /// Sends a connection home whose client a module has blocked: its task waits for it there. The calling thread has
     /// the module lock.
-    pub fn send_home_blocked(&self, server: &'static Server, place: u32, client: Box<Client>) {
-        let Some((client, slot, thread, away)) = self.leave_for(server, place, client) else {
-            return;
-        };
+    pub fn send_home_blocked(&self, server: &'static Server, place: u32, mut client: Box<Client>) {
+        let left = self.leave_for(server, place, &mut client);
+        let Some((slot, thread, away)) = left else { return };
         super::blocked::park_client(server, client, slot, thread);
         bring(server, thread, away);
     }
 
-    /// Takes a connection out whose client comes home later: the client, the slot where its task will wait for it, the
-    /// number of its serving thread, and what to [`bring`] there. On the module thread.
+    /// Takes a connection out whose client comes home later: the slot where its task will wait for it, the number of its
+    /// serving thread, and what to [`bring`] there. On the module thread.
     pub fn leave_for(
         &self,
         server: &Server,
         place: u32,
-        client: Box<Client>,
-    ) -> Option<(Box<Client>, Arc<Slot>, usize, Arrival)> {
-        let (socket, thread, mut client) = self.leave(server, place, client).ok()?;
+        client: &mut Client,
+    ) -> Option<(Arc<Slot>, usize, Arrival)> {
+        let Leave::Left(socket, thread) = self.leave(server, place, client) else { return None };
         client.session.module_streak = 0;
         let (slot, shared) = (Arc::new(Slot::default()), client.session.shared.clone());
-        Some((client, slot.clone(), thread, Arrival::Away(socket, shared, slot)))
+        Some((slot.clone(), thread, Arrival::Away(socket, shared, slot)))
     }
 
     /// Takes a connection out whose client rests, if it is the one that is meant: where it goes, and as what.
