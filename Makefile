@@ -18,8 +18,8 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# What commands leave in the append-only file. Not the scripts that show client ids or the replication offset: the
-# reference counts both in another way when it has such a file.
+# What commands leave in the append-only file. Not the scripts that show client ids: the reference gives one away when it
+# loads such a file.
 AOF_DIFFS = $(filter-out %/native-server.txt %/native-lists.txt %/search.txt %/tracking.txt,$(wildcard tests/diff/*.txt))
 
 test: modules lint

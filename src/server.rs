@@ -7,6 +7,7 @@ use crate::connection::serving::ServingThread;
 use crate::dispatch::table::Table;
 use crate::execute::pubsub::PubSub;
 use crate::keyspace::shard::Keyspace;
+use crate::keyspace::value::Kind;
 use crate::lock::module_lock::ModuleLock;
 use crate::module::registry::{Module, Registry};
 use crate::module::thread::Queue;
@@ -332,10 +333,11 @@ impl Server {
         }
     }
 
-    /// Notes that a key was deleted or overwritten, which clients of modules may wait for.
+    /// Notes that a key was deleted or overwritten, which clients of modules may wait for. As on Redis, nobody hears of the
+    /// end of what nobody can wait for.
     #[inline]
-    pub fn key_gone(&self, db: usize, key: &[u8]) {
-        if self.blocked_keys.load(Relaxed) != 0 {
+    pub fn key_gone(&self, db: usize, key: &[u8], old: Kind) {
+        if self.blocked_keys.load(Relaxed) != 0 && crate::module::blocked::can_be_awaited(old) {
             self.tell_modules(db, key, true);
         }
     }

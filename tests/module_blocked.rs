@@ -224,3 +224,33 @@ fn clients_that_want_no_reply_get_none() {
         }
     }
 }
+
+/// As on Redis, clients that wait for the end of a key hear of it only if it held what clients can wait for.
+#[test]
+fn the_end_of_a_hash_is_nothing_to_wait_for() {
+    let module = own_modules().join("blockapi.so").display().to_string();
+    let servers =
+        [Server::start(&["--loadmodule", &module]), Server::reference(&["--loadmodule", &module])];
+    for s in servers {
+        let mut other = s.client();
+        for (make, end, reply) in [
+            ("HSET k f v", "DEL k", "later"),
+            ("SADD k m", "FLUSHALL", "later"),
+            ("SET k v", "RENAME k m", "later"),
+            ("HSET k f v", "SET k v", "later"),
+            ("ZADD k 1 m", "DEL k", "gone"),
+            ("XADD k 1-1 f v", "FLUSHALL", "gone"),
+            ("ZADD k 1 m", "SWAPDB 0 1", "gone"),
+        ] {
+            let mut c = s.client();
+            other.cmd(&words(make));
+            c.send(&["block.key", "k"]);
+            wait_until_blocked(&mut other, 1);
+            other.cmd(&words(end));
+            other.cmd(&["DEL", "k"]);
+            other.cmd(&["RPUSH", "k", "later"]);
+            assert_eq!(c.read().text(), reply, "{make}, {end}");
+            other.cmd(&["FLUSHALL"]);
+        }
+    }
+}

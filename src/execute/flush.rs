@@ -66,31 +66,34 @@ pub fn empty_database(server: &'static Server, db: usize, lazily: bool) -> u64 {
     // SAFETY: lock: this function's contract.
     unsafe { server.holder() }.structure += 1;
     super::blocking::all_changed(server, db);
-    awaited.iter().filter(|(_, there)| *there).for_each(|(key, _)| server.key_gone(db, key));
+    for (key, kind) in awaited {
+        kind.into_iter().for_each(|kind| server.key_gone(db, &key, kind));
+    }
     removed
 }
 
-/// The keys of a database that clients of modules wait for, and whether they are there.
-fn awaited_keys(server: &Server, db: usize) -> Vec<(Vec<u8>, bool)> {
+/// The keys of a database that clients of modules wait for, and what is there.
+fn awaited_keys(server: &Server, db: usize) -> Vec<(Vec<u8>, Option<Kind>)> {
     if server.blocked_keys.load(Relaxed) == 0 {
         return Vec::new();
     }
     let keys = crate::module::blocked::awaited_keys(db);
     let look = |key: Vec<u8>| {
-        let there = is_there(server, db, &key);
-        (key, there)
+        let kind = kind_of(server, db, &key);
+        (key, kind)
     };
     keys.into_iter().map(look).collect()
 }
 
-fn is_there(server: &Server, db: usize, key: &[u8]) -> bool {
+fn kind_of(server: &Server, db: usize, key: &[u8]) -> Option<Kind> {
     let shard = &server.keyspace.dbs()[db].shards()[shard_of(key)];
     shard.latch.lock();
     // SAFETY: lock: taken on the line above, released below.
     unsafe {
-        let there = has(shard.data(), key, now_ms());
+        let found = shard.data().find(hash_bytes(key), key).filter(|e| !e.is_expired(now_ms()));
+        let kind = found.map(|e| e.kind());
         shard.latch.unlock();
-        there
+        kind
     }
 }
 
@@ -247,10 +250,10 @@ fn swap_databases(server: &'static Server, a: usize, b: usize) {
     unsafe { server.holder() }.structure += 1;
     for (db, keys) in awaited {
         for (key, was_there) in keys {
-            match is_there(server, db, &key) {
-                true => server.key_ready(db, &key),
-                false if was_there => server.key_gone(db, &key),
-                false => {}
+            match (kind_of(server, db, &key), was_there) {
+                (Some(_), _) => server.key_ready(db, &key),
+                (None, Some(kind)) => server.key_gone(db, &key, kind),
+                (None, None) => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::dispatch::table::{flags, key, keys, Begin, Find, KeySpec, PathRule, R
 use crate::keyspace::event::{self};
 use crate::keyspace::number::{format_i64, parse_i64};
 use crate::keyspace::stream::{Group, Stream, StreamId};
-use crate::keyspace::value::{Value, ValueMut};
+use crate::keyspace::value::{Kind, Value, ValueMut};
 use crate::reply::Reply;
 use std::borrow::Cow;
 
@@ -155,7 +155,7 @@ fn destroy(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
         tx.notify(&event::XGROUP_DESTROY, key);
         // Readers that wait in the group have to learn that it is gone.
         tx.key_ready(tx.db(), key);
-        tx.server.key_gone(tx.db(), key);
+        tx.server.key_gone(tx.db(), key, Kind::Stream);
     }
     Ok(())
 }

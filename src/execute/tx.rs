@@ -559,7 +559,7 @@ impl<'a> Tx<'a> {
             }
             Put::Replaced(old) => {
                 self.structure_changed();
-                self.server.key_gone(db, key);
+                self.server.key_gone(db, key, old.kind());
                 old.free();
             }
             Put::Slow(old) => {
@@ -601,7 +601,7 @@ impl<'a> Tx<'a> {
         self.structure_changed();
         // Outside of the latch: freeing a module's value calls the module.
         if let Some(old) = replaced {
-            self.server.key_gone(db, key);
+            self.server.key_gone(db, key, old.kind());
             old.free();
         }
     }
@@ -627,7 +627,9 @@ impl<'a> Tx<'a> {
         let e = self
             .with_shard(db, key, Access::Write, |shard, data, hash| data.remove(shard, hash, key));
         self.structure_changed();
-        self.server.key_gone(db, key);
+        if let Some(e) = e {
+            self.server.key_gone(db, key, e.kind());
+        }
         e
     }
 

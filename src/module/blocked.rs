@@ -17,7 +17,7 @@ use crate::connection::limits;
 use crate::connection::serving::Slot;
 use crate::dispatch::table::Command;
 use crate::execute::Tx;
-use crate::keyspace::value::ValueRef;
+use crate::keyspace::value::Kind;
 use crate::observe::clock::{mono_ns, now_ms};
 use crate::reply::Reply;
 use crate::server::Server;
@@ -481,6 +481,11 @@ pub fn unblock_by_id(server: &'static Server, id: u64, error: bool) -> bool {
     true
 }
 
+/// Whether clients wait for values of this type. They do not for a string, a set or a hash.
+pub fn can_be_awaited(kind: Kind) -> bool {
+    !matches!(kind, Kind::String | Kind::Set | Kind::Hash)
+}
+
 /// Whether a client waits for a key.
 pub fn is_awaited(db: usize, key: &[u8]) -> bool {
     with_waiting(|w| w.by_key.contains_key(&(db, key.to_vec())))
@@ -566,10 +571,7 @@ fn serve(server: &'static Server, b: &Arc<BlockedClient>, db: usize, key: &[u8],
     // A string, a set or a hash is nothing that clients wait for, unless the module says so itself.
     let ready = match tx.peek(key) {
         None => b.on_deletion,
-        Some(v) => {
-            why != Why::Ready
-                || !matches!(v, ValueRef::String(_) | ValueRef::Set(_) | ValueRef::Hash(_))
-        }
+        Some(v) => why != Why::Ready || can_be_awaited(v.kind()),
     };
     if !ready {
         return;
