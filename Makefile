@@ -20,7 +20,7 @@ lint:
 
 # What commands leave in the append-only file. Not the scripts that show client ids or the replication offset: the
 # reference counts both in another way when it has such a file.
-AOF_DIFFS = $(filter-out %/native-server.txt %/native-lists.txt %/search.txt,$(wildcard tests/diff/*.txt))
+AOF_DIFFS = $(filter-out %/native-server.txt %/native-lists.txt %/search.txt %/tracking.txt,$(wildcard tests/diff/*.txt))
 
 test: modules lint
 	cargo build --bins

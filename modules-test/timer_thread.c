@@ -32,6 +32,9 @@
  *   tt.pipe text key           EventLoopAdd on a pipe, to which a thread writes; text is SET to key
  *   tt.yield ms                keeps the lock for ms, calling Yield with YIELD_FLAG_CLIENTS
  *   tt.hold ms                 keeps the lock for ms
+ *   tt.yieldbetween ms a b     INCR a, ms of Yield, INCR b; answers ms
+ *   tt.busycall command [arg ...]    calls it, also while a module yields; answers what that does
+ *   tt.otheryield ms           a thread takes the lock, and yields with another context; answers ms
  *   tt.threadyield ms a b      a thread takes the lock once: INCR a, ms of Yield, INCR b; answers ms */
 #include <pthread.h>
 #include <unistd.h>
@@ -173,6 +176,16 @@ static int copy_keys(Job *job, RedisModuleString **argv, int argc) {
     return job->argc;
 }
 
+/* Blocks the client and runs `function` in a thread of its own, with a job that has a number, a text
+ * (or null) and copies of the keys. */
+static int block_for_thread(RedisModuleCtx *ctx, void *(*function)(void *), long long number,
+                            RedisModuleString *text, RedisModuleString **keys, int count) {
+    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number);
+    if (text != NULL) job->text = RedisModule_CreateStringFromString(NULL, text);
+    copy_keys(job, keys, count);
+    return start_thread(function, job);
+}
+
 static void free_privdata(RedisModuleCtx *ctx, void *data) {
     freed++;
     RedisModule_FreeString(ctx, data);
@@ -237,8 +250,7 @@ static void *reply_from_thread(void *data) {
 
 static int thread_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 2) return RedisModule_WrongArity(ctx);
-    RedisModuleBlockedClient *bc = RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0);
-    return start_thread(reply_from_thread, new_job(bc, number_of(argv[1])));
+    return block_for_thread(ctx, reply_from_thread, number_of(argv[1]), NULL, NULL, 0);
 }
 
 static int abort_block(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
@@ -347,10 +359,7 @@ static void *transfer_thread(void *data) {
 
 static int thread_transfer(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 5) return RedisModule_WrongArity(ctx);
-    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
-    copy_keys(job, argv + 2, 2);
-    job->text = RedisModule_CreateStringFromString(NULL, argv[4]);
-    return start_thread(transfer_thread, job);
+    return block_for_thread(ctx, transfer_thread, number_of(argv[1]), argv[4], argv + 2, 2);
 }
 
 static void *sum_thread(void *data) {
@@ -370,10 +379,7 @@ static void *sum_thread(void *data) {
 
 static int thread_sum(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc < 4) return RedisModule_WrongArity(ctx);
-    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
-    job->text = RedisModule_CreateStringFromString(NULL, argv[2]);
-    copy_keys(job, argv + 3, argc - 3);
-    return start_thread(sum_thread, job);
+    return block_for_thread(ctx, sum_thread, number_of(argv[1]), argv[2], argv + 3, argc - 3);
 }
 
 static void *batch_thread(void *data) {
@@ -388,9 +394,7 @@ static void *batch_thread(void *data) {
 
 static int batch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 3) return RedisModule_WrongArity(ctx);
-    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
-    copy_keys(job, argv + 2, 1);
-    return start_thread(batch_thread, job);
+    return block_for_thread(ctx, batch_thread, number_of(argv[1]), NULL, argv + 2, 1);
 }
 
 static void *trylock_thread(void *data) {
@@ -409,8 +413,7 @@ static void *trylock_thread(void *data) {
 }
 
 static int trylock(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
-    RedisModuleBlockedClient *bc = RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0);
-    return start_thread(trylock_thread, new_job(bc, 0));
+    return block_for_thread(ctx, trylock_thread, 0, NULL, NULL, 0);
 }
 
 /* ----- Threads without a client ----- */
@@ -508,17 +511,56 @@ static int hold(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return RedisModule_ReplyWithSimpleString(ctx, "OK");
 }
 
-static void *yield_thread(void *data) {
-    Job *job = data;
-    RedisModuleCtx *ctx = RedisModule_GetThreadSafeContext(job->bc);
-    RedisModule_ThreadSafeContextLock(ctx);
-    add(ctx, job->argv[0], 1);
-    uint64_t end = RedisModule_MonotonicMicroseconds() + (uint64_t)job->number * 1000;
+static void yield_for(RedisModuleCtx *ctx, long long ms) {
+    uint64_t end = RedisModule_MonotonicMicroseconds() + (uint64_t)ms * 1000;
     while (RedisModule_MonotonicMicroseconds() < end) {
         RedisModule_Yield(ctx, REDISMODULE_YIELD_FLAG_CLIENTS, "tt.threadyield is running");
         pause_us(500);
     }
-    add(ctx, job->argv[1], 1);
+}
+
+static void yield_between(RedisModuleCtx *ctx, RedisModuleString **keys, long long ms) {
+    add(ctx, keys[0], 1);
+    yield_for(ctx, ms);
+    add(ctx, keys[1], 1);
+}
+
+static void *other_yield_thread(void *data) {
+    Job *job = data;
+    RedisModuleCtx *ctx = RedisModule_GetThreadSafeContext(job->bc);
+    RedisModule_ThreadSafeContextLock(ctx);
+    yield_for(global_ctx, job->number);
+    RedisModule_ThreadSafeContextUnlock(ctx);
+    finish(ctx, job, job->number);
+    return NULL;
+}
+
+static int other_yield(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2) return RedisModule_WrongArity(ctx);
+    return block_for_thread(ctx, other_yield_thread, number_of(argv[1]), NULL, NULL, 0);
+}
+
+static int yield_in_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 4) return RedisModule_WrongArity(ctx);
+    yield_between(ctx, argv + 2, number_of(argv[1]));
+    return RedisModule_ReplyWithLongLong(ctx, number_of(argv[1]));
+}
+
+static int busy_call(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc < 2) return RedisModule_WrongArity(ctx);
+    RedisModuleCallReply *reply =
+        RedisModule_Call(ctx, text_of(argv[1]), "!v", argv + 2, (size_t)(argc - 2));
+    if (reply == NULL) return RedisModule_ReplyWithError(ctx, "ERR not called");
+    RedisModule_ReplyWithCallReply(ctx, reply);
+    RedisModule_FreeCallReply(reply);
+    return REDISMODULE_OK;
+}
+
+static void *yield_thread(void *data) {
+    Job *job = data;
+    RedisModuleCtx *ctx = RedisModule_GetThreadSafeContext(job->bc);
+    RedisModule_ThreadSafeContextLock(ctx);
+    yield_between(ctx, job->argv, job->number);
     RedisModule_ThreadSafeContextUnlock(ctx);
     finish(ctx, job, job->number);
     return NULL;
@@ -526,9 +568,7 @@ static void *yield_thread(void *data) {
 
 static int thread_yield(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 4) return RedisModule_WrongArity(ctx);
-    Job *job = new_job(RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0), number_of(argv[1]));
-    copy_keys(job, argv + 2, 2);
-    return start_thread(yield_thread, job);
+    return block_for_thread(ctx, yield_thread, number_of(argv[1]), NULL, argv + 2, 2);
 }
 
 int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
@@ -552,13 +592,16 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     COMMAND("tt.slowsum", sum, "readonly", 2, -1, 1);
     COMMAND("tt.threadtransfer", thread_transfer, "write blocking", 2, 3, 1);
     COMMAND("tt.threadsum", thread_sum, "readonly blocking", 3, -1, 1);
-    COMMAND("tt.batch", batch, "write blocking", 2, 2, 1);
+    COMMAND("tt.batch", batch, "write blocking allow-busy", 2, 2, 1);
     COMMAND("tt.trylock", trylock, "readonly blocking", 0, 0, 0);
     COMMAND("tt.detached", detached, "write", 2, 2, 1);
     COMMAND("tt.oneshot", oneshot, "write", 1, 1, 1);
     COMMAND("tt.pipe", through_pipe, "write", 2, 2, 1);
     COMMAND("tt.yield", hold, "readonly", 0, 0, 0);
     COMMAND("tt.hold", hold, "readonly", 0, 0, 0);
+    COMMAND("tt.yieldbetween", yield_in_command, "write", 2, 3, 1);
+    COMMAND("tt.otheryield", other_yield, "readonly blocking", 0, 0, 0);
+    COMMAND("tt.busycall", busy_call, "write allow-busy", 0, 0, 0);
     COMMAND("tt.threadyield", thread_yield, "write blocking", 2, 3, 1);
     return REDISMODULE_OK;
 }

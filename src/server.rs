@@ -31,6 +31,8 @@ pub struct Holder {
     pub ready: Vec<(usize, Vec<u8>)>,
     /// Depth of `Yield`s: others run inside of this unit, whose keys stay held.
     pub yields: u32,
+    /// What clients are owed whose effects belong to a unit that yields.
+    pub kept: Vec<crate::module::busy::Kept>,
     /// Depth of nested module callbacks in this unit.
     pub depth: u32,
     /// Depth of callbacks to which a key that expired is still there: they are told of it.
@@ -71,6 +73,7 @@ impl Default for Holder {
             keep_expired: 0,
             no_memory: false,
             yields: 0,
+            kept: Vec::new(),
             running: None,
             spare_session: None,
             post_jobs: Vec::new(),

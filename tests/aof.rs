@@ -185,6 +185,51 @@ fn switched_on_and_off_while_it_runs() {
 }
 
 /// A folder with a manifest that names one incremental file with these bytes.
+/// A rewrite that runs when the file is switched on has not collected anything: it is of no use for it.
+#[test]
+fn switched_on_while_a_rewrite_runs_it_begins_anew() {
+    let s = Server::start(&["--appendfsync", "always"]);
+    let mut c = s.client();
+    let begins_slowly = |c: &mut Client, command: &[&str]| {
+        c.cmd(&["CONFIG", "SET", "rdb-key-save-delay", "1000"]).ok();
+        c.cmd(command);
+        let file = format!("temp-rewriteaof-bg-{}.aof", s.child.id());
+        until("a rewrite runs", || s.dir.join(&file).exists());
+    };
+    c.cmd(&["DEBUG", "POPULATE", "20000"]).ok();
+    // Something is left from a first time that was broken off.
+    begins_slowly(&mut c, &["CONFIG", "SET", "appendonly", "yes"]);
+    let collected = s.dir.join("appendonlydir/temp-appendonly.aof.incr");
+    until("it collects", || collected.exists());
+    c.cmd(&["SET", "k", "old"]).ok();
+    c.cmd(&["CONFIG", "SET", "appendonly", "no"]).ok();
+    assert!(!collected.exists(), "of no use any more");
+    c.cmd(&["SET", "k", "new"]).ok();
+    until("it ends", || info(&mut c, "aof_rewrite_in_progress") == "0");
+    begins_slowly(&mut c, &["BGREWRITEAOF"]);
+    c.cmd(&["CONFIG", "SET", "appendonly", "yes"]).ok();
+    c.cmd(&["CONFIG", "SET", "rdb-key-save-delay", "0"]).ok();
+    rewritten(&mut c);
+    assert!(!s.log().contains("terminated with error"), "{}", s.log());
+    c.cmd(&["SET", "last", "acknowledged"]).ok();
+    // The same in a transaction, where no rewrite can be begun.
+    c.cmd(&["CONFIG", "SET", "appendonly", "no"]).ok();
+    begins_slowly(&mut c, &["BGREWRITEAOF"]);
+    for line in [&["MULTI"][..], &["CONFIG", "SET", "appendonly", "yes"], &["EXEC"]] {
+        c.cmd(line);
+    }
+    c.cmd(&["CONFIG", "SET", "rdb-key-save-delay", "0"]).ok();
+    rewritten(&mut c);
+    c.cmd(&["INCR", "later"]);
+    let dir = s.dir.clone();
+    kill(s);
+    let s = Server::start_in(dir, &ON);
+    let mut c = s.client();
+    let values = c.cmd(&["MGET", "k", "last", "later"]);
+    let values: Vec<_> = values.items().iter().map(Reply::text).collect();
+    assert_eq!(values, ["new", "acknowledged", "1"]);
+}
+
 fn folder_with(bytes: &[u8]) -> std::path::PathBuf {
     let dir = fresh_dir("aof");
     let inner = dir.join("appendonlydir");

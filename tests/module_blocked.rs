@@ -186,3 +186,41 @@ fn a_module_leaves_while_its_child_runs() {
     assert_eq!(info(&mut c, "persistence", "module_fork_in_progress"), "0");
     s.assert_alive();
 }
+
+/// `CLIENT REPLY SKIP` and `OFF` concern the reply of a command that blocks, however that comes about.
+#[test]
+fn clients_that_want_no_reply_get_none() {
+    let s = start("timer_thread.so");
+    let mut other = s.client();
+    let blocks = [
+        (&["tt.block", "20", "text"][..], &[][..]),
+        (&["tt.threadreply", "3"], &[]),
+        (&["tt.batch", "1", "k"], &[]),
+        (&["tt.blockforever", "20"], &[]),
+        (&["tt.blockforever", "0"], &["CLIENT", "UNBLOCK", "id"]),
+        (&["tt.blockforever", "0"], &["CLIENT", "UNBLOCK", "id", "ERROR"]),
+        (&["tt.blocked", "list", "0"], &["RPUSH", "list", "element"]),
+        (&["tt.blocked", "other", "20"], &[]),
+    ];
+    for (block, end) in blocks {
+        for mode in ["SKIP", "OFF"] {
+            let mut c = s.client();
+            let id = c.cmd(&["CLIENT", "ID"]).int().to_string();
+            c.send(&["CLIENT", "REPLY", mode]);
+            c.send(block);
+            if !end.is_empty() {
+                wait_until_blocked(&mut other, 1);
+                let end: Vec<&str> =
+                    end.iter().map(|w| if *w == "id" { id.as_str() } else { w }).collect();
+                other.cmd(&end);
+            }
+            wait_until_blocked(&mut other, 0);
+            c.send(&["CLIENT", "REPLY", "ON"]);
+            c.send(&["PING"]);
+            let replies = [c.read(), c.read()];
+            let expected = [Reply::Status("OK".into()), Reply::Status("PONG".into())];
+            assert_eq!(replies, expected, "{block:?} {mode}");
+            other.cmd(&["DEL", "list"]);
+        }
+    }
+}

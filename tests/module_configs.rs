@@ -23,7 +23,7 @@ fn start(program: &Path, dir: &Path) -> Server {
     until("the server's answer", || {
         TcpStream::connect(("127.0.0.1", port)).is_ok_and(|socket| {
             let mut c = Client::on(socket);
-            c.try_send(&["PING"]) && c.try_read().is_some()
+            c.try_send(&["PING"]) && c.try_read().is_some_and(|reply| reply.text() == "PONG")
         })
     });
     s

@@ -164,7 +164,7 @@ fn the_doctor_tells_good_modules_from_bad_ones() {
 #[test]
 fn a_module_that_fails_to_load_leaves_nothing_behind() {
     let own = own_modules();
-    let mut s = Server::start(&[]);
+    let mut s = Server::start(&["--enable-debug-command", "yes"]);
     let before = s.client().cmd(&["COMMAND", "COUNT"]);
     for _ in 0..3 {
         check_refused(
@@ -176,6 +176,84 @@ fn a_module_that_fails_to_load_leaves_nothing_behind() {
     assert_eq!(s.client().cmd(&["COMMAND", "COUNT"]), before);
     // Its timer would be due now.
     std::thread::sleep(std::time::Duration::from_millis(60));
+    s.assert_alive();
+    assert_nothing_of_it_is_called(&mut s);
+    let mut c = s.client();
+    assert!(!c.cmd(&["INFO", "everything"]).text().contains("failing_"));
+    assert!(!common::show(&c.cmd(&["CONFIG", "GET", "*"])).contains("failing"));
+}
+
+/// Does whatever `fail_onload` wanted to hear of. Its code is not in memory any more.
+fn assert_nothing_of_it_is_called(s: &mut Server) {
+    let mut c = s.client();
+    c.cmd(&["CONFIG", "SET", "activedefrag", "no", "hz", "100"]).ok();
+    assert_eq!(c.cmd(&["RPUSH", "failing:list", "element"]).int(), 1);
+    assert_eq!(c.cmd(&["LLEN", "failing:list"]).int(), 1, "its call waits for nothing any more");
+    for line in ["SET k v", "DEL k", "FLUSHALL", "SET k v", "SWAPDB 0 1", "SAVE", "DEBUG RELOAD"] {
+        assert!(!matches!(c.cmd(&common::words(line)), Reply::Error(_)), "{line}");
+    }
+    for line in
+        ["AUTH nobody nothing", "NAMELESS.PING", "CONFIG GET failing.flag", "INFO everything"]
+    {
+        c.cmd(&common::words(line));
+    }
+    for _ in 0..3 {
+        s.client().cmd(&["PING"]);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    s.assert_alive();
+}
+
+#[test]
+fn a_module_that_registers_without_a_name_leaves_nothing_behind() {
+    let file = path(&own_modules(), "fail_onload.so");
+    let copy = common::fresh_dir("nameless").join("copy.so");
+    std::fs::copy(&file, &copy).unwrap();
+    let first = copy.display().to_string();
+    let mut s =
+        Server::start(&["--loadmodule", &first, "succeed", "--enable-debug-command", "yes"]);
+    let mut c = s.client();
+    let before = c.cmd(&["COMMAND", "COUNT"]);
+    assert_eq!(c.cmd(&["MODULE", "LOAD", &file, "nameless"]), Reply::Error(LOAD_ERROR.into()));
+    assert_eq!(names(&s), ["failing"]);
+    assert_eq!(c.cmd(&["COMMAND", "COUNT"]), before);
+    assert_nothing_of_it_is_called(&mut s);
+}
+
+#[test]
+fn values_of_a_module_that_failed_keep_its_code() {
+    let file = path(&own_modules(), "fail_onload.so");
+    let mut s = Server::start(&["--enable-debug-command", "yes"]);
+    let mut c = s.client();
+    assert_eq!(c.cmd(&["MODULE", "LOAD", &file, "value"]), Reply::Error(LOAD_ERROR.into()));
+    assert!(s.log().contains("its code stays in memory"), "{}", s.log());
+    assert_eq!(c.cmd(&["EXISTS", "failing:value"]).int(), 1);
+    c.cmd(&["SAVE"]).ok();
+    assert_eq!(c.cmd(&["DEL", "failing:value"]).int(), 1);
+    assert_nothing_of_it_is_called(&mut s);
+}
+
+#[test]
+fn commands_of_a_module_that_is_gone_are_not_run_by_a_transaction() {
+    let file = path(&own_modules(), "empty.so");
+    let mut s = Server::start(&["--loadmodule", &file]);
+    let (mut c, mut other) = (s.client(), s.client());
+    let (name, command) = (names(&s)[0].clone(), "EMPTY");
+    let gone = format!("ERR unknown command '{command}', with args beginning with: ");
+    // It is unloaded between the command and `EXEC`, then by the transaction itself.
+    c.cmd(&["MULTI"]).ok();
+    assert_eq!(c.cmd(&[command]), Reply::Status("QUEUED".into()));
+    other.cmd(&["MODULE", "UNLOAD", &name]).ok();
+    assert_eq!(c.cmd(&["EXEC"]).items(), [Reply::Error(gone.clone())]);
+    other.cmd(&["MODULE", "LOAD", &file]).ok();
+    c.cmd(&["MULTI"]).ok();
+    for request in [&[command][..], &["MODULE", "UNLOAD", &name], &[command]] {
+        assert_eq!(c.cmd(request), Reply::Status("QUEUED".into()));
+    }
+    let replies = c.cmd(&["EXEC"]);
+    let ok = Reply::Status("OK".into());
+    assert_eq!(replies.items(), [ok.clone(), ok, Reply::Error(gone)]);
+    assert_eq!(c.cmd(&["PING"]), Reply::Status("PONG".into()));
     s.assert_alive();
 }
 

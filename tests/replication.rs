@@ -344,3 +344,69 @@ fn a_cluster_of_one_node() {
     assert_eq!(c.cmd(&["CLUSTER", "MYID"]), id);
     assert_eq!(c.cmd(&["GET", "a"]), Reply::Nil);
 }
+
+/// Asks to go on with a stream, and returns what the server says to that.
+fn go_on(server: &Server, id: &str, offset: &str) -> String {
+    let mut s = TcpStream::connect(("127.0.0.1", server.port)).expect("the server accepts");
+    s.write_all(format!("PSYNC {id} {offset}\r\n").as_bytes()).unwrap();
+    let mut stream = Stream(BufReader::new(s));
+    loop {
+        let line = stream.line();
+        if !line.is_empty() {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn nobody_goes_on_over_writes_that_no_backlog_has() {
+    let s = Server::start(&["--repl-backlog-ttl", "1"]);
+    let mut c = s.client();
+    let first = go_on(&s, "?", "-1");
+    let [_, id, offset] = common::words(&first)[..] else { panic!("{first}") };
+    until("it is seen to go", || info(&mut c, "replication", "connected_slaves") == "0");
+    assert_eq!(info(&mut c, "replication", "repl_backlog_active"), "1");
+    let next = (offset.parse::<u64>().unwrap() + 1).to_string();
+    assert_eq!(go_on(&s, id, &next), format!("+CONTINUE {id}"), "not too long ago");
+    let freed = || info(&mut c, "replication", "repl_backlog_active") == "0";
+    until("the backlog is dropped", freed);
+    c.cmd(&["SET", "unseen", "1"]).ok();
+    assert_eq!(info(&mut c, "replication", "master_repl_offset"), offset, "nobody listens");
+    assert!(go_on(&s, id, &next).starts_with("+FULLRESYNC"));
+    until("there is a new one", || info(&mut c, "replication", "repl_backlog_active") == "1");
+    assert!(go_on(&s, id, &next).starts_with("+FULLRESYNC"), "the stream lacks the write");
+    assert_ne!(info(&mut c, "replication", "master_replid"), id);
+}
+
+#[test]
+fn the_offset_counts_commands_for_the_file_where_there_is_no_backlog() {
+    let servers = [
+        Server::start(&["--appendonly", "yes"]),
+        Server::reference(&["--appendonly", "yes", "--save", ""]),
+    ];
+    let offset = |c: &mut Client| info(c, "replication", "master_repl_offset");
+    let mut seen = Vec::new();
+    for s in &servers {
+        let (mut c, mut look) = (s.client(), s.client());
+        let mut offsets = vec![offset(&mut look)];
+        for line in [
+            "SET a 1",
+            "GET a",
+            "DEL missing",
+            "PUBLISH channel message",
+            "MULTI",
+            "INCR a",
+            "SELECT 1",
+            "INCR b",
+            "EXEC",
+            "EXPIRE b 100",
+            "EVAL return{redis.call('INCR','x'),redis.call('INCR','y')} 0",
+        ] {
+            c.cmd(&common::words(line));
+            offsets.push(offset(&mut look));
+        }
+        seen.push(offsets);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_ne!(seen[0].last().unwrap(), "0");
+}

@@ -264,3 +264,20 @@ fn nothing_to_evict_is_an_error() {
     c.cmd(&["CONFIG", "SET", "maxmemory", "0"]).ok();
     c.cmd(&["SET", "a", "b"]).ok();
 }
+
+#[test]
+fn a_shutdown_that_saves_is_refused_while_a_script_is_busy() {
+    let mut s = Server::start(&["--busy-reply-threshold", "20"]);
+    let (mut c, mut other) = (s.client(), s.client());
+    c.send(&["EVAL", "while true do end", "0"]);
+    let busy =
+        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    wait_until("the script is busy", || other.cmd(&["PING"]) == Reply::Error(busy.into()));
+    assert_eq!(error(other.cmd(&["SHUTDOWN"])), busy);
+    assert_eq!(error(other.cmd(&["SHUTDOWN", "SAVE"])), busy);
+    assert_eq!(error(other.cmd(&["SHUTDOWN", "ABORT"])), "ERR No shutdown in progress.");
+    assert_eq!(error(other.cmd(&["SHUTDOWN", "NOSAVE", "SAVE"])), "ERR syntax error");
+    other.cmd(&["SCRIPT", "KILL"]).ok();
+    assert!(error(c.read()).starts_with("ERR Script killed by user"));
+    s.assert_alive();
+}

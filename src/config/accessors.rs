@@ -59,7 +59,7 @@ numbers! { bool, number => number != 0;
 }
 
 numbers! { i64, number => number;
-    module_load module_attend list_max_listpack_size maxmemory_clients rdb_key_save_delay key_load_delay
+    module_load module_attend event_loop list_max_listpack_size maxmemory_clients rdb_key_save_delay key_load_delay
     slowlog_log_slower_than cluster_preferred_endpoint_type maxmemory_policy oom_score_adj
     appendfsync sanitize_dump_payload repl_diskless_load supervised syslog_facility loglevel
     acl_pubsub_default enable_protected_configs enable_debug_command enable_module_command

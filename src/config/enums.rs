@@ -129,6 +129,13 @@ choices! { /// `module-attend`.
     "no" => NO = 3,
 }
 
+choices! { /// `event-loop`.
+    EVENT_LOOP, event_loop:
+    "auto" => AUTO = 0,
+    "io_uring" => IO_URING = 1,
+    "epoll" => EPOLL = 2,
+}
+
 choices! { /// `cluster-preferred-endpoint-type`.
     CLUSTER_ENDPOINT_TYPE, cluster_endpoint_type:
     "ip" => IP = 0,

@@ -9,6 +9,7 @@ pub mod listener;
 pub mod mailbox;
 pub mod outbox;
 pub mod serving;
+pub mod uring;
 
 use crate::dispatch::{run_input, Outcome, Side, Turn};
 use crate::keyspace::lazy_free::poll_freed;
@@ -35,28 +36,34 @@ const KEEP_INPUT: usize = 32 * 1024;
 /// A socket of either kind.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether the task is going to be woken when there is something to read: nothing was there when this was called.
-    fn watches(&self, cx: &mut Context<'_>) -> bool;
+    fn watches(&mut self, cx: &mut Context<'_>) -> bool;
 
-    /// Takes the socket out of its thread's event loop; `None` if that does not let it go.
-    fn let_go(self) -> Option<Accepted>;
+    /// Hands over to the system what was written. True if it has all of it, so that others may write to the socket.
+    fn settle(&mut self) -> bool {
+        true
+    }
+
+    /// Takes the socket out of its thread's event loop, with what was read and nobody has seen; `None` if that does not
+    /// let it go.
+    fn let_go(self, rest: &mut Vec<u8>) -> Option<Accepted>;
 }
 
 impl Socket for TcpStream {
-    fn watches(&self, cx: &mut Context<'_>) -> bool {
+    fn watches(&mut self, cx: &mut Context<'_>) -> bool {
         self.poll_read_ready(cx).is_pending()
     }
 
-    fn let_go(self) -> Option<Accepted> {
+    fn let_go(self, _: &mut Vec<u8>) -> Option<Accepted> {
         self.into_std().ok().map(Accepted::Tcp)
     }
 }
 
 impl Socket for UnixStream {
-    fn watches(&self, cx: &mut Context<'_>) -> bool {
+    fn watches(&mut self, cx: &mut Context<'_>) -> bool {
         self.poll_read_ready(cx).is_pending()
     }
 
-    fn let_go(self) -> Option<Accepted> {
+    fn let_go(self, _: &mut Vec<u8>) -> Option<Accepted> {
         self.into_std().ok().map(Accepted::Unix)
     }
 }
@@ -142,8 +149,11 @@ async fn finish<S: Socket>(
     safe(server).await;
     outbox.add(&mut client.out.buf);
     poll_fn(|cx| {
-        if outbox.drain(cx, server, socket) && !outbox.is_empty() {
-            return Poll::Pending;
+        if outbox.drain(cx, server, socket) {
+            if !outbox.is_empty() {
+                return Poll::Pending;
+            }
+            return Pin::new(&mut *socket).poll_flush(cx).map(drop);
         }
         Poll::Ready(())
     })
@@ -231,7 +241,8 @@ pub fn serve<S: Socket>(
                         }
                     }
                     Outcome::HandOver | Outcome::Blocked => {
-                        cached.hand_over(client, &slot, outbox.is_empty());
+                        let is_sent = outbox.is_empty() && socket.settle();
+                        cached.hand_over(client, &slot, is_sent);
                         let waits =
                             cached.wait_at(server, &shared, &slot, &mut socket, &mut outbox);
                         client = waits.await;
@@ -272,7 +283,7 @@ pub fn serve<S: Socket>(
             }
             cached.give_output(std::mem::take(&mut client.out.buf));
             client.parser.rest();
-            if server.queue.attention.wants(&client) && outbox.is_empty() {
+            if server.queue.attention.wants(&client) && outbox.is_empty() && socket.settle() {
                 break true;
             }
         };
@@ -282,7 +293,7 @@ pub fn serve<S: Socket>(
             return;
         }
         let mut fd = shared.fd.lock();
-        let socket = socket.let_go();
+        let socket = socket.let_go(&mut client.input);
         if socket.is_none() {
             *fd = None;
         }

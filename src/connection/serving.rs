@@ -4,12 +4,15 @@
 //! of the event loop go to the module thread together, with one wake-up; so do the clients on their way back.
 use super::client::{flag, Client, ClientShared, Session};
 use super::outbox::Outbox;
+use super::uring::{engine, RingSocket};
 use super::{limits, serve, Socket};
+use crate::config::enums::event_loop;
 use crate::dispatch::table::Table;
 use crate::execute::blocking;
 use crate::module::attend::Home;
 use crate::module::blocked::Parked;
 use crate::module::thread::Job;
+use crate::observe::log::{log, Level};
 use crate::server::Server;
 use parking_lot::Mutex;
 use std::future::{poll_fn, Future};
@@ -47,6 +50,16 @@ pub enum Start {
     Back(Box<Client>),
     /// Waiting for the client.
     Away(Arc<ClientShared>, Arc<Slot>),
+}
+
+impl Accepted {
+    /// Whether calls fail that would have to wait.
+    pub fn set_nonblocking(&self, is: bool) -> std::io::Result<()> {
+        match self {
+            Accepted::Tcp(s) => s.set_nonblocking(is),
+            Accepted::Unix(s) => s.set_nonblocking(is),
+        }
+    }
 }
 
 impl AsRawFd for Accepted {
@@ -364,7 +377,7 @@ impl Cached {
         let (mut arrived, mut ended) = (Vec::new(), false);
         let mut timer = waiter.deadline.map(|at| {
             let left = (at - crate::observe::clock::now_ms()).max(0) as u64;
-            Box::pin(tokio::time::sleep(std::time::Duration::from_millis(left)))
+            sleep(std::time::Duration::from_millis(left))
         });
         let parked = Parked { client, slot: slot.clone(), thread: self.number };
         let mut mail = Vec::new();
@@ -468,13 +481,6 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
     let (parking, unparking) = (me.clone(), me.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shares = server.config.server_threads() >= cores;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .on_thread_park(move || parking.park(shares))
-        .on_thread_unpark(move || unparking.parked.store(false, SeqCst))
-        .build()
-        .expect("a serving thread has its event loop");
     let cached = Arc::new(Cached {
         me: me.clone(),
         number,
@@ -484,31 +490,81 @@ pub fn run(server: &'static Server, number: usize, me: Arc<ServingThread>) {
         jobs: Mutex::default(),
         jobs_ready: Notify::new(),
     });
+    let after_sleep = move || unparking.parked.store(false, SeqCst);
+    if begin_ring(server, number) {
+        engine::spawn(pass_jobs_on(server, cached.clone()));
+        engine::spawn(receive(server, cached));
+        return engine::run_until(|| false, move || parking.park(false), after_sleep, shares);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_park(move || parking.park(shares))
+        .on_thread_unpark(after_sleep)
+        .build()
+        .expect("a serving thread has its event loop");
     runtime.block_on(async {
         tokio::spawn(pass_jobs_on(server, cached.clone()));
-        loop {
-            me.notify.notified().await;
-            me.pending.store(false, SeqCst);
-            for (slot, client) in std::mem::take(&mut *me.returned.lock()) {
-                slot.put(client);
-            }
-            if me.helps.swap(false, SeqCst) {
-                server.queue.outgoing.help(server);
-            }
-            let arrivals = std::mem::take(&mut *me.inbox.lock());
-            for arrival in arrivals {
-                match arrival {
-                    Arrival::New(socket) => start(server, &cached, socket),
-                    Arrival::Back(socket, client) => {
-                        go_on(server, &cached, socket, Start::Back(client))
-                    }
-                    Arrival::Away(socket, shared, slot) => {
-                        go_on(server, &cached, socket, Start::Away(shared, slot));
-                    }
+        receive(server, cached).await;
+    });
+}
+
+/// Whether the thread's event loop is a ring.
+fn begin_ring(server: &'static Server, number: usize) -> bool {
+    let wanted = server.config.event_loop();
+    if wanted == event_loop::EPOLL {
+        return false;
+    }
+    let begun = engine::begin();
+    if let (Err(e), 0) = (&begun, number) {
+        let level = if wanted == event_loop::IO_URING { Level::Warning } else { Level::Verbose };
+        log(level, &format!("No io_uring for the event loops ({e}), using epoll"));
+    }
+    begun.is_ok()
+}
+
+/// Takes what others give to the thread: connections, clients that come back, replies to send.
+async fn receive(server: &'static Server, cached: Arc<Cached>) {
+    let me = &cached.me;
+    loop {
+        me.notify.notified().await;
+        me.pending.store(false, SeqCst);
+        for (slot, client) in std::mem::take(&mut *me.returned.lock()) {
+            slot.put(client);
+        }
+        if me.helps.swap(false, SeqCst) {
+            server.queue.outgoing.help(server);
+        }
+        let arrivals = std::mem::take(&mut *me.inbox.lock());
+        for arrival in arrivals {
+            match arrival {
+                Arrival::New(socket) => start(server, &cached, socket),
+                Arrival::Back(socket, client) => {
+                    go_on(server, &cached, socket, Start::Back(client))
+                }
+                Arrival::Away(socket, shared, slot) => {
+                    go_on(server, &cached, socket, Start::Away(shared, slot));
                 }
             }
         }
-    });
+    }
+}
+
+/// Runs a connection's task on this thread's event loop.
+fn spawn<S: Socket>(server: &'static Server, cached: &Arc<Cached>, socket: S, start: Box<Start>) {
+    let task = serve(server, cached.clone(), socket, start);
+    match engine::is_here() {
+        true => engine::spawn(task),
+        false => drop(tokio::spawn(task)),
+    }
+}
+
+/// Waits, on whichever event loop this thread has.
+fn sleep(time: std::time::Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    match engine::is_here() {
+        true => Box::pin(engine::Sleep::new(time)),
+        false => Box::pin(tokio::time::sleep(time)),
+    }
 }
 
 /// A socket could not be taken into the event loop.
@@ -518,28 +574,42 @@ fn given_up(server: &Server) {
 
 fn start(server: &'static Server, cached: &Arc<Cached>, socket: Accepted) {
     let id = server.next_client.fetch_add(1, Relaxed);
-    match socket {
+    let fd = socket.as_raw_fd();
+    let shared = match &socket {
         Accepted::Tcp(s) => {
             let addr = s.peer_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
             let laddr = s.local_addr().map_or_else(|_| "?:0".into(), |a| a.to_string());
-            let fd = s.as_raw_fd();
-            let Ok(s) = tokio::net::TcpStream::from_std(s) else { return given_up(server) };
-            begin(server, cached, s, ClientShared::new(id, addr, laddr, Some(fd), 0));
+            ClientShared::new(id, addr, laddr, Some(fd), 0)
         }
-        Accepted::Unix(s) => {
+        Accepted::Unix(_) => {
             let path = server.config.unixsocket().unwrap_or_default();
             let path = String::from_utf8_lossy(&path);
-            let fd = s.as_raw_fd();
-            let Ok(s) = tokio::net::UnixStream::from_std(s) else { return given_up(server) };
             let addr = format!("{path}:0");
-            begin(
-                server,
-                cached,
-                s,
-                ClientShared::new(id, addr.clone(), addr, Some(fd), flag::UNIX),
-            );
+            ClientShared::new(id, addr.clone(), addr, Some(fd), flag::UNIX)
         }
+    };
+    match take(socket) {
+        Some(Taken::Ring(s)) => begin(server, cached, s, shared),
+        Some(Taken::Tcp(s)) => begin(server, cached, s, shared),
+        Some(Taken::Unix(s)) => begin(server, cached, s, shared),
+        None => given_up(server),
     }
+}
+
+/// A socket in this thread's event loop.
+enum Taken {
+    Ring(RingSocket),
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+/// Takes a socket into the event loop; `None` if that does not take it.
+fn take(socket: Accepted) -> Option<Taken> {
+    Some(match socket {
+        socket if engine::is_here() => Taken::Ring(RingSocket::new(socket).ok()?),
+        Accepted::Tcp(s) => Taken::Tcp(tokio::net::TcpStream::from_std(s).ok()?),
+        Accepted::Unix(s) => Taken::Unix(tokio::net::UnixStream::from_std(s).ok()?),
+    })
 }
 
 fn begin<S: Socket>(
@@ -555,7 +625,7 @@ fn begin<S: Socket>(
     session.set_default_user(server);
     crate::module::event::client_connected(server, &session.shared);
     let start = Box::new(Start::New(Client::new(session)));
-    tokio::spawn(serve(server, cached.clone(), socket, start));
+    spawn(server, cached, socket, start);
 }
 
 /// Goes on with a connection that was elsewhere.
@@ -566,21 +636,17 @@ fn go_on(server: &'static Server, cached: &Arc<Cached>, socket: Accepted, start:
     };
     // A socket that is not taken is closed here, and its descriptor may be another connection's at once.
     let mut fd = shared.fd.lock();
-    match socket {
-        Accepted::Tcp(s) => {
-            if let Ok(s) = tokio::net::TcpStream::from_std(s) {
-                return drop(tokio::spawn(serve(server, cached.clone(), s, Box::new(start))));
-            }
-        }
-        Accepted::Unix(s) => {
-            if let Ok(s) = tokio::net::UnixStream::from_std(s) {
-                return drop(tokio::spawn(serve(server, cached.clone(), s, Box::new(start))));
-            }
-        }
+    let Some(taken) = take(socket) else {
+        *fd = None;
+        drop(fd);
+        return lost(server, start);
+    };
+    let start = Box::new(start);
+    match taken {
+        Taken::Ring(s) => spawn(server, cached, s, start),
+        Taken::Tcp(s) => spawn(server, cached, s, start),
+        Taken::Unix(s) => spawn(server, cached, s, start),
     }
-    *fd = None;
-    drop(fd);
-    lost(server, start);
 }
 
 /// The event loop does not take a connection back: it ends.

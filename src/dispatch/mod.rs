@@ -259,7 +259,8 @@ pub fn count_errors(server: &Server, out: &mut Reply) {
     out.codes.clear();
 }
 
-fn unknown_command(args: &[&[u8]]) -> CommandError {
+/// The error for a name that is not in the table.
+pub fn unknown_command(args: &[&[u8]]) -> CommandError {
     let mut shown = String::new();
     for a in &args[1..] {
         if shown.len() >= 128 {
@@ -546,6 +547,9 @@ fn execute(
     if tracked && matches!(side, Side::Module) {
         // SAFETY: lock: as above.
         unsafe { server.holder() }.current = None;
+    }
+    if let Some(b) = session.blocked_on.as_ref().filter(|_| step == Step::Blocked) {
+        b.state.lock().muted = matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     }
     if matches!(step, Step::Done | Step::Blocked) {
         if command.has(flags::WRITE) {

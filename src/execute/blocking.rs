@@ -520,7 +520,7 @@ fn serve_key(server: &'static Server, db: usize, key: &[u8], now: i64) {
             crate::module::thread::unit_done(server, || now);
             continue;
         }
-        send_home(server, vec![parked]);
+        crate::module::busy::send_home(server, parked.client, parked.slot, parked.thread);
     }
 }
 

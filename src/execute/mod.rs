@@ -127,10 +127,7 @@ pub fn needs_module_lock(server: &Server, command: &Command, args: &[&[u8]]) -> 
             "info" => info::asks_modules(server, args),
             "auth" | "hello" | "reset" => crate::module::auth::listening(server),
             "config|get" => config::asks_modules(server, args),
-            "shutdown" => {
-                persistence::before_shutdown(args);
-                true
-            }
+            "shutdown" => persistence::shutdown_needs_module_lock(args),
             "config|set" => config::concerns_modules(server, args),
             "config|rewrite" => config::modules_have_directives(),
             "command|getkeys" | "command|getkeysandflags" => command::asks_modules(server, args),

@@ -1,6 +1,6 @@
 //! `SAVE`, `BGSAVE`, `LASTSAVE`, `SHUTDOWN`.
 use super::error::{err, SYNTAX};
-use super::{is, CommandResult, Tx};
+use super::{is, CommandError, CommandResult, Mode, Tx};
 use crate::config::enums::shutdown_on_sig as how;
 use crate::dispatch::table::{flags, PathRule, Row};
 use crate::persist::rewrite::{self, Begun};
@@ -72,15 +72,13 @@ fn lastsave(tx: &mut Tx<'_>, _: &[&[u8]], out: &mut Reply) -> CommandResult {
     Ok(())
 }
 
-/// `SHUTDOWN` on its way to the module thread: a busy script there does not stand in the way of `NOSAVE`.
-pub fn before_shutdown(args: &[&[u8]]) {
-    if args[1..].iter().any(|a| is(a, "nosave")) {
-        crate::script::run::ask_to_shut_down();
-    }
+/// What the arguments of a `SHUTDOWN` ask for: bits of [`how`], or the end of one that waits.
+enum Wish {
+    How(i64),
+    Abort,
 }
 
-/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`
-fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+fn wish(args: &[&[u8]]) -> Result<Wish, CommandError> {
     let (mut bits, mut abort) = (0, false);
     for a in &args[1..] {
         match () {
@@ -92,20 +90,56 @@ fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
             () => return Err(SYNTAX),
         }
     }
-    if abort && bits != 0 || bits & how::NOSAVE != 0 && bits & how::SAVE != 0 {
-        return Err(SYNTAX);
+    match abort {
+        _ if bits & how::NOSAVE != 0 && bits & how::SAVE != 0 => Err(SYNTAX),
+        true if bits != 0 => Err(SYNTAX),
+        true => Ok(Wish::Abort),
+        false => Ok(Wish::How(bits)),
     }
-    if abort {
+}
+
+/// Whether a `SHUTDOWN` goes to the module thread. A busy script there does not stand in the way of `NOSAVE`; without that
+/// it is refused, as by a busy module.
+pub fn shutdown_needs_module_lock(args: &[&[u8]]) -> bool {
+    match wish(args) {
+        Ok(Wish::How(bits)) if bits & how::NOSAVE != 0 => {
+            crate::script::run::ask_to_shut_down();
+            true
+        }
+        Ok(Wish::How(_)) => busy().is_ok(),
+        Ok(Wish::Abort) | Err(_) => false,
+    }
+}
+
+fn busy() -> CommandResult {
+    crate::script::run::check_not_busy()?;
+    match crate::module::busy::on() {
+        true => Err(err(crate::module::busy::error_text())),
+        false => Ok(()),
+    }
+}
+
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`
+fn shutdown(tx: &mut Tx<'_>, args: &[&[u8]], out: &mut Reply) -> CommandResult {
+    let Wish::How(bits) = wish(args)? else {
         if !crate::start::signals::call_off(tx.server) {
             return Err(err("ERR No shutdown in progress."));
         }
         out.ok();
         return Ok(());
-    }
+    };
     if bits & how::NOW == 0 && tx.session.deny_blocking {
         return Err(err(
             "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client",
         ));
+    }
+    if tx.mode() == Mode::Native {
+        // It was busy when this was looked at first.
+        return busy().and_then(|()| Err(err(crate::module::busy::error_text())));
+    }
+    if bits & how::NOSAVE == 0 && crate::module::busy::amid_unit(tx.server) {
+        // The file would have half of what the module does.
+        return Err(err(crate::module::busy::error_text()));
     }
     crate::start::shutdown(tx.server, bits);
     // Still here: the save failed.

@@ -5,7 +5,7 @@ use crate::acl::check;
 use crate::acl::log::Place;
 use crate::connection::client::{flag, Multi, Session, Watched};
 use crate::dispatch::plan::{Locked, Plan};
-use crate::dispatch::table::{flags, key, keys, Command, Path, PathRule, Reason, Row, Table};
+use crate::dispatch::table::{flags, key, keys, Body, Command, Path, PathRule, Reason, Row, Table};
 use crate::dispatch::{begin_multi, call, hand_over, Side, Step};
 use crate::keyspace::shard::shard_of;
 use crate::reply::Reply;
@@ -259,7 +259,17 @@ fn run_queue(tx: &mut Tx<'_>, commands: &[Arc<Command>], multi: &Multi, out: &mu
     let deny = std::mem::replace(&mut tx.session.deny_blocking, true);
     for (command, q) in commands.iter().zip(&multi.queue) {
         let args: Vec<&[u8]> = q.args.iter().map(Vec::as_slice).collect();
-        if command.is_container() {
+        let gone = match &command.body {
+            Body::Module(m) => m.module.gone.load(Relaxed),
+            _ => false,
+        };
+        if gone {
+            out.error(crate::dispatch::unknown_command(&args).0.as_bytes());
+            continue;
+        }
+        if command.is_container() || !command.arity_ok(args.len()) {
+            // The module was exchanged since it was queued.
+            out.error(super::error::arity(&command.full_name).0.as_bytes());
             continue;
         }
         if let Some(user) = tx.session.limited_user().cloned() {

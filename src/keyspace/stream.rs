@@ -6,12 +6,12 @@ mod nodes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{vec_deque, BTreeMap};
+use std::collections::BTreeMap;
 
 pub use self::group::{Consumer, Group, PelEntry};
 pub use self::id::StreamId;
 use self::node::{Head, Raw};
-use self::nodes::{Node, Nodes};
+use self::nodes::Nodes;
 use super::listpack::{Listpack, LpItem, LpPos};
 
 /// Total text of one entry, and size of a node, beyond which nothing is appended.
@@ -264,7 +264,7 @@ impl Stream {
 
     /// Nodes in order with their master ids: what RDB stores.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, &Listpack)> {
-        self.nodes.iter().map(|(id, lp)| (*id, lp))
+        nodes::All::of(&self.nodes).map(|(id, lp)| (*id, lp))
     }
 
     /// Adds a node from a file after checking its shape. Counters are the loader's, see [`Stream::set_loaded`].
@@ -433,7 +433,7 @@ fn trim_node(lp: &mut Listpack, master: StreamId, head: &Head, most: u64, end: S
 /// Iterator over entries, see [`Stream::range`].
 #[derive(Clone)]
 pub struct Range<'a> {
-    nodes: vec_deque::Iter<'a, Node>,
+    nodes: nodes::Iter<'a>,
     current: Option<Cursor<'a>>,
     start: StreamId,
     end: StreamId,

@@ -10,7 +10,7 @@ use super::callback::running;
 use super::context::{flag as ctx_flag, Ctx};
 use super::registry::Module;
 use super::string::RStr;
-use crate::connection::client::{Client, ClientShared, ReplyMode, Session};
+use crate::connection::client::{Client, ClientShared, Session};
 use crate::execute::Tx;
 use crate::observe::clock::now_ms;
 use crate::reply::Reply;
@@ -262,7 +262,7 @@ fn resume_block(
 pub fn resume(server: &'static Server, b: &Arc<BlockedClient>, mut parked: Parked) {
     let Client { session, out, .. } = &mut *parked.client;
     session.blocked_on = None;
-    let start = out.buf.len();
+    let (start, muted) = (out.buf.len(), b.state.lock().muted);
     let words = session.module_auth.as_mut().map(|a| {
         a.resumed = Some(b.clone());
         std::mem::take(&mut a.command)
@@ -275,12 +275,13 @@ pub fn resume(server: &'static Server, b: &Arc<BlockedClient>, mut parked: Parke
         crate::dispatch::call(&mut tx, command, &args, out);
         command.stats.add_time(b.state.lock().measured);
     }
-    if session.blocked_on.is_some() {
+    if let Some(next) = &session.blocked_on {
+        next.state.lock().muted = muted;
         park_client(server, parked.client, parked.slot, parked.thread);
         return;
     }
-    if session.reply_mode == ReplyMode::Off {
+    if muted {
         out.buf.truncate(start);
     }
-    super::thread::send_home(server, parked.client, parked.slot, parked.thread);
+    super::busy::send_home(server, parked.client, parked.slot, parked.thread);
 }

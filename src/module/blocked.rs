@@ -12,7 +12,7 @@ use super::callback::running;
 use super::context::{flag as ctx_flag, Ctx};
 use super::registry::Module;
 use super::string::RStr;
-use crate::connection::client::{flag, Client, ClientShared, ReplyMode, Session};
+use crate::connection::client::{flag, Client, ClientShared, Session};
 use crate::connection::limits;
 use crate::connection::serving::Slot;
 use crate::dispatch::table::Command;
@@ -93,6 +93,8 @@ pub struct State {
     pub disconnected: abi::DisconnectFn,
     /// Private data, as an address.
     pub privdata: usize,
+    /// The client wants no reply to its command.
+    pub muted: bool,
     /// The module unblocked it.
     pub unblocked: bool,
     /// A client that waits for keys was unblocked by hand: its timeout callback makes the reply.
@@ -160,7 +162,7 @@ impl BlockedClient {
         session: &mut Session,
         out: &mut Reply,
     ) -> i32 {
-        let Some(f) = f else { return abi::OK };
+        let Some(f) = f.filter(|_| !self.module.gone.load(Relaxed)) else { return abi::OK };
         let _running = running(self.module, what);
         let mut ctx = Ctx::for_client(Some(self.module), session, out);
         ctx.flags |= bits;
@@ -278,17 +280,21 @@ fn forget(server: &Server, b: &BlockedClient) {
 }
 
 fn send_home(server: &'static Server, mut parked: Parked) {
-    parked.client.session.blocked_on = None;
+    let block = parked.client.session.blocked_on.take();
     if parked.client.session.promised.is_some() {
         super::api::promise::go_on(server, parked.client);
         return;
     }
     let Client { session, out, .. } = &mut *parked.client;
+    if block.is_some_and(|b| b.state.lock().muted) {
+        // What there was before is on its way since the client was parked.
+        out.buf.clear();
+    }
     // A reply that is too large for the client is not sent, whether or not its socket would take it.
     if limits::passes_with(server, &session.shared, out.buf.len()) {
         session.close = true;
     }
-    super::thread::send_home(server, parked.client, parked.slot, parked.thread);
+    super::busy::send_home(server, parked.client, parked.slot, parked.thread);
 }
 
 /// The module's `UnblockClient`, from any thread: the rest happens on the module thread. `handle` is the reference that
@@ -314,7 +320,7 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
         Home::Client(parked) if on_auth => super::auth::resume(server, &b, parked),
         Home::Client(mut parked) => {
             let Client { session, out, .. } = &mut *parked.client;
-            let (start, errors, began) = (out.buf.len(), out.errors, mono_ns());
+            let (errors, began) = (out.errors, mono_ns());
             if b.keys.is_empty() {
                 b.call(reply, &"reply callback", ctx_flag::BLOCKED_REPLY, None, session, out);
             } else if by_hand {
@@ -328,9 +334,6 @@ fn finish(server: &'static Server, b: Arc<BlockedClient>) {
             out.codes.append(&mut late.codes);
             count(server, &b, session, mono_ns() - began, out.errors - errors);
             crate::dispatch::count_errors(server, out);
-            if session.reply_mode == ReplyMode::Off {
-                out.buf.truncate(start);
-            }
             send_home(server, parked);
         }
         Home::Pending | Home::Gone => free_privdata(&b, None),
@@ -363,7 +366,7 @@ pub fn free_privdata(b: &Arc<BlockedClient>, client: Option<(&mut Session, &mut 
         let mut s = b.state.lock();
         (s.free_privdata, std::mem::take(&mut s.privdata))
     };
-    let Some(free) = free.filter(|_| data != 0) else { return };
+    let Some(free) = free.filter(|_| data != 0 && !b.module.gone.load(Relaxed)) else { return };
     let _running = running(b.module, &"free_privdata callback");
     let mut ctx = match client {
         Some((session, out)) => Ctx::for_client(Some(b.module), session, out),
@@ -444,7 +447,7 @@ fn tell_disconnected(b: &Arc<BlockedClient>, session: &mut Session, out: &mut Re
         let mut s = b.state.lock();
         (s.disconnected.take(), s.privdata)
     };
-    let Some(f) = callback else { return };
+    let Some(f) = callback.filter(|_| !b.module.gone.load(Relaxed)) else { return };
     let _running = running(b.module, &"disconnect callback");
     let mut ctx = Ctx::for_client(Some(b.module), session, out);
     ctx.privdata = data as *mut c_void;

@@ -4,11 +4,13 @@
 //! thread, which calls the module under the module lock and then arms the descriptor anew. So a descriptor that stays
 //! ready is reported again and again, as on Redis, but never faster than the module handles it.
 use super::abi;
+use super::registry::Module;
 use crate::server::Server;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_int, c_void};
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::OnceLock;
 
 type Callback = unsafe extern "C" fn(c_int, *mut c_void, c_int);
@@ -104,13 +106,74 @@ pub fn remove(fd: c_int, mask: c_int) {
     let _ = control(epoll, op, fd, rest);
 }
 
+type OnceFn = unsafe extern "C" fn(*mut c_void);
+
+/// Functions to be called once, each with its data: there is a task of the module thread for each.
+static ONCE: Mutex<VecDeque<(OnceFn, usize)>> = Mutex::new(VecDeque::new());
+
 /// Calls a function once on the module thread.
-pub fn once(callback: unsafe extern "C" fn(*mut c_void), data: *mut c_void) {
-    let data = data as usize;
-    Server::get().queue.task(Box::new(move || {
-        // SAFETY: ABI: registered for this signature, with this data; lock: tasks run under the module lock.
-        unsafe { callback(data as *mut c_void) };
+pub fn once(callback: OnceFn, data: *mut c_void) {
+    ONCE.lock().push_back((callback, data as usize));
+    Server::get().queue.task(Box::new(|| {
+        // None if a module is gone since.
+        let next = ONCE.lock().pop_front();
+        if let Some((callback, data)) = next {
+            // SAFETY: ABI: registered for this signature, with this data; lock: tasks run under the module lock.
+            unsafe { callback(data as *mut c_void) };
+        }
     }));
+}
+
+/// Where the shared object begins that has this address; 0 for none.
+pub fn object_of(address: usize) -> usize {
+    // SAFETY: layout: plain data, for which zeros are valid.
+    let mut found: libc::Dl_info = unsafe { std::mem::zeroed() };
+    // SAFETY: layout: the address is only compared; room for the answer.
+    match unsafe { libc::dladdr(address as *const c_void, &raw mut found) } {
+        0 => 0,
+        _ => found.dli_fbase as usize,
+    }
+}
+
+/// Closes a module's shared object. Callbacks of descriptors and single calls have no context, so nobody knows whose they
+/// are: those in this object are forgotten, unless it is another module's too, and those that are not in memory any more
+/// when it is closed (of a library that it brought). The calling thread has the module lock.
+pub fn close(server: &Server, module: &'static Module, close: impl FnOnce()) {
+    let base = module.base.load(Relaxed);
+    let list = server.modules.list();
+    let is_shared = list.iter().any(|m| !std::ptr::eq(*m, module) && m.base.load(Relaxed) == base);
+    let known: Vec<usize> = callbacks().into_iter().filter(|c| object_of(*c) != 0).collect();
+    let of_module = |callback: usize| !is_shared && object_of(callback) == base;
+    forget_where(|callback| known.contains(&callback) && of_module(callback));
+    close();
+    forget_where(|callback| known.contains(&callback) && object_of(callback) == 0);
+}
+
+fn callbacks() -> Vec<usize> {
+    let mut all: Vec<usize> = ONCE.lock().iter().map(|o| o.0 as usize).collect();
+    for w in WATCHED.lock().iter().flat_map(HashMap::values) {
+        all.extend([w.readable, w.writable].into_iter().flatten().map(|f| f as usize));
+    }
+    all
+}
+
+fn forget_where(goes: impl Fn(usize) -> bool) {
+    ONCE.lock().retain(|o| !goes(o.0 as usize));
+    let mut gone = Vec::new();
+    for (fd, w) in WATCHED.lock().iter().flatten() {
+        let mask = |callback: Option<Callback>, bit| match callback {
+            Some(f) if goes(f as usize) => bit,
+            _ => 0,
+        };
+        let mask =
+            mask(w.readable, abi::EVENTLOOP_READABLE) | mask(w.writable, abi::EVENTLOOP_WRITABLE);
+        if mask != 0 {
+            gone.push((*fd, mask));
+        }
+    }
+    for (fd, mask) in gone {
+        remove(fd, mask);
+    }
 }
 
 /// The body of the watching thread.

@@ -3,6 +3,7 @@ use super::abi;
 use super::admission;
 use super::callback::{running, with_context};
 use super::context::{flag, Ctx};
+use super::event_loop;
 use super::persona;
 use super::registry::Module;
 use super::sha256::Hash;
@@ -45,16 +46,16 @@ pub fn load_with_configs(
         None if for_valkey => persona::give(module, persona::VALKEY),
         None => {}
     }
+    module.base.store(event_loop::object_of(*entry as usize), Relaxed);
     super::api::config::offer(configs);
     let status = call_on_load(module, &entry, args);
     *module.library.lock() = Some(library);
     module.onload.store(false, Relaxed);
     if status == abi::ERR || !module.is_named() {
         if module.is_named() {
-            clean_up(server, module);
             super::api::command::remove_categories_of(module);
         }
-        *module.library.lock() = None;
+        clean_up(server, module);
         return Err(failed(format!("Module {path} initialization failed. Module not loaded.")));
     }
     let mut list = server.modules.list();
@@ -190,9 +191,11 @@ fn change_event(server: &'static Server, module: &'static Module, sub: u64) {
     super::event::server_event(abi::EVENT_MODULE_CHANGE, sub, (&raw mut info).cast(), Some(module));
 }
 
-/// Removes everything that a module registered, in the order in which Redis does.
+/// Removes everything that a module registered, in the order in which Redis does, and closes its shared object. From here
+/// on nothing of it is called.
 fn clean_up(server: &'static Server, module: &'static Module) {
     let mine = |m: &'static Module| std::ptr::eq(m, module);
+    module.gone.store(true, Relaxed);
     module.commands.lock().clear();
     server.modules.timers.remove_all_of(module);
     // SAFETY: lock: modules come and go under the module lock.
@@ -211,10 +214,23 @@ fn clean_up(server: &'static Server, module: &'static Module) {
     server.modules.events.store(std::sync::Arc::new(keep));
     super::api::config::remove_all_of(module);
     super::fork::forget_callback_of(module);
+    super::api::promise::abort_all_of(module);
     *module.defrag.lock() = Default::default();
     super::auth::forget(server, module);
-    module.types.lock().clear();
+    let types = std::mem::take(&mut *module.types.lock());
     server.modules.rebuild_table(server, None);
+    let in_use = types.iter().any(|t| std::sync::Arc::strong_count(t) > 1);
+    let library = module.library.lock().take();
+    if in_use {
+        crate::log_warning!(
+            "Module {} made values of its types before it failed: its code stays in memory for them",
+            module.path
+        );
+        // Without its module nobody else can free them.
+        std::mem::forget(library);
+    } else {
+        event_loop::close(server, module, || drop(library));
+    }
 }
 
 /// Takes a module out of the list and cleans up behind it; the shared object is closed.
@@ -223,7 +239,6 @@ fn forget(server: &'static Server, module: &'static Module) {
         server.modules.list().into_iter().filter(|m| !std::ptr::eq(*m, module)).collect();
     server.modules.modules.store(std::sync::Arc::new(list));
     clean_up(server, module);
-    *module.library.lock() = None;
 }
 
 /// Tells a module that it is about to go, if it wants to know; returns what it answers.

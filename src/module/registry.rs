@@ -41,6 +41,10 @@ pub struct Module {
     pub using: Mutex<BTreeSet<String>>,
     /// Function for `INFO`.
     pub info: Mutex<abi::InfoFn>,
+    /// Where its shared object begins in memory.
+    pub base: AtomicUsize,
+    /// It failed to load or was unloaded: nothing of it may be called any more.
+    pub gone: AtomicBool,
     /// Clients that it has blocked.
     pub blocked_clients: AtomicUsize,
     /// Depth of its running `Call`s.
@@ -82,6 +86,8 @@ impl Module {
             used_by: Mutex::default(),
             using: Mutex::default(),
             info: Mutex::new(None),
+            base: AtomicUsize::new(0),
+            gone: AtomicBool::new(false),
             blocked_clients: AtomicUsize::new(0),
             in_call: AtomicUsize::new(0),
             persona: Mutex::new(None),

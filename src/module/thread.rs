@@ -5,6 +5,8 @@
 //! thread waits for the lock, it gets it.
 use super::abi;
 use super::attend::{self, Attention, Home, Ready};
+use super::blocked::Parked;
+use super::busy::{self, Kept};
 use crate::config::enums::module_attend;
 use crate::connection::client::{flag, Client};
 use crate::connection::limits;
@@ -114,6 +116,7 @@ impl Queue {
     /// others run once before it sleeps, as serving threads do: on a busy machine they bring more.
     fn take(&self, into: &mut Vec<Job>, ready: &mut Ready, timeout: Duration, patient: bool) {
         let mut jobs = self.jobs.lock();
+        let patient = patient && !self.attention.has_ring();
         if patient && jobs.is_empty() && !timeout.is_zero() {
             drop(jobs);
             std::thread::yield_now();
@@ -271,6 +274,13 @@ impl Returns {
         self.send(server, ready);
     }
 
+    /// Sends in the middle of a round.
+    fn send_now(&mut self, server: &Server, ready: &mut Ready) {
+        self.send(server, ready);
+        server.queue.attention.send_now();
+    }
+
+    /// Sends what there is; some of it goes with the next wait for the sockets.
     fn send(&mut self, server: &Server, ready: &mut Ready) {
         if !self.waiting {
             return;
@@ -290,7 +300,9 @@ impl Returns {
 
 /// Sends an attended client its replies; what is more than that is its serving thread's.
 fn answer(server: &Server, place: u32, mut client: Box<Client>, ready: Option<&mut Ready>) {
-    let sent = client.out.buf.is_empty() || send_replies(server, &mut client, usize::MAX);
+    let sent = client.out.buf.is_empty()
+        || (ready.is_some() && queue_replies(server, place, &mut client))
+        || send_replies(server, &mut client, usize::MAX);
     if sent {
         attend::replied(&mut client, ready);
     }
@@ -302,21 +314,34 @@ fn answer(server: &Server, place: u32, mut client: Box<Client>, ready: Option<&m
     }
 }
 
-/// Sends all that a client is owed. False when there is more to do for it than that, or its socket did not take all.
-fn send_replies(server: &Server, client: &mut Client, most: usize) -> bool {
+/// Whether there is nothing more to be done for a client than to send what it is owed.
+fn only_replies(server: &Server, client: &Client) -> bool {
     let shared = &client.session.shared;
-    let out = &mut client.out.buf;
-    if out.is_empty()
-        || out.len() > most
-        || client.session.close
+    !(client.session.close
         || client.session.waiting.is_some()
         || client.session.freeing.is_some()
         || shared.wanted.load(Relaxed) != 0
         || shared.has(flag::KILLED | flag::REPLICA | flag::MASTER | flag::LAST_REPLY)
-        || server.aof.before_replies(server).is_some()
-    {
+        || server.aof.before_replies(server).is_some())
+}
+
+/// Has all that an attended client is owed sent with the next wait for the sockets, if that is possible.
+fn queue_replies(server: &Server, place: u32, client: &mut Client) -> bool {
+    let queued = only_replies(server, client)
+        && server.queue.attention.queue_reply(server, place, &client.out.buf);
+    if queued {
+        client.out.buf.clear();
+    }
+    queued
+}
+
+/// Sends all that a client is owed. False when there is more to do for it than that, or its socket did not take all.
+fn send_replies(server: &Server, client: &mut Client, most: usize) -> bool {
+    let out = &client.out.buf;
+    if out.is_empty() || out.len() > most || !only_replies(server, client) {
         return false;
     }
+    let (shared, out) = (&client.session.shared, &mut client.out.buf);
     let fd = shared.fd.lock();
     let Some(fd) = *fd else { return false };
     let how = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -336,6 +361,7 @@ fn send_replies(server: &Server, client: &mut Client, most: usize) -> bool {
 pub fn run(server: &'static Server) {
     let mut returns = Returns::new(server);
     let mut ready = Ready::default();
+    server.queue.attention.begin(server);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // While they wait for it, serving threads could not do anything for it.
     let scarce = cores < returns.by_thread.len() + 2;
@@ -390,11 +416,11 @@ pub fn run(server: &'static Server) {
                     false => RETURN_EVERY_NS,
                 };
                 if mono_ns() - returns.last > every {
-                    returns.send(server, &mut ready);
+                    returns.send_now(server, &mut ready);
                 }
             }
             if server.module_lock.has_waiters() {
-                returns.send(server, &mut ready);
+                returns.send_now(server, &mut ready);
                 server.module_lock.unlock();
                 server.module_lock.lock();
             }
@@ -463,6 +489,7 @@ pub fn end_unit(server: &'static Server) {
     unit_done(server, now_ms);
     crate::execute::blocking::serve_module(server);
     server.release_keys();
+    busy::end_of_unit(server);
     server.tracking.broadcast(server);
 }
 
@@ -470,7 +497,9 @@ pub fn end_unit(server: &'static Server) {
 /// Returns the log's offset behind the unit, if it left something.
 pub fn unit_done(server: &'static Server, now: impl FnOnce() -> i64) -> Option<u64> {
     crate::module::event::run_post_jobs(server);
-    crate::propagate::end_of_unit(server, now)
+    let logged = crate::propagate::end_of_unit(server, now);
+    super::busy::unit_done(server, logged);
+    logged
 }
 
 /// Executes the requests of a client that belong here, then sends it home.
@@ -485,6 +514,7 @@ fn run_client(
     let input = std::mem::take(&mut client.input);
     // SAFETY: lock: the module thread has the module lock here, as on the line after the commands.
     unsafe { server.holder() }.client = Some(client.session.shared.clone());
+    let left = busy::left(server);
     let Turn { done, requests, ns, outcome } =
         run_input(server, &table, &mut client, &input, Side::Module, now_ms());
     returns.pipelines = requests >= PIPELINE;
@@ -495,6 +525,13 @@ fn run_client(
     // SAFETY: lock: as above.
     unsafe { server.holder() }.client = None;
     client.input = input;
+    if busy::keeps(server, left) {
+        match &home {
+            Home::Slot(_) => client.consume(done),
+            Home::Attended(_) => ready.consumed(&mut client, done),
+        }
+        return keep_client(server, client, home, thread, outcome == Outcome::Blocked);
+    }
     match home {
         Home::Slot(slot) => {
             client.consume(done);
@@ -526,6 +563,34 @@ fn run_client(
         }
     }
     returns.waiting = true;
+}
+
+/// Keeps a client, whose commands left something in a unit that yields, until that is over.
+fn keep_client(
+    server: &'static Server,
+    mut client: Box<Client>,
+    home: Home,
+    thread: usize,
+    blocked: bool,
+) {
+    let (slot, thread, away) = match home {
+        Home::Slot(slot) => (slot, thread, None),
+        Home::Attended(place) => {
+            let left = server.queue.attention.leave_for(server, place, &mut client);
+            let Some((slot, thread, away)) = left else { return };
+            (slot, thread, Some(away))
+        }
+    };
+    if blocked {
+        let replies = std::mem::take(&mut client.out.buf);
+        busy::keep(server, Kept::Early(slot.clone(), replies));
+        super::blocked::park_client(server, client, slot, thread);
+    } else {
+        busy::keep(server, Kept::Client(Parked { client, slot, thread }));
+    }
+    if let Some(away) = away {
+        attend::bring(server, thread, away);
+    }
 }
 
 /// Sends a client home that was blocked.

@@ -83,6 +83,11 @@ impl Aof {
         }
     }
 
+    /// Whether replies wait for the log.
+    pub fn promises(&self) -> bool {
+        self.gate.load(Relaxed) != gate::OPEN
+    }
+
     /// Writes what is there, if the policy leaves that to whoever comes by.
     pub fn write_if_needed(&self, server: &Server) {
         if self.gate.load(Relaxed) == gate::WRITTEN

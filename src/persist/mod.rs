@@ -170,11 +170,15 @@ impl Aof {
         self.file.lock().syncing
     }
 
+    /// Whether there is a file for what is written: while the first base file is waited for, from the cut on.
+    fn collects(&self) -> bool {
+        self.file.lock().file.is_some()
+    }
+
     /// Decides anew what replies wait for. Called when the state or `appendfsync` changed.
     pub fn choose_gate(&self, server: &Server) {
         let always = server.config.appendfsync() == appendfsync::ALWAYS;
-        // While the first base file is waited for, there is a file from the cut on.
-        let collects = self.state() == state::ON || self.file.lock().file.is_some();
+        let collects = self.state() == state::ON || self.collects();
         let gate = match (collects, always) {
             (false, _) => gate::OPEN,
             (true, false) => gate::WRITTEN,

@@ -224,6 +224,14 @@ fn ended(server: &'static Server, result: Result<(), ()>, began: i64) {
     let aof = &server.aof;
     let r = &aof.rewriting;
     let temporary = temporary_base();
+    if aof.state() == state::WAITS_FOR_BASE && !aof.collects() && result.is_ok() {
+        // The file was switched on since the cut, in a transaction: what is written since is nowhere.
+        let _ = std::fs::remove_file(&temporary);
+        r.scheduled.store(true, Relaxed);
+        r.started.store(-1, Relaxed);
+        r.running.store(false, SeqCst);
+        return;
+    }
     let result = result.and_then(|()| {
         crate::log_notice!(
             "Successfully created the temporary AOF base file {}",
@@ -485,15 +493,23 @@ pub fn switch_on(server: &'static Server, in_exec: bool) -> bool {
         crate::log_notice!(
             "AOF was enabled during a transaction. An AOF background was scheduled to start when possible."
         );
-    } else if r.runs() {
-        // It has not begun yet, and will see that the file is on.
-    } else if begin(server).is_err() {
-        aof.state.store(state::OFF, SeqCst);
-        crate::log_warning!(
-            "Redis needs to enable the AOF but can't trigger a background AOF rewrite operation. Check the above logs for \
-             more info about the error."
-        );
-        return false;
+    } else {
+        if r.runs() {
+            // What is written since its cut is nowhere.
+            crate::log_notice!(
+                "AOF was enabled but there is already an AOF rewriting in background. Stopping background AOF and starting a \
+                 rewrite now."
+            );
+            kill(server);
+        }
+        if begin(server).is_err() {
+            aof.state.store(state::OFF, SeqCst);
+            crate::log_warning!(
+                "Redis needs to enable the AOF but can't trigger a background AOF rewrite operation. Check the above logs \
+                 for more info about the error."
+            );
+            return false;
+        }
     }
     aof.forget_errors();
     true
@@ -506,4 +522,5 @@ pub fn switch_off(server: &'static Server) {
     aof.close(server);
     r.scheduled.store(false, Relaxed);
     kill(server);
+    drop_temporary_incr(server);
 }

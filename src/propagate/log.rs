@@ -103,7 +103,7 @@ impl Log {
         target: u8,
         args: &[&[u8]],
     ) -> u64 {
-        self.add(server, now, target, |s, _, _| s.command(db, |out| encode(out, args)))
+        self.add(server, now, target, || 1, |s, _, _| s.command(db, |out| encode(out, args)))
     }
 
     /// Appends the effects of one unit; `transaction` puts them between `MULTI` and `EXEC`. Returns the file's offset
@@ -114,7 +114,11 @@ impl Log {
         let readers = self.readers.load(Relaxed);
         let read = effects.iter().filter(|e| e.to & readers != 0).map(|e| e.times);
         let transaction = transaction && read.sum::<usize>() > 1;
-        self.add(server, now, target, |s, bit, full| {
+        let length = || {
+            let sent = effects.iter().filter(|e| e.to == to::ALL).map(|e| e.times);
+            sent.sum::<usize>() as u64 + if transaction { 2 } else { 0 }
+        };
+        self.add(server, now, target, length, |s, bit, full| {
             let mut own = effects.iter().filter(|e| e.to & bit != 0).peekable();
             let transaction = transaction && own.peek().is_some();
             // Without a database of their own, as Redis writes them.
@@ -133,12 +137,14 @@ impl Log {
         })
     }
 
-    /// `write` puts commands into a stream, for readers of this kind, and may have the full stream passed on.
+    /// `write` puts commands into a stream, for readers of this kind, and may have the full stream passed on; `length` is
+    /// their number.
     fn add(
         &self,
         server: &Server,
         now: i64,
         target: u8,
+        length: impl FnOnce() -> u64,
         write: impl Fn(&mut Stream, u8, &mut dyn FnMut(&mut Stream)),
     ) -> u64 {
         // A replica's own replicas get the primary's stream, not what it led to here.
@@ -146,6 +152,7 @@ impl Log {
         if target & self.readers.load(Relaxed) == 0 {
             return self.offset();
         }
+        let for_replicas = target & to::REPLICAS != 0;
         let mut p = self.pending.lock();
         let target = target & self.readers.load(Relaxed);
         if target & to::REPLICAS != 0 {
@@ -159,6 +166,8 @@ impl Log {
             });
             p.feed.stream = stream;
             p.feed.send(backlog);
+        } else if for_replicas {
+            p.feed.count(length());
         }
         if target & to::AOF == 0 {
             return p.offset;
@@ -207,7 +216,15 @@ impl Log {
 
     /// Keeps the stream for an expected replica from now on. Returns the stream's offset. Nothing is being written
     /// meanwhile: the world is stopped.
-    pub fn add_replica(&self, replica: &Replica) -> u64 {
+    pub fn add_replica(&self, server: &Server, replica: &Replica) -> u64 {
+        if self.with_feed(|f| f.backlog_len().is_none()) && !server.link.is_replica() {
+            // Who was away may not go on here: what was written without a backlog is not in the stream.
+            let id = new_id(server);
+            crate::log_notice!(
+                "Replication backlog created, my new replication IDs are '{id}' and '{}'",
+                "0".repeat(40)
+            );
+        }
         let mut p = self.pending.lock();
         self.set_reader(to::REPLICAS, true);
         p.feed.begin(replica)
@@ -274,20 +291,34 @@ impl Log {
 
     /// The backlog is dropped when there has been no replica for long (the cron).
     pub fn replica_cron(&self, server: &Server, now: i64) {
-        if self.readers.load(Relaxed) & to::REPLICAS != 0
-            && self.pending.lock().feed.expire(now, server.config.repl_backlog_ttl() as i64)
-        {
+        if server.link.is_replica() || self.readers.load(Relaxed) & to::REPLICAS == 0 {
+            return;
+        }
+        let seconds = server.config.repl_backlog_ttl() as i64;
+        if self.pending.lock().feed.expire(now, seconds) {
             self.set_reader(to::REPLICAS, false);
+            new_id(server);
+            crate::log_notice!(
+                "Replication backlog freed after {seconds} seconds without connected replicas."
+            );
         }
     }
 
     /// No replica can go on from where it was: what the stream led to is gone.
     pub fn drop_backlog(&self) {
         self.pending.lock().feed.drop_backlog();
+        self.set_reader(to::REPLICAS, false);
     }
 
     /// The stream goes on at another offset.
     pub fn restart_stream(&self, offset: u64) {
         self.pending.lock().feed.restart(offset);
     }
+}
+
+/// The stream goes on under another id, which is returned: offsets of the one before mean nothing in it.
+fn new_id(server: &Server) -> String {
+    let id = crate::observe::random::hex(40);
+    server.repl_id.lock().clone_from(&id);
+    id
 }

@@ -145,6 +145,11 @@ impl Feed {
         self.backlog.extend(tail);
     }
 
+    /// There is no stream, but a file that has these commands: each counts for one, as on Redis.
+    pub(super) fn count(&mut self, commands: u64) {
+        self.offset += commands;
+    }
+
     /// Length of the stream so far.
     pub fn offset(&self) -> u64 {
         self.offset

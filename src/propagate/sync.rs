@@ -128,7 +128,7 @@ pub fn begin(server: &'static Server) {
             for r in requests.lock().iter().flatten() {
                 let offset = match r.snapshot_only {
                     true => server.log.with_feed(|f| f.offset()),
-                    false => server.log.add_replica(&r.replica),
+                    false => server.log.add_replica(server, &r.replica),
                 };
                 r.replica.from.store(offset, Relaxed);
                 greet(r, &server.repl_id.lock());

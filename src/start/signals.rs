@@ -74,23 +74,19 @@ fn received(server: &'static Server, signal: libc::c_int) {
     } else {
         server.config.shutdown_on_sigterm()
     };
-    server.queue.task(Box::new(move || begin(server, flags)));
+    WAITING.store(flags, SeqCst);
+    server.queue.task(Box::new(move || begin_waiting(server)));
 }
 
-/// The flags of a shutdown that waits for the regular work to go on (`DEBUG PAUSE-CRON`); negative without one.
+/// The flags of a shutdown that was asked for and has not begun; negative without one.
 static WAITING: AtomicI64 = AtomicI64::new(-1);
 
-/// Shuts down, as part of the regular work: not while that is paused.
-fn begin(server: &'static Server, flags: i64) {
-    if server.pause_cron.load(SeqCst) {
-        WAITING.store(flags, SeqCst);
-    } else {
-        super::shutdown(server, flags);
-    }
-}
-
-/// Begins a shutdown that waited (the cron). The calling thread has the module lock.
+/// Begins a shutdown that was asked for, as part of the regular work: not while that is paused (`DEBUG PAUSE-CRON`), and not
+/// while a module yields, half of whose unit it would save. The calling thread has the module lock.
 pub fn begin_waiting(server: &'static Server) {
+    if server.pause_cron.load(SeqCst) || crate::module::busy::amid_unit(server) {
+        return;
+    }
     let flags = WAITING.swap(-1, SeqCst);
     if flags >= 0 {
         super::shutdown(server, flags);

@@ -49,8 +49,15 @@ impl Server {
 
     /// As [`Server::start`], in a folder that may hold files.
     pub fn start_in(dir: PathBuf, args: &[&str]) -> Server {
+        Server::start_as(dir, args, |_| {})
+    }
+
+    /// As [`Server::start_in`], with changes to how the process is started.
+    pub fn start_as(dir: PathBuf, args: &[&str], change: impl FnOnce(&mut Command)) -> Server {
         let port = free_port();
-        let child = Server::command(&dir, port, args).spawn().expect("the server starts");
+        let mut command = Server::command(&dir, port, args);
+        change(&mut command);
+        let child = command.spawn().expect("the server starts");
         Server { child, port, dir }.ready()
     }
 

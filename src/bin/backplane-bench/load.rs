@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::ring;
 use crate::rows::Random;
 
 /// No reply for so long ends a measurement with an error.
-const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 /// What a measurement found.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +64,7 @@ pub fn reply_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Calls `got` with each complete reply at the beginning of `bytes`; their length.
-fn each_reply(bytes: &[u8], mut got: impl FnMut(&[u8])) -> usize {
+pub fn each_reply(bytes: &[u8], mut got: impl FnMut(&[u8])) -> usize {
     let mut used = 0;
     while let Some(size) = reply_length(&bytes[used..]) {
         got(&bytes[used..used + size]);
@@ -182,9 +184,10 @@ impl Epoll {
 }
 
 /// Requests built beforehand: each batch holds `pipeline` commands.
+#[derive(Clone)]
 pub struct Batches {
     /// Encoded commands, one batch after the other.
-    pub batches: Vec<Vec<u8>>,
+    pub batches: Rc<[Vec<u8>]>,
     /// Commands in each batch.
     pub pipeline: usize,
 }
@@ -198,6 +201,36 @@ pub enum Limit {
     Once,
 }
 
+/// Which batch is sent next.
+pub struct Draw {
+    random: Random,
+    load: Batches,
+    limit: Limit,
+    start: Instant,
+    issued: usize,
+}
+
+impl Draw {
+    /// For a loop that begins now.
+    pub fn new(conns: usize, load: Batches, limit: Limit, start: Instant) -> Draw {
+        Draw { random: Random::new(conns as u64), load, limit, start, issued: 0 }
+    }
+
+    /// The number of the next batch; `None` at the end.
+    pub fn next(&mut self, now: Instant) -> Option<usize> {
+        let count = self.load.batches.len();
+        let index = match self.limit {
+            Limit::Time(time, most) if now - self.start < time && (self.issued as u64) < most => {
+                self.random.below(count as u64) as usize
+            }
+            Limit::Once if self.issued < count => self.issued,
+            _ => return None,
+        };
+        self.issued += 1;
+        Some(index)
+    }
+}
+
 /// Runs a closed loop over `conns` connections.
 pub fn closed(
     addr: SocketAddr,
@@ -205,7 +238,9 @@ pub fn closed(
     load: &Batches,
     limit: Limit,
 ) -> std::io::Result<Outcome> {
-    let mut random = Random::new(conns as u64);
+    if ring::is_there() {
+        return ring::closed(addr, conns, load, limit);
+    }
     let mut outcome = Outcome::default();
     let epoll = Epoll::new()?;
     let mut open = Vec::new();
@@ -215,21 +250,11 @@ pub fn closed(
         open.push((conn, 0usize, Instant::now(), false));
     }
     let start = Instant::now();
-    let mut issued = 0usize;
-    let mut next = |now: Instant| -> Option<&[u8]> {
-        let index = match limit {
-            Limit::Time(time, most) if now - start < time && (issued as u64) < most => {
-                random.below(load.batches.len() as u64) as usize
-            }
-            Limit::Once if issued < load.batches.len() => issued,
-            _ => return None,
-        };
-        issued += 1;
-        Some(&load.batches[index])
-    };
+    let mut draw = Draw::new(conns, load.clone(), limit, start);
     let mut live = 0;
     for (i, (conn, waiting, since, writing)) in open.iter_mut().enumerate() {
-        let Some(batch) = next(start) else { break };
+        let Some(batch) = draw.next(start) else { break };
+        let batch = &load.batches[batch];
         (*waiting, *since) = (load.pipeline, Instant::now());
         conn.push(batch);
         *writing = conn.flush()?;
@@ -255,10 +280,10 @@ pub fn closed(
             if busy && *waiting == 0 {
                 let now = Instant::now();
                 outcome.micros.push((now - *since).as_micros() as u32);
-                match next(now) {
+                match draw.next(now) {
                     Some(batch) => {
                         (*waiting, *since) = (load.pipeline, now);
-                        conn.push(batch);
+                        conn.push(&load.batches[batch]);
                     }
                     None => live -= 1,
                 }
@@ -276,7 +301,8 @@ pub fn closed(
 }
 
 impl Outcome {
-    fn count(&mut self, reply: &[u8]) {
+    /// Counts a reply.
+    pub fn count(&mut self, reply: &[u8]) {
         self.ops += 1;
         if reply[0] == b'-' {
             if self.errors == 0 {

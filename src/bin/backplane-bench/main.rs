@@ -11,6 +11,7 @@ use std::time::Duration;
 mod load;
 mod memory;
 mod report;
+mod ring;
 mod rows;
 
 use backplane::client::process::{self, Server};
@@ -238,7 +239,7 @@ fn build(commands: usize, pipeline: usize, mut next: impl FnMut() -> Words) -> B
         bytes += batch.len();
         batches.push(batch);
     }
-    Batches { batches, pipeline }
+    Batches { batches: batches.into(), pipeline }
 }
 
 /// Starts a server with the modules of a row, sends the setup, fills it.

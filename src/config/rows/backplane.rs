@@ -2,11 +2,15 @@
 //! directive know Redis' ones only.
 
 use super::{choice, int, special, switch, Row, Special, HIDDEN, IMMUTABLE, MULTI_ARG};
-use crate::config::enums::{module_attend, module_load, MODULE_ATTEND, MODULE_LOAD};
+use crate::config::enums::{
+    event_loop, module_attend, module_load, EVENT_LOOP, MODULE_ATTEND, MODULE_LOAD,
+};
 
 pub(super) const ROWS: &[Row] = &[
     // Zero stands for "as many as cores": `Config::new` puts the number in.
     int("server-threads", 1, 128, 0).flags(IMMUTABLE | HIDDEN),
+    // What serving threads wait with for their sockets.
+    choice("event-loop", EVENT_LOOP, event_loop::AUTO).flags(IMMUTABLE | HIDDEN),
     switch("module-strict", false).flags(IMMUTABLE | HIDDEN),
     switch("module-exclusive", false).flags(HIDDEN),
     // Which connections the module thread attends to itself.

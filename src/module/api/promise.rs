@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The number of the serving thread of a client that has none.
 const NO_THREAD: usize = usize::MAX;
@@ -57,6 +57,8 @@ pub struct Promised {
     args: Vec<Vec<u8>>,
 }
 
+/// All promises, and some that are no more.
+static ALL: Mutex<Vec<Weak<Promise>>> = Mutex::new(Vec::new());
 /// Promises of native commands that wait for keys.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 /// Those of them that give up at some time, by that and a number.
@@ -106,6 +108,12 @@ impl Promise {
             block: Mutex::new(Some(block)),
             handler: Mutex::new((None, 0)),
         });
+        let mut all = ALL.lock();
+        if all.len().is_power_of_two() {
+            all.retain(|p| p.strong_count() != 0);
+        }
+        all.push(Arc::downgrade(&promise));
+        drop(all);
         let kept = Promised { promise: promise.clone(), targets, command, args };
         session.promised = Some(Box::new(kept));
         let mut client = Client::new(session);
@@ -158,6 +166,15 @@ impl Promise {
             }
         }
         Some(data as *mut c_void)
+    }
+}
+
+/// Gives up what a module waits for that goes: nothing is to be called, nor any key to be changed, on its behalf. The
+/// calling thread has the module lock.
+pub fn abort_all_of(module: &'static Module) {
+    let all: Vec<_> = ALL.lock().iter().filter_map(Weak::upgrade).collect();
+    for promise in all.iter().filter(|p| std::ptr::eq(p.module, module)) {
+        promise.abort();
     }
 }
 

@@ -68,10 +68,7 @@ crate::api! {
     [Locked] fn ThreadSafeContextUnlock(ctx: *mut Ctx) {
         // SAFETY: ABI: null or a live context.
         if let Some(ctx) = unsafe { ctx.as_mut() } {
-            if ctx.flags & flag::YIELDED != 0 {
-                ctx.flags &= !flag::YIELDED;
-                crate::module::busy::end();
-            }
+            ctx.flags &= !flag::YIELDED;
         }
         let server = Server::get();
         end_unit(server);

@@ -6,7 +6,10 @@
 //! request, a block, a message from another client, a socket that takes no more) goes back to the serving thread.
 //!
 //! Nobody is left behind when a job of the module thread takes long: [`guard`] then gives all these connections back.
+mod sockets;
+
 use super::thread::Job;
+use crate::config::enums::event_loop;
 use crate::connection::client::{flag, Client, ClientShared};
 use crate::connection::limits;
 use crate::connection::serving::{Accepted, Arrival, Slot};
@@ -14,7 +17,8 @@ use crate::dispatch::ahead;
 use crate::observe::clock::mono_ns;
 use crate::server::Server;
 use parking_lot::{Condvar, Mutex};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use sockets::{Read, Readable, Sockets, READ_SIZE};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -33,16 +37,10 @@ const LONG_ROUND: Duration = Duration::from_millis(10);
 const CLOSED_FOR: Duration = Duration::from_secs(1);
 /// When none sent anything for so many looks of the guard, all go back: nobody needs to watch over them then.
 const SILENT_TICKS: u32 = 100;
-/// Read at once.
-const READ_SIZE: usize = 16 * 1024;
 /// An output buffer up to this size may stay with a client.
 pub const KEEP_OUTPUT: usize = 512;
 /// Spare buffers at most.
 const SPARE: usize = 128;
-/// Sockets told of at once.
-const EVENTS: usize = 256;
-/// What the queue's bell is called among the sockets.
-const BELL: u64 = u64::MAX;
 
 /// A connection that is attended to here.
 struct Attended {
@@ -52,6 +50,12 @@ struct Attended {
     thread: usize,
     /// The client, while nothing has come for it.
     client: Option<Box<Client>>,
+    /// Its socket's place among the sockets, once the module thread has taken it there.
+    at: Option<u32>,
+    /// More has come while the client was not here.
+    unread: bool,
+    /// It goes home when the module thread looks at it next.
+    leaves: bool,
 }
 
 #[derive(Default)]
@@ -79,27 +83,16 @@ impl Places {
         self.free.push(place);
         Some(attended)
     }
-
-    /// Takes a connection whose client rests, if it is the one that is meant.
-    fn take_resting(
-        &mut self,
-        place: u32,
-        is_meant: impl FnOnce(&ClientShared) -> bool,
-    ) -> Option<Attended> {
-        let here = self.all.get(place as usize)?.as_ref()?;
-        let goes = here.client.is_some() && is_meant(&here.shared);
-        if goes {
-            self.take(place)
-        } else {
-            None
-        }
-    }
 }
 
 /// The sockets that the module thread waits for.
+#[derive(Default)]
 pub struct Attention {
-    epoll: OwnedFd,
-    bell: OwnedFd,
+    sockets: Sockets,
+    /// Places that the module thread has to look at: their sockets are new, or they should go home and could not be taken
+    /// out, because it was at its ring.
+    calls: Mutex<Vec<(u32, u64)>>,
+    called: AtomicBool,
     open: AtomicBool,
     /// Monotonic time before which it does not open.
     closed_until: AtomicU64,
@@ -111,35 +104,19 @@ pub struct Attention {
     some: Condvar,
 }
 
-impl Default for Attention {
-    fn default() -> Self {
-        // SAFETY: layout: plain system calls; the descriptors are ours.
-        let (epoll, bell) = unsafe {
-            let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-            let bell = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-            assert!(epoll >= 0 && bell >= 0, "the system gives us an event queue");
-            (OwnedFd::from_raw_fd(epoll), OwnedFd::from_raw_fd(bell))
-        };
-        let a = Attention {
-            epoll,
-            bell,
-            open: AtomicBool::new(false),
-            closed_until: AtomicU64::new(0),
-            round_began: AtomicU64::new(0),
-            active: AtomicBool::new(false),
-            places: Mutex::default(),
-            some: Condvar::new(),
-        };
-        // Each ring is an edge: nothing has to be read from the bell.
-        let there = a.watch(a.bell.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, BELL);
-        assert!(there, "the system watches our bell");
-        a
-    }
+/// Whether a connection was taken out.
+enum Leave {
+    /// Its socket, and the number of its serving thread.
+    Left(Accepted, usize),
+    /// The module thread has to do that.
+    Later,
+    /// It is not here.
+    Gone,
 }
 
 /// What the module thread found at its sockets, and buffers for them. Its own.
 pub struct Ready {
-    events: Vec<libc::epoll_event>,
+    readable: Readable,
     spare: Vec<Vec<u8>>,
 }
 
@@ -147,7 +124,7 @@ impl Default for Ready {
     fn default() -> Self {
         // The first client's are there from the start: `maxmemory` may leave little room for more.
         let spare = (0..2).map(|_| Vec::with_capacity(READ_SIZE)).collect();
-        Ready { events: Vec::with_capacity(EVENTS), spare }
+        Ready { readable: Readable::default(), spare }
     }
 }
 
@@ -186,19 +163,16 @@ fn is_plain(client: &Client) -> bool {
 }
 
 impl Attention {
-    fn watch(&self, fd: RawFd, events: libc::c_int, name: u64) -> bool {
-        let mut event = libc::epoll_event { events: events as u32, u64: name };
-        // SAFETY: layout: open descriptors, and an event that lives here.
-        unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) == 0
-        }
-    }
-
     /// Wakes the module thread.
     pub fn ring(&self) {
-        let one = 1u64;
-        // SAFETY: layout: eight bytes for an event counter, as it takes them. It cannot overflow in our life.
-        unsafe { libc::write(self.bell.as_raw_fd(), (&raw const one).cast(), 8) };
+        self.sockets.ring_bell();
+    }
+
+    /// The module thread begins: from now on it waits at a ring, if it can.
+    pub fn begin(&self, server: &Server) {
+        if server.config.event_loop() != event_loop::EPOLL {
+            self.sockets.begin_ring();
+        }
     }
 
     /// Whether a connection between two requests should move here.
@@ -239,64 +213,173 @@ impl Attention {
         thread: usize,
     ) {
         let shared = client.session.shared.clone();
-        let (id, fd) = (shared.id, socket.as_raw_fd());
-        let attended = Attended { socket, shared: shared.clone(), thread, client: Some(client) };
+        let id = shared.id;
+        // What its event loop had read for it already is a request that waits.
+        let (resting, asks) = match client.input.is_empty() {
+            true => (Some(client), None),
+            false => (None, Some(client)),
+        };
+        let attended = Attended {
+            socket,
+            shared: shared.clone(),
+            thread,
+            client: resting,
+            at: None,
+            unread: false,
+            leaves: false,
+        };
         let place = self.places.lock().put(attended);
         shared.mailbox.lock().waker = Some(Waker::from(Arc::new(Caller { place, id })));
-        let there = self.watch(fd, libc::EPOLLIN, u64::from(place));
+        let there = match self.sockets.has_ring() {
+            true => {
+                self.call(place, id);
+                true
+            }
+            false => self.add(&mut self.places.lock(), place),
+        };
         // What was asked before the waker was there has to be looked at now.
         if !there || shared.wanted.load(SeqCst) != 0 || shared.has(flag::KILLED) {
             self.call_home(server, place, id);
         }
+        if let Some(client) = asks {
+            let home = Home::Attended(place);
+            let job = Job::Client { client, home, thread, key: None, direct: true };
+            server.queue.push_all(&mut vec![job]);
+        }
         self.some.notify_one();
     }
 
-    /// Takes a connection out. Under the lock, so that its descriptor is forgotten before anybody can close it.
-    fn leave(&self, place: u32) -> Option<(Accepted, usize)> {
-        let mut places = self.places.lock();
-        let a = places.take(place)?;
-        self.forget(a.socket.as_raw_fd());
-        Some((a.socket, a.thread))
+    /// Has the module thread look at a place.
+    fn call(&self, place: u32, id: u64) {
+        self.calls.lock().push((place, id));
+        self.called.store(true, SeqCst);
+        self.sockets.ring_bell();
     }
 
-    fn forget(&self, fd: RawFd) {
-        let none = std::ptr::null_mut();
-        // SAFETY: layout: open descriptors; there is no event to be told.
-        unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, none) };
+    /// Adds the socket of a place to those that are waited for.
+    fn add(&self, places: &mut Places, place: u32) -> bool {
+        let Some(a) = places.all.get_mut(place as usize).and_then(Option::as_mut) else {
+            return true;
+        };
+        a.at = self.sockets.add(a.socket.as_raw_fd(), place);
+        a.at.is_some()
+    }
+
+    /// Looks at the places that were called for. On the module thread.
+    fn answer_calls(&self, server: &'static Server) {
+        if !self.called.swap(false, SeqCst) {
+            return;
+        }
+        let calls = std::mem::take(&mut *self.calls.lock());
+        for (place, id) in calls {
+            let going = {
+                let mut places = self.places.lock();
+                let here = places.all.get_mut(place as usize).and_then(Option::as_mut);
+                let Some(a) = here.filter(|a| a.shared.id == id) else { continue };
+                let leaves = a.leaves || (a.at.is_none() && !self.add(&mut places, place));
+                leaves.then(|| self.leave_resting(server, &mut places, place, |_| true)).flatten()
+            };
+            if let Some((thread, arrival)) = going {
+                bring(server, thread, arrival);
+            }
+        }
+    }
+
+    /// Takes a connection out, whose client is at hand. Under the lock, so that its descriptor is forgotten before anybody
+    /// can close it.
+    fn leave(&self, server: &Server, place: u32, client: &mut Client) -> Leave {
+        let mut places = self.places.lock();
+        let here = places.all.get_mut(place as usize).and_then(Option::as_mut);
+        match here.map(|a| self.forget(server, a, client)) {
+            Some(true) => match places.take(place) {
+                Some(a) => Leave::Left(a.socket, a.thread),
+                None => Leave::Gone,
+            },
+            Some(false) => Leave::Later,
+            None => Leave::Gone,
+        }
+    }
+
+    /// Forgets a socket, if that can be done from this thread; otherwise the module thread is called to do it.
+    fn forget(&self, server: &Server, a: &mut Attended, client: &mut Client) -> bool {
+        let Some(at) = a.at else { return true };
+        let is_module_thread = super::thread::is_current(server);
+        let forgotten = self.sockets.forget(a.socket.as_raw_fd(), at, client, is_module_thread);
+        a.leaves = !forgotten;
+        forgotten
     }
 
     /// Sends a connection home whose client is at hand.
-    pub fn send_home(&self, server: &Server, place: u32, client: Box<Client>) {
-        if let Some((socket, thread)) = self.leave(place) {
-            bring(server, thread, Arrival::Back(socket, client));
+    pub fn send_home(&self, server: &Server, place: u32, mut client: Box<Client>) {
+        match self.leave(server, place, &mut client) {
+            Leave::Left(socket, thread) => bring(server, thread, Arrival::Back(socket, client)),
+            Leave::Later => self.leave_later(place, client),
+            Leave::Gone => {}
+        }
+    }
+
+    /// The module thread sends the connection home when it looks at it next.
+    fn leave_later(&self, place: u32, client: Box<Client>) {
+        let id = client.session.shared.id;
+        let mut places = self.places.lock();
+        if let Some(a) = places.all.get_mut(place as usize).and_then(Option::as_mut) {
+            a.client = Some(client);
+            drop(places);
+            self.call(place, id);
         }
     }
 
     /// Sends a connection home whose client a module has blocked: its task waits for it there. The calling thread has
     /// the module lock.
     pub fn send_home_blocked(&self, server: &'static Server, place: u32, mut client: Box<Client>) {
-        let Some((socket, thread)) = self.leave(place) else { return };
+        let left = self.leave_for(server, place, &mut client);
+        let Some((slot, thread, away)) = left else { return };
+        super::blocked::park_client(server, client, slot, thread);
+        bring(server, thread, away);
+    }
+
+    /// Takes a connection out whose client comes home later: the slot where its task will wait for it, the number of its
+    /// serving thread, and what to [`bring`] there. On the module thread.
+    pub fn leave_for(
+        &self,
+        server: &Server,
+        place: u32,
+        client: &mut Client,
+    ) -> Option<(Arc<Slot>, usize, Arrival)> {
+        let Leave::Left(socket, thread) = self.leave(server, place, client) else { return None };
         client.session.module_streak = 0;
         let (slot, shared) = (Arc::new(Slot::default()), client.session.shared.clone());
-        super::blocked::park_client(server, client, slot.clone(), thread);
-        bring(server, thread, Arrival::Away(socket, shared, slot));
+        Some((slot.clone(), thread, Arrival::Away(socket, shared, slot)))
     }
 
     /// Takes a connection out whose client rests, if it is the one that is meant: where it goes, and as what.
     fn leave_resting(
         &self,
+        server: &Server,
         places: &mut Places,
         place: u32,
         is_meant: impl FnOnce(&ClientShared) -> bool,
     ) -> Option<(usize, Arrival)> {
-        let Attended { socket, thread, client, .. } = places.take_resting(place, is_meant)?;
-        self.forget(socket.as_raw_fd());
-        Some((thread, Arrival::Back(socket, client?)))
+        let here = places.all.get_mut(place as usize)?.as_mut()?;
+        if here.client.is_none() || !is_meant(&here.shared) {
+            return None;
+        }
+        let mut client = here.client.take()?;
+        if !self.forget(server, here, &mut client) {
+            here.client = Some(client);
+            let id = here.shared.id;
+            self.call(place, id);
+            return None;
+        }
+        let Attended { socket, thread, .. } = places.take(place)?;
+        Some((thread, Arrival::Back(socket, client)))
     }
 
     /// Somebody wants something of a client. If it is being served, the module thread sees that itself.
     fn call_home(&self, server: &Server, place: u32, id: u64) {
-        let going = self.leave_resting(&mut self.places.lock(), place, |shared| shared.id == id);
+        let mut places = self.places.lock();
+        let going = self.leave_resting(server, &mut places, place, |shared| shared.id == id);
+        drop(places);
         if let Some((thread, arrival)) = going {
             bring(server, thread, arrival);
         }
@@ -310,15 +393,14 @@ impl Attention {
         {
             let mut places = self.places.lock();
             for place in 0..places.all.len() as u32 {
-                going.extend(self.leave_resting(&mut places, place, |_| true));
+                going.extend(self.leave_resting(server, &mut places, place, |_| true));
             }
-        }
-        for (place, client) in server.queue.take_attended() {
-            let left = self.leave(place);
-            going.extend(left.map(|(socket, thread)| (thread, Arrival::Back(socket, client))));
         }
         for (thread, arrival) in going {
             bring(server, thread, arrival);
+        }
+        for (place, client) in server.queue.take_attended() {
+            self.send_home(server, place, client);
         }
     }
 
@@ -330,12 +412,32 @@ impl Attention {
         let stays =
             self.open.load(Relaxed) && client.session.module_streak > 0 && is_plain(&client);
         match here {
-            Some(a) if stays => {
+            Some(a) if stays && !a.leaves => {
                 a.client = Some(client);
+                if std::mem::take(&mut a.unread) {
+                    drop(places);
+                    self.sockets.ring_bell();
+                }
                 None
             }
             _ => Some(client),
         }
+    }
+
+    /// Takes a client's reply over to be sent with the next wait. False where that cannot be.
+    pub fn queue_reply(&self, server: &Server, place: u32, reply: &[u8]) -> bool {
+        let at = self.places.lock().all.get(place as usize).and_then(|a| a.as_ref()?.at);
+        at.is_some_and(|at| self.sockets.queue(server, at, reply))
+    }
+
+    /// Whether the module thread waits at a ring.
+    pub fn has_ring(&self) -> bool {
+        self.sockets.has_ring()
+    }
+
+    /// Sends what was taken over, now.
+    pub fn send_now(&self) {
+        self.sockets.send_now();
     }
 
     /// Waits until a socket can be read or the bell rings.
@@ -344,37 +446,35 @@ impl Attention {
             return;
         }
         self.round_began.store(0, Relaxed);
-        let ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        let events = &mut ready.events;
-        // SAFETY: layout: the vector has room for that many events, and holds as many as the call returns.
-        unsafe {
-            let n = libc::epoll_wait(
-                self.epoll.as_raw_fd(),
-                events.as_mut_ptr(),
-                events.capacity() as i32,
-                ms,
-            );
-            events.set_len(n.max(0) as usize);
-        }
+        self.sockets.wait(&mut ready.readable, timeout);
         self.round_began.store(mono_ns(), Relaxed);
     }
 
     /// Reads what has come, as jobs.
-    pub fn read(&self, server: &Server, ready: &mut Ready, now: i64, mut add: impl FnMut(Job)) {
+    pub fn read(
+        &self,
+        server: &'static Server,
+        ready: &mut Ready,
+        now: i64,
+        mut add: impl FnMut(Job),
+    ) {
+        self.answer_calls(server);
         let mut clients = Vec::new();
         {
             let mut places = self.places.lock();
-            for event in ready.events.drain(..) {
-                let place = event.u64;
+            ready.readable.numbers.retain(|&place| {
                 let here = places.all.get_mut(place as usize).and_then(Option::as_mut);
-                if let Some(a) = here {
-                    let (thread, fd) = (a.thread, a.socket.as_raw_fd());
-                    clients.extend(a.client.take().map(|c| (place as u32, thread, fd, c)));
-                }
-            }
+                let Some(a) = here else { return false };
+                let (thread, socket) = (a.thread, (a.socket.as_raw_fd(), a.at.unwrap_or(0)));
+                let client = a.client.take();
+                // An event queue tells again of what was not read.
+                a.unread = client.is_none() && self.sockets.has_ring();
+                clients.extend(client.map(|client| (place, thread, socket, client)));
+                a.unread
+            });
         }
-        for (place, thread, fd, mut client) in clients {
-            match read(server, fd, &mut client, &mut ready.spare) {
+        for (place, thread, socket, mut client) in clients {
+            match self.sockets.read(server, socket, &mut client, &mut ready.spare) {
                 Read::Nothing => {
                     if let Some(client) = self.rest(place, client) {
                         self.send_home(server, place, client);
@@ -415,47 +515,14 @@ pub enum Home {
     Attended(u32),
 }
 
-fn bring(server: &Server, thread: usize, mut arrival: Arrival) {
+/// Gives a connection to a serving thread.
+pub fn bring(server: &Server, thread: usize, mut arrival: Arrival) {
     if let Arrival::Back(_, client) = &mut arrival {
         // It has to earn its place anew: there was a reason for it to go.
         client.session.module_streak = client.session.module_streak.min(0);
     }
     if let Some(t) = server.serving.get().and_then(|s| s.get(thread)) {
         t.give(arrival);
-    }
-}
-
-enum Read {
-    Some,
-    Nothing,
-    Ended,
-}
-
-/// Reads once, behind what the client has.
-fn read(server: &Server, fd: RawFd, client: &mut Client, spare: &mut Vec<Vec<u8>>) -> Read {
-    let input = &mut client.input;
-    if input.is_empty() && input.capacity() == 0 {
-        *input = spare.pop().unwrap_or_default();
-    }
-    if input.capacity() - input.len() < READ_SIZE / 2 {
-        input.reserve(READ_SIZE);
-    }
-    let room = input.spare_capacity_mut();
-    // SAFETY: layout: an open descriptor, which its place keeps, and room of that size.
-    let n = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
-    match n {
-        1.. => {
-            // SAFETY: layout: so many bytes were written behind the others.
-            unsafe { input.set_len(input.len() + n as usize) };
-            server.stats.net_input_bytes.add(n as u64);
-            server.stats.reads.add(1);
-            Read::Some
-        }
-        0 => Read::Ended,
-        _ => match std::io::Error::last_os_error().kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted => Read::Nothing,
-            _ => Read::Ended,
-        },
     }
 }
 
