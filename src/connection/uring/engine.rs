@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -218,9 +219,11 @@ fn run_some(remote: &Remote) -> bool {
             with(|engine| engine.tasks[task.number] = Some(running));
             continue;
         }
-        match running.future.as_mut().poll(&mut Context::from_waker(&running.waker)) {
-            Poll::Pending => with(|engine| engine.tasks[task.number] = Some(running)),
-            Poll::Ready(()) => {
+        let mut cx = Context::from_waker(&running.waker);
+        // A task that panics ends, and the connection with it; the others go on, as on tokio.
+        match catch_unwind(AssertUnwindSafe(|| running.future.as_mut().poll(&mut cx))) {
+            Ok(Poll::Pending) => with(|engine| engine.tasks[task.number] = Some(running)),
+            Ok(Poll::Ready(())) | Err(_) => {
                 drop(running);
                 with(|engine| engine.free.push(task.number));
             }
@@ -288,5 +291,98 @@ impl Drop for Sleep {
         if let Some(number) = self.number {
             try_with(|engine| drop(engine.timers.remove(&(self.at, number))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+
+    /// Begins; a system that forbids io_uring has nothing to test here.
+    fn is_possible() -> bool {
+        let begun = begin();
+        if let Err(e) = &begun {
+            eprintln!("not tested, there is no io_uring: {e}");
+        }
+        begun.is_ok()
+    }
+
+    /// Runs tasks until `left` of them have ended.
+    fn run(left: &Rc<Cell<usize>>) {
+        run_until(|| left.get() == 0, || (), || (), false);
+    }
+
+    fn ends(left: &Rc<Cell<usize>>, future: impl Future<Output = ()> + 'static) {
+        let left = left.clone();
+        spawn(async move {
+            future.await;
+            left.set(left.get() - 1);
+        });
+    }
+
+    #[test]
+    fn timers_fire_in_their_order() {
+        if !is_possible() {
+            return;
+        }
+        let (left, order) = (Rc::new(Cell::new(3)), Rc::new(RefCell::new(Vec::new())));
+        for ms in [30, 10, 20] {
+            let order = order.clone();
+            ends(&left, async move {
+                Sleep::new(Duration::from_millis(ms)).await;
+                order.borrow_mut().push(ms);
+            });
+        }
+        // One that is given up is forgotten.
+        drop(Sleep::new(Duration::from_millis(1)));
+        run(&left);
+        assert_eq!(*order.borrow(), [10, 20, 30]);
+        with(|engine| assert!(engine.timers.is_empty()));
+    }
+
+    #[test]
+    fn other_threads_wake_a_sleeping_one() {
+        if !is_possible() {
+            return;
+        }
+        let left = Rc::new(Cell::new(1));
+        let (to, mut from) = tokio::sync::mpsc::unbounded_channel();
+        let senders: Vec<_> = (0..4)
+            .map(|_| {
+                let to = to.clone();
+                std::thread::spawn(move || {
+                    for i in 0..500 {
+                        to.send(i).expect("somebody receives");
+                        // Long enough for the other to fall asleep, now and then.
+                        std::thread::sleep(Duration::from_micros(i % 90));
+                    }
+                })
+            })
+            .collect();
+        drop(to);
+        ends(&left, async move {
+            let mut got = 0;
+            while from.recv().await.is_some() {
+                got += 1;
+            }
+            assert_eq!(got, 2000);
+        });
+        run(&left);
+        senders.into_iter().for_each(|sender| sender.join().expect("a sender ends"));
+    }
+
+    #[test]
+    fn a_task_that_panics_takes_nobody_with_it() {
+        if !is_possible() {
+            return;
+        }
+        let left = Rc::new(Cell::new(1));
+        spawn(async { panic!("on purpose") });
+        ends(&left, Sleep::new(Duration::from_millis(1)));
+        run(&left);
+        let left = Rc::new(Cell::new(1));
+        ends(&left, async {});
+        run(&left);
     }
 }
