@@ -76,13 +76,20 @@ const JOBS: [&str; 2] = ["tt.yieldbetween", "tt.threadyield"];
 fn what_others_write_meanwhile_is_in_the_log_when_it_is_acknowledged() {
     for policy in ["always", "everysec"] {
         for job_name in JOBS {
-            let s = start(&["--appendonly", "yes", "--appendfsync", policy]);
+            let log = ["--appendonly", "yes", "--appendfsync", policy];
+            let s = start(&[&log[..], &["--module-attend", "yes"]].concat());
             let (mut job, mut c) = (s.client(), s.client());
+            let mut look = s.client();
+            common::until("the module thread attends to it", || {
+                c.cmd(&["tt.busycall", "GET", "a"]);
+                common::info(&mut look, "backplane", "attended_clients") == "1"
+            });
             let mut waiter = s.client();
             waiter.send(&["BLPOP", "list", "0"]);
-            common::until("it waits", || common::info(&mut c, "clients", "blocked_clients") == "1");
+            let blocked = |c: &mut Client| common::info(c, "clients", "blocked_clients");
+            common::until("it waits", || blocked(&mut look) == "1");
             job.send(&[job_name, "600", "a", "b"]);
-            wait_for_busy(&mut c);
+            wait_for_busy(&mut look);
             // Who only reads is answered at once.
             assert_eq!(c.cmd(&["tt.busycall", "GET", "a"]).text(), "1", "{job_name}");
             assert!(!job.has_data(), "{job_name}: the job is over already");
