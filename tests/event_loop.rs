@@ -123,6 +123,36 @@ fn a_client_that_reads_late_gets_everything() {
     });
 }
 
+/// Large requests are read in another way, and small ones follow them.
+#[test]
+fn large_and_small_requests_in_turn() {
+    on_both(|s| {
+        let mut all: Vec<Client> = (0..6).map(|_| s.client()).collect();
+        for round in 0..12 {
+            for (i, c) in all.iter_mut().enumerate() {
+                let large = "v".repeat(1 + (round * 6 + i) * 17_001 % 700_000);
+                let key = format!("key:{i}");
+                let mut sent = encode(&["SET", &key, &large]);
+                sent.extend(encode(&["STRLEN", &key]));
+                sent.extend(encode(&["APPEND", &key, "end"]));
+                // In two pieces, so that the second begins in the middle of a request.
+                let middle = sent.len() * (1 + round) / 13;
+                c.raw(&sent[..middle]);
+                c.raw(&sent[middle..]);
+                c.read().ok();
+                assert_eq!(c.read(), Reply::Int(large.len() as i64));
+                assert_eq!(c.read(), Reply::Int(large.len() as i64 + 3));
+                assert_eq!(c.cmd(&["GETRANGE", &key, "-4", "-1"]).text(), "vend");
+            }
+        }
+        // One that ends in the middle of a large request is forgotten.
+        all[0].raw(&encode(&["SET", "never", &"v".repeat(500_000)])[..400_000]);
+        drop(all);
+        until("all are gone", || info(&mut s.client(), "clients", "connected_clients") == "1");
+        assert_eq!(s.client().cmd(&["EXISTS", "never"]), Reply::Int(0));
+    });
+}
+
 #[test]
 fn a_client_that_only_closes_its_sending_half_gets_its_replies() {
     on_both(|s| {

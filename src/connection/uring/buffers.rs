@@ -10,7 +10,7 @@ const COUNT: u16 = 256;
 /// many connections speak at once.
 const FIRST: u16 = 16;
 /// The size of each.
-const SIZE: usize = 8 * 1024;
+pub const SIZE: usize = 8 * 1024;
 /// The group's name; a ring has only this one.
 pub const GROUP: u16 = 0;
 

@@ -3,10 +3,10 @@
 //! With an event queue a request costs three system calls: to learn of it, to read it, to answer. Here a connection's
 //! receive is asked for once and goes on by itself, and the answers to all requests of a turn are handed over by the
 //! same call that waits for the next ones.
-use super::buffers::{Buffers, Piece, GROUP};
+use super::buffers::{Buffers, Piece, GROUP, SIZE as BUFFER_SIZE};
+use super::place::{receive, send, End, Place};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
-use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::RawFd;
 use std::task::{Context, Poll, Waker};
@@ -22,6 +22,8 @@ pub const SMALL: usize = 4 * 1024;
 const KNOWN_SOCKETS: u32 = 16 * 1024;
 /// Memory for the replies of one turn. When it is full they are handed over.
 const REPLIES: usize = 256 * 1024;
+/// So many full buffers in a turn are a bulk.
+const BULK: u32 = 2;
 /// What a connection may send ahead while nobody reads it, before its receive is taken back.
 const AHEAD: usize = 128 * 1024;
 /// How long we wait at once for a receive to end that we have taken back.
@@ -34,72 +36,12 @@ mod about {
     pub const WRITABLE: u64 = 3;
     pub const BELL: u64 = 4;
     pub const CANCEL: u64 = 5;
+    pub const READABLE: u64 = 6;
 }
 
 /// The kind, the generation (24 bits) and the place that a request is for.
 fn name(kind: u64, place: u32, generation: u32) -> u64 {
     kind << 56 | u64::from(generation & 0xff_ffff) << 32 | u64::from(place)
-}
-
-/// How the receiving half of a connection ended.
-#[derive(Clone, Copy)]
-enum End {
-    /// The peer sends no more.
-    Closed,
-    /// An error of the system.
-    Error(i32),
-}
-
-/// A connection's place.
-#[derive(Default)]
-struct Place {
-    fd: RawFd,
-    generation: u32,
-    /// A receive is with the kernel.
-    armed: bool,
-    /// In the turn with this number, or it will be then.
-    armed_in: u64,
-    /// It was asked to give it back.
-    cancelling: bool,
-    /// What has come, in buffers, and behind it what was copied out of them.
-    arrived: VecDeque<Piece>,
-    copied: VecDeque<u8>,
-    end: Option<End>,
-    /// Bytes of a reply that is with the kernel, and where they lie.
-    sending: Option<(usize, usize)>,
-    /// The rest of a reply that the socket did not take.
-    unsent: Vec<u8>,
-    reader: Waiter,
-    writer: Waiter,
-    /// Instead of waking tasks, what happens here is put on a list, under this number.
-    listed: Option<u32>,
-    /// It is on the list.
-    on_list: bool,
-    /// Results of the last turn with bytes for it.
-    burst: u32,
-}
-
-/// A task that waits for a place. Its waker is kept: it is always the same.
-#[derive(Default)]
-struct Waiter {
-    waker: Option<Waker>,
-    waits: bool,
-}
-
-impl Waiter {
-    fn remember(&mut self, cx: &Context<'_>) {
-        self.waits = true;
-        match &self.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => self.waker = Some(cx.waker().clone()),
-        }
-    }
-
-    fn wake(&mut self) {
-        if let (true, Some(waker)) = (std::mem::take(&mut self.waits), &self.waker) {
-            waker.wake_by_ref();
-        }
-    }
 }
 
 /// The ring of a serving thread. Used by this thread only.
@@ -311,13 +253,21 @@ impl Ring {
     /// turn.
     pub fn remove(&mut self, place: u32) {
         self.settle(place);
-        let armed = self.cancel(place);
+        // As long as the kernel has a request for it the socket stays open.
+        let mut waits = self.cancel(place);
+        let here = &self.places[place as usize];
+        let asked =
+            [(here.asked_readable, about::READABLE), (here.asked_writable, about::WRITABLE)];
+        for (_, kind) in asked.into_iter().filter(|(is_asked, _)| *is_asked) {
+            self.push_cancel(place, kind);
+            waits = true;
+        }
         let here = &mut self.places[place as usize];
         for piece in here.arrived.drain(..) {
             self.buffers.give_back(piece);
         }
         *here = Place::default();
-        if armed {
+        if waits {
             self.turn(Wait::No);
         }
         self.set_known(place, -1);
@@ -332,14 +282,22 @@ impl Ring {
         self.take_bytes(place, rest);
     }
 
+    fn push_cancel(&mut self, place: u32, kind: u64) {
+        let generation = self.places[place as usize].generation;
+        let cancel = opcode::AsyncCancel::new(name(kind, place, generation)).build();
+        // What becomes of it matters for the receive only.
+        let what = match kind {
+            about::RECEIVE => name(about::CANCEL, place, generation),
+            _ => name(about::CANCEL, place, 0),
+        };
+        self.push(cancel.user_data(what));
+    }
+
     /// Asks for the receive back. False if there is none.
     fn cancel(&mut self, place: u32) -> bool {
         let here = &mut self.places[place as usize];
         if here.armed && !std::mem::replace(&mut here.cancelling, true) {
-            let what = name(about::RECEIVE, place, here.generation);
-            let generation = here.generation;
-            let cancel = opcode::AsyncCancel::new(what).build();
-            self.push(cancel.user_data(name(about::CANCEL, place, generation)));
+            self.push_cancel(place, about::RECEIVE);
         }
         self.places[place as usize].armed
     }
@@ -380,12 +338,53 @@ impl Ring {
         match here.end {
             Some(End::Closed) => Poll::Ready(Ok(0)),
             Some(End::Error(code)) => Poll::Ready(Err(Error::from_raw_os_error(code))),
+            None if here.bulk && !here.armed => self.read_bulk(cx, place, into),
             None => {
                 here.reader.remember(cx);
-                self.arm(place);
+                if !here.bulk {
+                    self.arm(place);
+                }
                 Poll::Pending
             }
         }
+    }
+
+    /// Reads straight from the socket: nothing else does at present.
+    fn read_bulk(
+        &mut self,
+        cx: &mut Context<'_>,
+        place: u32,
+        into: &mut [u8],
+    ) -> Poll<Result<usize>> {
+        let here = &mut self.places[place as usize];
+        if !here.drained {
+            match receive(here.fd, into) {
+                Ok(n) => {
+                    here.drained = n < into.len();
+                    // A small request, or the end: it goes on as before.
+                    here.bulk = n >= BUFFER_SIZE;
+                    if n == 0 {
+                        here.end = Some(End::Closed);
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+        here.reader.remember(cx);
+        if !std::mem::replace(&mut here.asked_readable, true) {
+            self.ask(place, about::READABLE, libc::POLLIN | libc::POLLRDHUP);
+        }
+        Poll::Pending
+    }
+
+    /// Has the kernel tell when something is possible.
+    fn ask(&mut self, place: u32, kind: u64, events: libc::c_short) {
+        let what = name(kind, place, self.places[place as usize].generation);
+        let poll = |fd| opcode::PollAdd::new(fd, events as u32).build();
+        let poll = self.to_socket(place, poll);
+        self.push(poll.user_data(what));
     }
 
     /// Whether the task will be woken when something comes: nothing has yet.
@@ -395,7 +394,11 @@ impl Ring {
             return false;
         }
         here.reader.remember(cx);
-        self.arm(place);
+        if !here.bulk {
+            self.arm(place);
+        } else if !here.armed && !std::mem::replace(&mut here.asked_readable, true) {
+            self.ask(place, about::READABLE, libc::POLLIN | libc::POLLRDHUP);
+        }
         true
     }
 
@@ -476,11 +479,9 @@ impl Ring {
     }
 
     fn wait_until_writable(&mut self, place: u32) {
-        let here = &self.places[place as usize];
-        let what = name(about::WRITABLE, place, here.generation);
-        let events = libc::POLLOUT as u32;
-        let poll = self.to_socket(place, |fd| opcode::PollAdd::new(fd, events).build());
-        self.push(poll.user_data(what));
+        if !std::mem::replace(&mut self.places[place as usize].asked_writable, true) {
+            self.ask(place, about::WRITABLE, libc::POLLOUT);
+        }
     }
 
     fn push(&mut self, request: squeue::Entry) {
@@ -554,7 +555,7 @@ impl Ring {
         results.extend(self.uring.completion());
         for result in &results {
             if let Some(here) = self.places.get_mut(result.user_data() as u32 as usize) {
-                here.burst = 0;
+                (here.burst, here.full) = (0, 0);
             }
         }
         for result in results.drain(..) {
@@ -586,6 +587,11 @@ impl Ring {
                 about::CANCEL => {}
                 about::RECEIVE => self.received(place, value, piece, more),
                 about::SEND => self.not_sent(place, value),
+                about::READABLE => {
+                    let here = &mut self.places[place as usize];
+                    (here.asked_readable, here.drained) = (false, false);
+                    self.tell(place);
+                }
                 _ => self.writable(place),
             }
         }
@@ -603,6 +609,7 @@ impl Ring {
         }
         if let Some(piece) = piece {
             here.burst += 1;
+            here.full += u32::from(piece.len() == BUFFER_SIZE);
             if scarce || !here.copied.is_empty() {
                 here.copied.extend(self.buffers.bytes(&piece));
                 self.buffers.give_back(piece);
@@ -613,8 +620,11 @@ impl Ring {
         match value {
             0 => here.end = Some(End::Closed),
             1.. => {
-                let ahead = here.arrived.len() * 1024 + here.copied.len();
-                if ahead > AHEAD {
+                let ahead = here.arrived.len() * BUFFER_SIZE + here.copied.len();
+                if here.full >= BULK && here.listed.is_none() {
+                    (here.bulk, here.drained) = (true, false);
+                }
+                if ahead > AHEAD || here.bulk {
                     self.cancel(place);
                 }
             }
@@ -652,6 +662,7 @@ impl Ring {
 
     fn writable(&mut self, place: u32) {
         let here = &mut self.places[place as usize];
+        here.asked_writable = false;
         if !here.unsent.is_empty() {
             match send(here.fd, &here.unsent) {
                 Ok(n) => drop(here.unsent.drain(..n)),
@@ -680,14 +691,4 @@ pub enum Wait {
     For(Duration),
     /// Until there are some.
     Forever,
-}
-
-/// Sends what the socket takes.
-fn send(fd: RawFd, bytes: &[u8]) -> Result<usize> {
-    let how = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: layout: the place of a connection keeps its descriptor open; the bytes live here.
-    match unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), how) } {
-        -1 => Err(Error::last_os_error()),
-        n => Ok(n as usize),
-    }
 }
