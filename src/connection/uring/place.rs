@@ -21,6 +21,10 @@ pub struct Place {
     pub fd: RawFd,
     /// Distinguishes it from others that had the place before, whose results may still come.
     pub generation: u32,
+    /// The kernel knows the socket by the place.
+    pub known: bool,
+    /// Results with bytes so far; it is not important how many exactly.
+    pub received: u32,
     /// A receive is with the kernel.
     pub armed: bool,
     /// In the turn with this number, or it will be then.

@@ -20,6 +20,8 @@ const RESULTS: u32 = 4096;
 pub const SMALL: usize = 4 * 1024;
 /// Sockets that the kernel knows by their places, which is cheaper than by descriptors. The others work too.
 const KNOWN_SOCKETS: u32 = 16 * 1024;
+/// One becomes known when so much has come from it: for a short connection that would be work for nothing.
+const KNOWN_AFTER: u32 = 32;
 /// Memory for the replies of one turn. When it is full they are handed over.
 const REPLIES: usize = 256 * 1024;
 /// So many full buffers in a turn are a bulk.
@@ -44,10 +46,17 @@ fn name(kind: u64, place: u32, generation: u32) -> u64 {
     kind << 56 | u64::from(generation & 0xff_ffff) << 32 | u64::from(place)
 }
 
+/// A place that another thread has left.
+struct Abandoned {
+    place: u32,
+    known: bool,
+    cancel: Option<squeue::Entry>,
+}
+
 /// The ring of a serving thread. Used by this thread only.
 pub struct Ring {
     uring: IoUring,
-    /// Places below this number are known to the kernel.
+    /// Places below this number can be known to the kernel.
     known: u32,
     buffers: Buffers,
     places: Vec<Place>,
@@ -66,8 +75,8 @@ pub struct Ring {
     results: Vec<cqueue::Entry>,
     /// Listed places where something happened.
     list: Vec<u32>,
-    /// Places that were abandoned by other threads, with the request to end the receive: these go before all others.
-    abandoned: Vec<(u32, Option<squeue::Entry>)>,
+    /// Places that were abandoned by other threads: the requests to end their receives go before all others.
+    abandoned: Vec<Abandoned>,
 }
 
 // SAFETY: layout: the memory behind the pointers belongs to the ring. The kernel asks for one thing: that the thread that
@@ -143,22 +152,25 @@ impl Ring {
         self.generations += 1;
         self.places[place as usize] =
             Place { fd, generation: self.generations & 0xff_ffff, ..Place::default() };
-        self.set_known(place, fd);
         place
     }
 
-    /// Tells the kernel which socket is at a place; -1 for none.
-    fn set_known(&mut self, place: u32, fd: RawFd) {
-        if place < self.known && self.uring.submitter().register_files_update(place, &[fd]).is_err()
-        {
-            // The next ones go by their descriptors; this one does if it has one.
-            self.known = place;
-        }
+    /// Makes the socket of a place known to the kernel by the place: its connection stays.
+    fn make_known(&mut self, place: u32) {
+        let fd = self.places[place as usize].fd;
+        let known = place < self.known
+            && self.uring.submitter().register_files_update(place, &[fd]).is_ok();
+        self.places[place as usize].known = known;
+    }
+
+    /// Has the kernel forget which socket is at a place.
+    fn forget_known(&mut self, place: u32) {
+        let _ = self.uring.submitter().register_files_update(place, &[-1]);
     }
 
     /// The request, addressed to the socket at a place.
     fn to_socket(&self, place: u32, request: impl FnOnce(Fd) -> squeue::Entry) -> squeue::Entry {
-        match place < self.known {
+        match self.places[place as usize].known {
             true => request(Fd(place as RawFd)).flags(squeue::Flags::FIXED_FILE),
             false => request(Fd(self.places[place as usize].fd)),
         }
@@ -244,8 +256,8 @@ impl Ring {
             let what = name(about::RECEIVE, place, here.generation);
             opcode::AsyncCancel::new(what).build().user_data(name(about::CANCEL, place, 0))
         });
+        self.abandoned.push(Abandoned { place, known: here.known, cancel });
         *here = Place::default();
-        self.abandoned.push((place, cancel));
         true
     }
 
@@ -266,11 +278,13 @@ impl Ring {
         for piece in here.arrived.drain(..) {
             self.buffers.give_back(piece);
         }
-        *here = Place::default();
+        let known = std::mem::take(here).known;
         if waits {
             self.turn(Wait::No);
         }
-        self.set_known(place, -1);
+        if known {
+            self.forget_known(place);
+        }
         self.free.push(place);
     }
 
@@ -426,6 +440,11 @@ impl Ring {
         if let Some(End::Error(code)) = here.end {
             return Poll::Ready(Err(Error::from_raw_os_error(code)));
         }
+        if here.received == KNOWN_AFTER && !here.known {
+            here.received += 1;
+            self.make_known(place);
+        }
+        let here = &mut self.places[place as usize];
         if here.sending.is_some() || !here.unsent.is_empty() {
             here.writer.remember(cx);
             self.hurry |= here.sending.is_some();
@@ -497,11 +516,13 @@ impl Ring {
 
     /// Hands all requests over, waits for results as told, and takes them. Wakes whoever waits for them.
     pub fn turn(&mut self, wait: Wait) {
-        for (place, cancel) in std::mem::take(&mut self.abandoned) {
+        for Abandoned { place, known, cancel } in std::mem::take(&mut self.abandoned) {
             if let Some(cancel) = cancel {
                 self.push(cancel);
             }
-            self.set_known(place, -1);
+            if known {
+                self.forget_known(place);
+            }
             self.free.push(place);
         }
         let time = match wait {
@@ -609,6 +630,7 @@ impl Ring {
         }
         if let Some(piece) = piece {
             here.burst += 1;
+            here.received = here.received.saturating_add(1);
             here.full += u32::from(piece.len() == BUFFER_SIZE);
             if scarce || !here.copied.is_empty() {
                 here.copied.extend(self.buffers.bytes(&piece));
