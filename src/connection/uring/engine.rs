@@ -1,6 +1,7 @@
 //! Runs the tasks of a serving thread over its ring: first everything that can go on, then one call that hands over what
 //! they answered and waits for more.
 use super::ring::{Ring, Wait};
+use parking_lot::Mutex;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -9,7 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ struct Remote {
 
 impl Remote {
     fn wake(&self, task: Arc<Task>) {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        self.woken.lock().push(task);
         self.any.store(true, SeqCst);
         if self.asleep.swap(false, SeqCst) {
             let one = 1u64;
@@ -205,7 +206,7 @@ fn has_none(remote: &Remote) -> bool {
 /// Runs the tasks that can go on, each once. False if there were none.
 fn run_some(remote: &Remote) -> bool {
     if remote.any.swap(false, SeqCst) {
-        let mut woken = remote.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut woken = remote.woken.lock();
         RUNNABLE.with_borrow_mut(|tasks| tasks.extend(woken.drain(..)));
     }
     let count = RUNNABLE.with_borrow(VecDeque::len);
