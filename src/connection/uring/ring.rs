@@ -18,8 +18,9 @@ const REQUESTS: u32 = 1024;
 const RESULTS: u32 = 4096;
 /// Replies up to this size travel with the ring; longer ones are sent by themselves.
 pub const SMALL: usize = 4 * 1024;
-/// Sockets that the kernel knows by their places, which is cheaper than by descriptors. The others work too.
-const KNOWN_SOCKETS: u32 = 16 * 1024;
+/// So many sockets can be known to the kernel by their places, which is cheaper than by descriptors: the first number that
+/// the limits allow. The others work too.
+const KNOWN_SOCKETS: [u32; 2] = [16 * 1024, 1024];
 /// One becomes known when so much has come from it: for a short connection that would be work for nothing.
 const KNOWN_AFTER: u32 = 32;
 /// Memory for the replies of one turn. When it is full they are handed over.
@@ -115,11 +116,11 @@ impl Ring {
         }
         let buffers = Buffers::register(&uring.submitter())?;
         // The system may limit both; they only save time.
-        let known = uring.submitter().register_files_sparse(KNOWN_SOCKETS);
-        let known = known.map_or(0, |()| KNOWN_SOCKETS);
+        let mut counts = KNOWN_SOCKETS.into_iter();
+        let known = counts.find(|n| uring.submitter().register_files_sparse(*n).is_ok());
         let mut ring = Ring {
             uring,
-            known,
+            known: known.unwrap_or(0),
             buffers,
             places: Vec::new(),
             free: Vec::new(),
