@@ -175,7 +175,10 @@ pub fn run_until(
             return;
         }
         if rounds == ROUNDS {
-            with_ring(|ring| ring.turn(Wait::No));
+            with(|engine| {
+                engine.ring.turn(Wait::No);
+                engine.fire_timers();
+            });
             continue;
         }
         before_sleep();
