@@ -51,7 +51,14 @@ impl Piece {
     }
 }
 
-/// Fresh memory, in whole pages.
+/// Fresh memory for as long as the process runs, in whole pages. The allocator's statistics, which `maxmemory` goes by, do
+/// not have it.
+pub fn pages(bytes: usize) -> Result<&'static mut [u8]> {
+    let at = map(bytes)?;
+    // SAFETY: layout: the mapping has so many bytes, which are zero, and nobody else's.
+    Ok(unsafe { std::slice::from_raw_parts_mut(at, bytes) })
+}
+
 fn map(bytes: usize) -> Result<*mut u8> {
     // SAFETY: layout: an anonymous mapping of our own.
     let at = unsafe {

@@ -35,6 +35,8 @@ pub struct Place {
     pub bulk: bool,
     /// Full buffers of the last turn.
     pub full: u32,
+    /// Such reads: the turn, and how many in it.
+    pub reads: (u64, u32),
     /// The last such read took all that there was.
     pub drained: bool,
     /// The kernel is going to tell when there is something to read.

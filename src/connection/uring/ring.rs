@@ -3,10 +3,11 @@
 //! With an event queue a request costs three system calls: to learn of it, to read it, to answer. Here a connection's
 //! receive is asked for once and goes on by itself, and the answers to all requests of a turn are handed over by the
 //! same call that waits for the next ones.
-use super::buffers::{Buffers, Piece, GROUP, SIZE as BUFFER_SIZE};
+use super::buffers::{pages, Buffers, Piece, GROUP, SIZE as BUFFER_SIZE};
 use super::place::{receive, send, End, Place};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
+use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::RawFd;
 use std::task::{Context, Poll, Waker};
@@ -27,6 +28,8 @@ const KNOWN_AFTER: u32 = 32;
 const REPLIES: usize = 256 * 1024;
 /// So many full buffers in a turn are a bulk.
 const BULK: u32 = 2;
+/// So often may a connection with a bulk read in a turn: others want to be served too.
+const READS: u32 = 4;
 /// What a connection may send ahead while nobody reads it, before its receive is taken back.
 const AHEAD: usize = 128 * 1024;
 /// How long we wait at once for a receive to end that we have taken back.
@@ -63,7 +66,7 @@ pub struct Ring {
     places: Vec<Place>,
     free: Vec<u32>,
     /// Replies of this turn: the kernel reads them while it takes the requests.
-    replies: Box<[u8]>,
+    replies: &'static mut [u8],
     used: usize,
     /// Places with a reply among them.
     sending: Vec<u32>,
@@ -72,6 +75,8 @@ pub struct Ring {
     /// Somebody waits for one of these to be gone.
     hurry: bool,
     generations: u32,
+    /// Places that have read enough in this turn.
+    again: Vec<u32>,
     /// Results that were taken and not looked at yet.
     results: Vec<cqueue::Entry>,
     /// Listed places where something happened.
@@ -124,12 +129,13 @@ impl Ring {
             buffers,
             places: Vec::new(),
             free: Vec::new(),
-            replies: vec![0; REPLIES].into_boxed_slice(),
+            replies: pages(REPLIES)?,
             used: 0,
             sending: Vec::new(),
             turns: 1,
             hurry: false,
             generations: 0,
+            again: Vec::new(),
             results: Vec::new(),
             list: Vec::new(),
             abandoned: Vec::new(),
@@ -225,7 +231,7 @@ impl Ring {
             into.extend_from_slice(self.buffers.bytes(&piece));
             self.buffers.give_back(piece);
         }
-        into.extend(here.copied.drain(..));
+        into.extend(std::mem::take(&mut here.copied));
     }
 
     /// Takes a reply over to be sent in this turn. False where that cannot be: it is long, or another is not sent yet.
@@ -346,6 +352,10 @@ impl Ring {
                 here.copied.drain(..n);
                 read += n;
             }
+            // Nobody counts what would stay here.
+            if here.copied.is_empty() {
+                here.copied = VecDeque::new();
+            }
         }
         if read > 0 {
             return Poll::Ready(Ok(read));
@@ -372,6 +382,16 @@ impl Ring {
         into: &mut [u8],
     ) -> Poll<Result<usize>> {
         let here = &mut self.places[place as usize];
+        if here.reads.0 != self.turns {
+            here.reads = (self.turns, 0);
+        }
+        here.reads.1 += 1;
+        if here.reads.1 > READS {
+            here.reader.remember(cx);
+            self.again.push(place);
+            self.hurry = true;
+            return Poll::Pending;
+        }
         if !here.drained {
             match receive(here.fd, into) {
                 Ok(n) => {
@@ -561,6 +581,11 @@ impl Ring {
                 }
             }
             self.sending = sending;
+            let mut again = std::mem::take(&mut self.again);
+            for place in again.drain(..) {
+                self.places[place as usize].reader.wake();
+            }
+            self.again = again;
         }
     }
 
