@@ -243,7 +243,7 @@ impl ClientShared {
         self.shut_down(libc::SHUT_RDWR);
     }
 
-    /// Ends the connection behind the reply to the present command, if it is in one.
+    /// Ends the connection behind the reply to the present command, if it is in one, and behind the messages for it.
     pub fn kill_after_reply(&self) {
         self.put(flag::LAST_REPLY, true);
         self.shut_down(libc::SHUT_RD);

@@ -365,9 +365,10 @@ pub fn begin_following(server: &'static Server, host: String, port: u16) {
     }
 }
 
-/// Ends the connections of all replicas: they come back, and are told anew where they stand.
+/// Ends the connections of all replicas, behind what was written for them before: they come back, and are told anew where
+/// they stand.
 pub fn disconnect_replicas(server: &Server) {
-    server.log.with_feed(|f| f.replicas().iter().for_each(|r| r.client.kill()));
+    server.log.with_feed(|f| f.replicas().iter().for_each(|r| r.client.kill_after_reply()));
 }
 
 /// Refuses what replication does not allow now: writes on a replica that is only read, reads of old data, and writes that

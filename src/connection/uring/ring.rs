@@ -8,7 +8,7 @@ use super::place::{receive, send, End, Place};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{cqueue, opcode, squeue, IoUring};
 use std::collections::VecDeque;
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, Read, Result};
 use std::os::fd::RawFd;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -57,7 +57,8 @@ struct Abandoned {
     cancel: Option<squeue::Entry>,
 }
 
-/// The ring of a serving thread. Used by this thread only.
+/// The ring of a thread, which alone enters it. Others may [`abandon`](Ring::abandon) places of the module thread's, under
+/// a lock.
 pub struct Ring {
     uring: IoUring,
     /// Places below this number can be known to the kernel.
@@ -346,11 +347,7 @@ impl Ring {
         }
         if here.arrived.is_empty() {
             while read < into.len() && !here.copied.is_empty() {
-                let (first, _) = here.copied.as_slices();
-                let n = first.len().min(into.len() - read);
-                into[read..read + n].copy_from_slice(&first[..n]);
-                here.copied.drain(..n);
-                read += n;
+                read += here.copied.read(&mut into[read..])?;
             }
             // Nobody counts what would stay here.
             if here.copied.is_empty() {
